@@ -1,0 +1,146 @@
+import { dirname } from "@std/path/dirname";
+import { walkSync } from "@std/fs/walk";
+import {
+  clearCache,
+  type ClearOptions,
+  type ClearReport,
+  listAsides,
+} from "../clear/clear.ts";
+import { CacheError } from "../error.ts";
+import { clearTarget } from "../guard_rails.ts";
+import { type Parsed, UsageError } from "./flags.ts";
+import { complain, print, printJson } from "./output.ts";
+import { untilSignal } from "./signals.ts";
+
+/** The word by which a compiled binary calls itself to delete asides. */
+export const DELETE_ASIDES = "__delete-asides";
+
+/** `rebuild-cache --dir DIR …` */
+export async function clearCommand(parsed: Parsed): Promise<number> {
+  const dirs = [...new Set(parsed.values("dir"))];
+  if (parsed.positionals.length > 0) {
+    const [word] = parsed.positionals;
+    throw new UsageError(
+      `"${word}" is not understood. To clear a directory, say --dir ${word}`,
+    );
+  }
+  if (dirs.length === 0) throw new UsageError("No --dir was given");
+  const follow = parsed.count("follow") > 0;
+  const background = parsed.count("background") > 0;
+  // All of them are checked before any of them is cleared.
+  for (const dir of dirs) clearTarget(dir, follow);
+
+  using signals = untilSignal();
+  const options: ClearOptions = {
+    follow,
+    recreate: parsed.count("recreate") > 0,
+    dryRun: parsed.count("dry-run") > 0,
+    defer: background,
+    signal: signals.signal,
+  };
+  const results: ClearReport[] = [];
+  const errors: CacheError[] = [];
+  for (const dir of dirs) {
+    try {
+      results.push(await clearCache(dir, options));
+    } catch (error) {
+      if (!(error instanceof CacheError)) throw error;
+      errors.push(error);
+      if (error.kind === "interrupted") break;
+    }
+  }
+  if (background && !options.dryRun) {
+    deleteInBackground(results.flatMap(({ path }) => listAsides(path)));
+  }
+  if (parsed.count("json")) {
+    printJson("clear", {
+      results,
+      errors: errors.map(({ path, kind, message }) => ({
+        path,
+        kind,
+        message,
+      })),
+    });
+  } else if (!parsed.count("quiet")) {
+    for (const report of results) print(describe(report, background));
+  }
+  for (const report of results) {
+    for (const { path, message } of report.left) {
+      complain(`Cannot remove "${path}": ${message}`);
+    }
+  }
+  for (const error of errors) complain(error.message);
+  if (signals.exitCode !== undefined) return signals.exitCode;
+  return errors.length > 0 ||
+      results.some(({ outcome }) => outcome === "incomplete")
+    ? 1
+    : 0;
+}
+
+/** A detached process deletes on. If it dies, the next clear sweeps. */
+function deleteInBackground(asides: readonly string[]): void {
+  if (asides.length === 0) return;
+  const module = new URL("../clear/delete_asides.ts", import.meta.url).href;
+  const args = Deno.build.standalone
+    ? [DELETE_ASIDES]
+    : ["run", "--quiet", "--no-config", "--no-lock", "-A", module];
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args, ...asides],
+    cwd: dirname(Deno.execPath()),
+    detached: true,
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  child.unref();
+}
+
+function describe(report: ClearReport, background: boolean): string {
+  const { path, outcome, strategy, stands, left, swept, durationMs } = report;
+  const also = swept.length === 0
+    ? ""
+    : `, and ${plural(swept.length, "aside")} of earlier runs`;
+  switch (outcome) {
+    case "absent":
+      return `Nothing to clear: ${path} does not exist${also}`;
+    case "would-clear":
+      return `Would clear ${path} (${contentOf(path)})${also}`;
+    case "incomplete":
+      return `Cleared ${path} but for ${
+        plural(left.length, "entry", "entries")
+      }${also}`;
+  }
+  const how = strategy === "in-place" && stands
+    ? `Emptied ${path} in place`
+    : `Cleared ${path}`;
+  const when = background
+    ? `gone in ${milliseconds(report.goneMs)}, deleting in the background`
+    : `gone in ${milliseconds(report.goneMs)}, deleted in ${
+      milliseconds(durationMs)
+    }`;
+  return `${how} (${when})${also}`;
+}
+
+function contentOf(path: string): string {
+  let files = 0;
+  let directories = -1; // not itself
+  for (const entry of walkSync(path, { followSymlinks: false })) {
+    if (entry.isDirectory) directories++;
+    else files++;
+  }
+  return `${plural(files, "file")}, ${
+    plural(directories, "directory", "directories")
+  }`;
+}
+
+function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+function milliseconds(ms: number): string {
+  return ms < 10
+    ? `${ms.toFixed(1)} ms`
+    : ms < 10_000
+    ? `${ms.toFixed(0)} ms`
+    : `${(ms / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,214 @@
+/**
+ * Every flag and command, once: parser, help and suggestions come from here.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli/parse-args";
+
+/** A flag. */
+export interface Flag {
+  /** Its long name, without the dashes. */
+  readonly name: string;
+  /** Its one-letter name, if it has one. */
+  readonly short?: string;
+  /** What its value is, in capitals. A flag without it takes no value. */
+  readonly value?: string;
+  /** Whether it may be given more than once. */
+  readonly repeat?: boolean;
+  /** One line for the help. */
+  readonly doc: string;
+}
+
+/** A command: what stands behind `rebuild-cache`. */
+export interface Command {
+  /** Its name; empty for what `rebuild-cache` does without one. */
+  readonly name: string;
+  /** How it is called. */
+  readonly usage: string;
+  /** What it does, in a few lines. */
+  readonly doc: string;
+  /** Its own flags; those of {@linkcode COMMON} come on top. */
+  readonly flags: readonly Flag[];
+  /** Two calls, each with what it does. */
+  readonly examples: readonly (readonly [call: string, does: string])[];
+}
+
+/** Flags of every command. */
+export const COMMON: readonly Flag[] = [
+  { name: "json", doc: "Print one JSON object on standard output" },
+  { name: "quiet", short: "q", doc: "Print errors only" },
+  {
+    name: "verbose",
+    short: "v",
+    repeat: true,
+    doc: "Say what is done and why (-vv: in detail)",
+  },
+  { name: "help", short: "h", doc: "Print this help" },
+  { name: "version", short: "V", doc: "Print the version" },
+];
+
+/** Clears cache directories. */
+export const CLEAR: Command = {
+  name: "",
+  usage: "rebuild-cache --dir DIR [--dir DIR …]",
+  doc:
+    `Clear cache directories without breaking a process that uses them: each is
+renamed aside at one stroke and deleted there. What an earlier run left is
+deleted, too. A missing directory is nothing to do.`,
+  flags: [
+    { name: "dir", value: "DIR", repeat: true, doc: "The directory to clear" },
+    {
+      name: "recreate",
+      doc: "Leave an empty directory with the old mode and owner",
+    },
+    {
+      name: "follow",
+      doc: "Clear the directory that a symbolic link leads to",
+    },
+    {
+      name: "background",
+      doc: "Return when DIR is gone; delete on in the background",
+    },
+    { name: "dry-run", doc: "Change nothing; say what would be done" },
+  ],
+  examples: [
+    ["rebuild-cache --dir ~/.cache/pip", "Clear pip's cache"],
+    [
+      "rebuild-cache --dir .cache --recreate --background",
+      "Start afresh at once, delete the old files meanwhile",
+    ],
+  ],
+};
+
+/** A mistake in how the command was called: one line, exit code 2. */
+export class UsageError extends Error {
+  /** The class's name. */
+  override name = "UsageError";
+}
+
+/** What was typed. */
+export interface Parsed {
+  /** Whether a flag was given, and how often. */
+  count(flag: string): number;
+  /** The values of a flag, in order. */
+  values(flag: string): readonly string[];
+  /** What is not a flag. */
+  readonly positionals: readonly string[];
+}
+
+/**
+ * Parses what stands behind the command. `parseArgs` takes what it does not
+ * know, turns what looks like a number into one, and lets a value that is given
+ * twice silently win; none of that happens here.
+ *
+ * @throws {UsageError} If a flag is unknown, lacks its value, or has one too many.
+ */
+export function parse(command: Command, args: readonly string[]): Parsed {
+  const flags = [...command.flags, ...COMMON];
+  const names = (of: readonly Flag[]) => of.map(({ name }) => name);
+  const parsed = parseArgs(args.flatMap((arg) => explicit(arg, flags)), {
+    boolean: names(flags.filter((flag) => !flag.value)),
+    string: ["_", ...names(flags.filter((flag) => flag.value))],
+    collect: names(flags),
+    unknown(arg, key) {
+      if (key !== undefined) throw unknownFlag(arg, flags);
+    },
+  }) as Record<string, unknown[]>;
+  for (const flag of flags) {
+    const given = parsed[flag.name]!;
+    if (flag.value && given.includes("")) {
+      throw new UsageError(
+        `--${flag.name} needs a value: --${flag.name} ${flag.value}`,
+      );
+    }
+    if (given.length > 1 && flag.value && !flag.repeat) {
+      throw new UsageError(`--${flag.name} was given ${given.length} times`);
+    }
+  }
+  return {
+    count: (flag) => parsed[flag]!.filter((it) => it !== false).length,
+    values: (flag) => parsed[flag] as string[],
+    positionals: parsed._ as string[],
+  };
+}
+
+/**
+ * `-vv` as `--verbose=true` twice, and `--json` as `--json=true`, so that a
+ * following word "true" or "false" is not taken for the flag's value.
+ */
+function explicit(arg: string, flags: readonly Flag[]): string[] {
+  const long = flags.find(({ name, value }) => !value && arg === `--${name}`);
+  if (long) return [`${arg}=true`];
+  if (!/^-[A-Za-z]+$/.test(arg)) return [arg];
+  return [...arg.slice(1)].map((letter) => {
+    const flag = flags.find(({ short }) => short === letter);
+    if (!flag) throw unknownFlag(`-${letter}`, flags);
+    return flag.value ? `--${flag.name}` : `--${flag.name}=true`;
+  });
+}
+
+function unknownFlag(arg: string, flags: readonly Flag[]): UsageError {
+  const [typed] = arg.split("=", 1) as [string];
+  const near = nearest(typed, flags.map(({ name }) => `--${name}`));
+  return new UsageError(
+    `Unknown flag ${typed}${near ? `. Did you mean ${near}?` : ""}`,
+  );
+}
+
+/** The word nearest to what was typed, if any is near enough to be meant. */
+export function nearest(
+  typed: string,
+  words: readonly string[],
+): string | undefined {
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(typed.length / 3)) + 1;
+  for (const word of words) {
+    const distance = word.startsWith(typed) && typed.length > 3
+      ? 0
+      : editDistance(typed, word);
+    if (distance < least) [best, least] = [word, distance];
+  }
+  return best;
+}
+
+/** Levenshtein's distance: letters to add, drop or change. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The help of a command. */
+export function help(command: Command): string {
+  const rows = [...command.flags, ...COMMON].map((flag) => {
+    const short = flag.short ? `-${flag.short}, ` : "    ";
+    const value = flag.value ? ` ${flag.value}` : "";
+    return [`  ${short}--${flag.name}${value}`, flag.doc] as const;
+  });
+  const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
+  return [
+    `Usage: ${command.usage}`,
+    "",
+    command.doc,
+    "",
+    "Flags:",
+    ...rows.map(([flag, doc]) => flag.padEnd(width) + doc),
+    "",
+    "Exit codes: 0 done, 1 failed, 2 wrong use or refused, 130 interrupted",
+    "",
+    "Examples:",
+    ...command.examples.flatMap(([call, does]) => [
+      `  # ${does}`,
+      `  ${call}`,
+    ]),
+    "",
+  ].join("\n");
+}

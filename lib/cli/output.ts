@@ -1,0 +1,87 @@
+/**
+ * Results to standard output, everything else to standard error.
+ *
+ * @module
+ */
+
+import { BaseHandler } from "@std/log/base-handler";
+import { LogLevels } from "@std/log/levels";
+import { Logger } from "@std/log/logger";
+import { setLogSink } from "../log.ts";
+
+const encoder = new TextEncoder();
+
+/** Whether nobody reads standard output any more (`rebuild-cache … | head -1`). */
+class BrokenPipe extends Error {}
+
+function write(
+  to: typeof Deno.stdout | typeof Deno.stderr,
+  text: string,
+): void {
+  let bytes = encoder.encode(text);
+  try {
+    while (bytes.length > 0) bytes = bytes.subarray(to.writeSync(bytes));
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) throw new BrokenPipe();
+    throw error;
+  }
+}
+
+/** Prints a result. Nobody listening any more is no failure. */
+export function print(text: string): void {
+  try {
+    write(Deno.stdout, text + "\n");
+  } catch (error) {
+    if (!(error instanceof BrokenPipe)) throw error;
+  }
+}
+
+/** Prints the one object of `--json`. */
+export function printJson(command: string, content: object): void {
+  print(JSON.stringify({ version: 1, command, ...content }, undefined, 2));
+}
+
+/** Tells the user what is wrong, in one line. */
+export function complain(message: string): void {
+  toStderr(`rebuild-cache: ${message}`);
+}
+
+function toStderr(line: string): void {
+  try {
+    write(Deno.stderr, line + "\n");
+  } catch {
+    // There is nowhere left to say it.
+  }
+}
+
+class StderrHandler extends BaseHandler {
+  override log(message: string): void {
+    toStderr(message);
+  }
+}
+
+/**
+ * Sends the library's messages to standard error: warnings by default, nothing
+ * with `-q`, each step with `-v`, all details with the time of day with `-vv`.
+ */
+export function setUpLogging(quiet: boolean, verbosity: number): void {
+  const level = verbosity > 0 ? "DEBUG" : quiet ? "ERROR" : "WARN";
+  const logger = new Logger("rebuild-cache", level, {
+    handlers: [
+      new StderrHandler(level, {
+        formatter: ({ level, msg, datetime }) => {
+          const time = verbosity > 1
+            ? `${datetime.toISOString().slice(11, 23)} `
+            : "";
+          const what = level >= LogLevels.WARN ? "warning: " : "";
+          return `${time}rebuild-cache: ${what}${msg}`;
+        },
+      }),
+    ],
+  });
+  setLogSink({
+    debug: (message) => logger.debug(message),
+    warn: (message) => logger.warn(message),
+    ...verbosity > 1 && { trace: (message) => logger.debug(message) },
+  });
+}

@@ -1,0 +1,55 @@
+/**
+ * The library's only way to say something: silent until somebody listens.
+ *
+ * @module
+ */
+
+/**
+ * Where the library's messages go. A `Logger` of `@std/log` is one, and so is
+ * `console`.
+ */
+export interface LogSink {
+  /** Each step: what was renamed where, and why something was not possible. */
+  debug(message: string): unknown;
+  /** Something that the user should know and may want to act on. */
+  warn(message: string): unknown;
+  /** Details of a step: each retry, each mended directory. Optional. */
+  trace?(message: string): unknown;
+}
+
+let sink: LogSink | undefined;
+
+/**
+ * Sends the library's messages somewhere. Without it the library is silent.
+ *
+ * @param to Where they go; `undefined` makes it silent again.
+ * @returns The sink that was set before.
+ *
+ * @example Listening
+ * ```ts
+ * import { setLogSink } from "@rebuild/cache";
+ *
+ * setLogSink(console);
+ * ```
+ */
+export function setLogSink(to: LogSink | undefined): LogSink | undefined {
+  const before = sink;
+  sink = to;
+  return before;
+}
+
+/**
+ * What the library's modules call. Messages are functions, so that a message
+ * that nobody hears costs nothing.
+ */
+export const log = {
+  debug(message: () => string): void {
+    sink?.debug(message());
+  },
+  warn(message: () => string): void {
+    sink?.warn(message());
+  },
+  trace(message: () => string): void {
+    sink?.trace?.(message());
+  },
+};

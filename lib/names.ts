@@ -1,0 +1,88 @@
+/**
+ * Names of the siblings that a run makes beside a directory: asides (`stale`,
+ * garbage by construction) and stagings (`partial`, not yet whole).
+ *
+ * A name carries the process id for the people who look at it. It proves
+ * nothing: containers that share a cache share process ids. The random part is
+ * what keeps two runs apart.
+ *
+ * @module
+ */
+
+/** An aside (`stale`) or a staging (`partial`). */
+export type SiblingKind = "stale" | "partial";
+
+/** A sibling's name, taken apart. */
+export interface SiblingName {
+  /** The name of what it stands beside, possibly cut (see {@linkcode siblingName}). */
+  readonly stem: string;
+  /** What it is. */
+  readonly kind: SiblingKind;
+  /** The process that made it. */
+  readonly pid: number;
+}
+
+const PATTERN = /^(.*)\.(stale|partial)-(\d{1,10})-([0-9a-f]{12})$/s;
+
+/**
+ * A name has at most 255 bytes on every file system that we know (eCryptfs: 143);
+ * `.partial-`, ten digits, `-` and twelve hex digits take 32 of them.
+ */
+const LONGEST_STEM = 220;
+
+const encoder = new TextEncoder();
+
+/**
+ * A new name beside `name`: `<name>.stale-<pid>-<random>`. The stem of a very
+ * long name is cut, so that the sibling's name is never too long. Two
+ * directories whose names share their first 220 bytes share asides too, which
+ * does no harm: an aside is garbage, whoever made it.
+ */
+export function siblingName(name: string, kind: SiblingKind): string {
+  const random = crypto.getRandomValues(new Uint8Array(6));
+  const hex = Array.from(random, (byte) => byte.toString(16).padStart(2, "0"));
+  return `${cutStem(name)}.${kind}-${Deno.pid}-${hex.join("")}`;
+}
+
+/** Takes a sibling's name apart, or gives `undefined` for any other name. */
+export function parseSiblingName(name: string): SiblingName | undefined {
+  const match = PATTERN.exec(name);
+  if (!match) return undefined;
+  return {
+    stem: match[1]!,
+    kind: match[2] as SiblingKind,
+    pid: Number(match[3]),
+  };
+}
+
+/**
+ * The names in `parent` of the siblings of that kind that runs left beside
+ * `name`.
+ */
+export function listSiblings(
+  parent: string,
+  name: string,
+  kind: SiblingKind,
+): string[] {
+  const stem = cutStem(name);
+  const found: string[] = [];
+  for (const entry of Deno.readDirSync(parent)) {
+    const sibling = parseSiblingName(entry.name);
+    if (sibling?.kind === kind && sibling.stem === stem) found.push(entry.name);
+  }
+  return found;
+}
+
+function cutStem(name: string): string {
+  if (name.length * 3 <= LONGEST_STEM) return name;
+  const bytes = encoder.encode(name);
+  if (bytes.length <= LONGEST_STEM) return name;
+  let stem = "";
+  let length = 0;
+  for (const character of name) {
+    length += encoder.encode(character).length;
+    if (length > LONGEST_STEM) break;
+    stem += character;
+  }
+  return stem;
+}

@@ -1,0 +1,26 @@
+/**
+ * Puts cached files where they are needed, and clears and rebuilds caches,
+ * without ever breaking a process that shares them.
+ *
+ * @example Clearing a cache that others may be reading
+ * ```ts
+ * import { clearCache } from "@rebuild/cache";
+ *
+ * const dir = await Deno.makeTempDir({ prefix: "cache-" });
+ * const { outcome, goneMs } = await clearCache(dir);
+ * console.log(`${outcome} in ${goneMs} ms`);
+ * ```
+ *
+ * @module
+ */
+
+export {
+  clearCache,
+  type ClearOptions,
+  type ClearReport,
+  type Failure,
+  sweepAsides,
+} from "./lib/clear/clear.ts";
+export { CacheError, type CacheErrorKind } from "./lib/error.ts";
+export { type LogSink, setLogSink } from "./lib/log.ts";
+export type { ErrorKind } from "./lib/os_error.ts";

@@ -1,0 +1,41 @@
+/** `posix`, `linux`, `root`, `not-root`, or a program on the PATH. */
+export type Need = string;
+
+const path = Deno.env.get("PATH")?.split(":") ?? [];
+
+/** Why a need is not met, or `undefined`. */
+function missing(need: Need): string | undefined {
+  switch (need) {
+    case "posix":
+      return Deno.build.os === "windows" ? "needs POSIX" : undefined;
+    case "linux":
+      return Deno.build.os !== "linux" ? "needs Linux" : undefined;
+    case "root":
+      return Deno.uid() !== 0 ? "needs root" : undefined;
+    case "not-root":
+      return Deno.uid() === 0 ? "needs an ordinary user" : undefined;
+  }
+  for (const folder of path) {
+    try {
+      if (Deno.statSync(`${folder}/${need}`).isFile) return undefined;
+    } catch { /* not there */ }
+  }
+  return `needs ${need}`;
+}
+
+/**
+ * A test that is skipped where what it needs is missing; its name then says
+ * what.
+ */
+export function test(
+  name: string,
+  needs: readonly Need[],
+  fn: (t: Deno.TestContext) => Promise<void> | void,
+): void {
+  const reason = needs.map(missing).find((it) => it !== undefined);
+  Deno.test({
+    name: reason ? `${name} [skipped: ${reason}]` : name,
+    ignore: reason !== undefined,
+    fn,
+  });
+}
