@@ -5,12 +5,10 @@
  * @module
  */
 
-import { dirname } from "@std/path/dirname";
-import { fromFileUrl } from "@std/path/from-file-url";
-import { resolve } from "@std/path/resolve";
 import { CacheError, osFailure } from "./error.ts";
 import { log } from "./log.ts";
 import { errorKind } from "./os_error.ts";
+import { dirname, fromFileUrl, resolve } from "./path.ts";
 
 /** A directory that may be cleared. */
 export interface Target {

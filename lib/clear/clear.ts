@@ -1,6 +1,3 @@
-import { basename } from "@std/path/basename";
-import { dirname } from "@std/path/dirname";
-import { join } from "@std/path/join";
 import { CacheError, osFailure } from "../error.ts";
 import { clearTarget, type Target } from "../guard_rails.ts";
 import { log } from "../log.ts";
@@ -11,6 +8,7 @@ import {
   mayPass,
   osErrorText,
 } from "../os_error.ts";
+import { basename, dirname, join } from "../path.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import { Budget, type Failure, removeEntry, removeTree } from "./remove.ts";
 
