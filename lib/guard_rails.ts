@@ -7,6 +7,7 @@
 
 import { CacheError, osFailure } from "./error.ts";
 import { log } from "./log.ts";
+import { isWithin, listMounts } from "./mounts.ts";
 import { errorKind } from "./os_error.ts";
 import { dirname, fromFileUrl, resolve } from "./path.ts";
 
@@ -160,36 +161,22 @@ function isSame(info: Deno.FileInfo, place: string): boolean {
   }
 }
 
-const MOUNTS = "/proc/self/mountinfo";
-
 /**
  * The first mount point below `path`. Its content belongs to another file
  * system, which a rename of `path` would carry along and a removal would empty.
  *
- * Linux only, and only where Deno may read `/proc` (it asks for `--allow-all`).
- * Elsewhere a mount point shows up as busy when it is to be removed.
+ * Where the mount table is not known, a mount point shows up as busy when it is
+ * to be removed.
  */
 function mountedBelow(path: string): string | undefined {
-  if (Deno.build.os !== "linux") return undefined;
-  const asked = { name: "read", path: MOUNTS } as const;
-  if (Deno.permissions.querySync(asked).state !== "granted") return undefined;
-  let table: string;
+  const mounts = listMounts();
+  if (!mounts) return undefined;
   let real: string;
   try {
-    table = Deno.readTextFileSync(MOUNTS);
-    real = Deno.realPathSync(path) + "/";
-  } catch (error) {
-    log.debug(() => `Cannot read ${MOUNTS}: ${error}`);
-    return undefined;
+    real = Deno.realPathSync(path);
+  } catch {
+    return undefined; // gone: a peer clears it, too
   }
-  for (const line of table.split("\n")) {
-    // proc(5): the fifth field, with space, tab, newline and backslash in octal.
-    const point = line.split(" ", 5)[4]
-      ?.replace(
-        /\\([0-7]{3})/g,
-        (_, octal) => String.fromCharCode(parseInt(octal, 8)),
-      );
-    if (point?.startsWith(real)) return point;
-  }
-  return undefined;
+  return mounts.find(({ point }) => point !== real && isWithin(point, real))
+    ?.point;
 }

@@ -76,7 +76,7 @@ const MAKE: Record<FileSystem, string[]> = {
   // EMLINK after 76 links with names of 200 characters in one directory.
   "btrfs-no-extref": ["mkfs.btrfs", "-q", "-f", "-O", "^extref"],
   "tmpfs": [],
-  "exfat": ["mkfs.exfat", "-q"],
+  "exfat": ["mkfs.exfat"],
 };
 
 /**

@@ -1,0 +1,305 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { clearCache, sweepAsides } from "../../lib/clear/clear.ts";
+import { CacheError } from "../../lib/error.ts";
+import { siblingName } from "../../lib/names.ts";
+import { must } from "../support/command.ts";
+import { test } from "../support/needs.ts";
+import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
+
+const TREE = { a: { b: { file: "x" }, empty: {} }, file: "y" };
+
+Deno.test("clearCache() removes the directory and nothing beside it", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: TREE, cache2: TREE, "cache.bak": "z" });
+  const report = await clearCache(dir.at("cache"));
+  assertEquals(report.outcome, "cleared");
+  assertEquals(report.strategy, "rename");
+  assertEquals([report.left, report.swept, report.asides], [[], [], []]);
+  assertEquals(report.stands, false);
+  assert(report.goneMs >= 0 && report.durationMs >= report.goneMs);
+  assertEquals(namesIn(dir.path), ["cache.bak", "cache2"]);
+});
+
+Deno.test("clearCache() has nothing to do, when the directory is missing", async () => {
+  await using dir = TempDir.make();
+  const report = await clearCache(dir.at("cache"));
+  assertEquals(report.outcome, "absent");
+  assertEquals(report.strategy, undefined);
+});
+
+Deno.test("clearCache() sweeps asides of earlier runs, whether the directory exists or not", async () => {
+  await using dir = TempDir.make();
+  for (const cache of [TREE, undefined]) {
+    const aside = siblingName("cache", "stale");
+    dir.write({ [aside]: TREE, ...cache && { cache } });
+    dir.write({ [siblingName("other", "stale")]: TREE });
+    const report = await clearCache(dir.at("cache"));
+    assertEquals(report.swept.length, 1);
+  }
+  assertEquals(namesIn(dir.path).length, 2); // those of "other"
+});
+
+Deno.test("clearCache() makes an empty directory again, when asked to", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: TREE });
+  const report = await clearCache(dir.at("cache"), { recreate: true });
+  assertEquals([report.outcome, report.stands], ["cleared", true]);
+  assertEquals(namesIn(dir.at("cache")), []);
+  assertEquals(namesIn(dir.path), ["cache"]);
+  const fresh = await clearCache(dir.at("new"), { recreate: true });
+  assertEquals([fresh.outcome, fresh.stands], ["absent", true]);
+});
+
+test("clearCache() gives the new directory the old one's mode and owner", [
+  "posix",
+  "root",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: TREE });
+  Deno.chownSync(dir.at("cache"), 1234, 4321);
+  Deno.chmodSync(dir.at("cache"), 0o2770);
+  await clearCache(dir.at("cache"), { recreate: true });
+  const { mode, uid, gid } = Deno.lstatSync(dir.at("cache"));
+  assertEquals([mode! & 0o7777, uid, gid], [0o2770, 1234, 4321]);
+});
+
+Deno.test("clearCache() leaves an aside, when deletion is deferred, and sweepAsides() deletes it", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: TREE });
+  const report = await clearCache(dir.at("cache"), { defer: true });
+  assertEquals(report.asides.length, 1);
+  assertEquals(namesIn(report.asides[0]!), ["a", "file"]);
+  assertEquals(namesIn(dir.path).length, 1);
+  assertEquals(await sweepAsides(dir.at("cache")), []);
+  assertEquals(namesIn(dir.path), []);
+});
+
+Deno.test("clearCache() changes nothing in a dry run", async () => {
+  await using dir = TempDir.make();
+  const aside = siblingName("cache", "stale");
+  dir.write({ cache: TREE, [aside]: TREE });
+  const report = await clearCache(dir.at("cache"), { dryRun: true });
+  assertEquals(report.outcome, "would-clear");
+  assertEquals(report.swept, [dir.at(aside)]);
+  assertEquals(namesIn(dir.path), ["cache", aside]);
+  assertEquals(namesIn(dir.at("cache")), ["a", "file"]);
+});
+
+Deno.test("clearCache() touches nothing, when it is aborted before it begins", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: TREE });
+  const error = await assertRejects(
+    () => clearCache(dir.at("cache"), { signal: AbortSignal.abort() }),
+    CacheError,
+  );
+  assertEquals(error.kind, "interrupted");
+  assertEquals(namesIn(dir.at("cache")), ["a", "file"]);
+});
+
+Deno.test("clearCache() leaves an aside and names it, when it is aborted half way", async () => {
+  await using dir = TempDir.make();
+  makeManyFiles(dir.at("cache"), 200, 10);
+  const controller = new AbortController();
+  const clearing = clearCache(dir.at("cache"), { signal: controller.signal });
+  controller.abort(); // the rename is done synchronously
+  const error = await assertRejects(() => clearing, CacheError);
+  assertEquals(error.kind, "interrupted");
+  assertEquals(namesIn(dir.path).map((it) => dir.at(it)), [error.path]);
+  await sweepAsides(dir.at("cache"));
+  assertEquals(namesIn(dir.path), []);
+});
+
+test(
+  "clearCache() follows no symbolic link out of the directory",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { sub: TREE }, outside: { precious: "x" } });
+    Deno.symlinkSync(dir.at("outside"), dir.at("cache", "link"));
+    Deno.symlinkSync("../../outside", dir.at("cache", "sub", "link"));
+    Deno.symlinkSync(
+      dir.at("outside", "precious"),
+      dir.at("cache", "file-link"),
+    );
+    await clearCache(dir.at("cache"));
+    assertEquals(namesIn(dir.path), ["outside"]);
+    assertEquals(namesIn(dir.at("outside")), ["precious"]);
+  },
+);
+
+test(
+  "clearCache() clears the target and keeps the link, when a link is followed",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ real: TREE });
+    Deno.symlinkSync("real", dir.at("link"));
+    const report = await clearCache(dir.at("link"), {
+      follow: true,
+      recreate: true,
+    });
+    assertEquals(report.path, dir.at("real"));
+    assertEquals(namesIn(dir.at("link")), []);
+    assertEquals(namesIn(dir.path), ["link", "real"]);
+  },
+);
+
+test(
+  "clearCache() removes FIFO, socket, and names with newlines and 255 bytes",
+  [
+    "posix",
+    "mkfifo",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({
+      cache: { "new\nline": "x", ["n".repeat(255)]: { file: "x" } },
+    });
+    await must("mkfifo", dir.at("cache", "fifo"));
+    using _listener = Deno.listen({
+      transport: "unix",
+      path: dir.at("cache", "socket"),
+    });
+    assertEquals((await clearCache(dir.at("cache"))).left, []);
+    dir.write({ ["d".repeat(255)]: TREE });
+    assertEquals(
+      (await clearCache(dir.at("d".repeat(255)))).strategy,
+      "rename",
+    );
+    assertEquals(namesIn(dir.path), []);
+  },
+);
+
+test(
+  "clearCache() removes names that are not valid UTF-8, in a tree of any kind",
+  [
+    "linux",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: TREE });
+    const script = `cd '${dir.at("cache")}' && mkdir "$(printf 'd\\377')" &&
+    touch "$(printf 'd\\377/f\\376')" "$(printf 'f\\376')" "$(printf 'a/f\\376')"`;
+    await must("bash", "-c", script);
+    const report = await clearCache(dir.at("cache"));
+    assertEquals([report.outcome, report.left], ["cleared", []]);
+    assertEquals(namesIn(dir.path), []);
+  },
+);
+
+for (const thousands of [1, 5]) {
+  test(
+    `clearCache() removes ${thousands},000 nested levels, beside many other directories`,
+    [
+      "posix",
+    ],
+    async () => {
+      await using dir = TempDir.make();
+      makeManyFiles(dir.at("cache"), 100, 1);
+      // A path has 4096 bytes at most, so a deeper tree is put together by renames.
+      const thousand = "/d".repeat(1000);
+      Deno.mkdirSync(dir.at("deep") + thousand, { recursive: true });
+      for (let i = 1; i < thousands; i++) {
+        Deno.mkdirSync(dir.at("upper") + thousand, { recursive: true });
+        Deno.renameSync(dir.at("deep"), `${dir.at("upper")}${thousand}/deep`);
+        Deno.renameSync(dir.at("upper"), dir.at("deep"));
+      }
+      Deno.renameSync(dir.at("deep"), dir.at("cache", "deep"));
+      const report = await clearCache(dir.at("cache"));
+      assertEquals([report.outcome, report.left], ["cleared", []]);
+      assertEquals(namesIn(dir.path), []);
+    },
+  );
+}
+
+test(
+  "clearCache() removes a file that is open in another process, which keeps reading it",
+  [
+    "posix",
+    "bash",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { file: "still here" } });
+    const reader = new Deno.Command("bash", {
+      args: ["-c", `exec 3<file; echo open; read -r; cat <&3`],
+      cwd: dir.at("cache"),
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const output = reader.stdout.getReader();
+    await output.read();
+    assertEquals((await clearCache(dir.at("cache"))).outcome, "cleared");
+    const input = reader.stdin.getWriter();
+    await input.write(new TextEncoder().encode("\n"));
+    await input.close();
+    const { value } = await output.read();
+    assertEquals(new TextDecoder().decode(value), "still here");
+    await output.cancel();
+    await reader.status;
+  },
+);
+
+test(
+  "clearCache() says of an immutable file that it is left, and removes the rest",
+  [
+    "linux",
+    "root",
+    "chattr",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { a: { keep: "x", go: "x" }, b: TREE, go: "x" } });
+    await must("chattr", "+i", dir.at("cache", "a", "keep"));
+    const report = await clearCache(dir.at("cache"));
+    const [left] = report.left;
+    const kept = left!.path;
+    await must("chattr", "-i", kept);
+    assertEquals([report.outcome, report.left.length], ["incomplete", 1]);
+    assertEquals(left!.kind, "permission");
+    assertEquals(kept, `${report.asides[0]}/a/keep`);
+    assertEquals(namesIn(report.asides[0]!), ["a"]);
+    assertEquals(namesIn(dir.path), [report.asides[0]!.split("/").at(-1)!]);
+    // A later clear deletes what is left, now that it can.
+    dir.write({ cache: TREE });
+    assertEquals((await clearCache(dir.at("cache"))).swept, report.asides);
+    assertEquals(namesIn(dir.path), []);
+  },
+);
+
+test(
+  "clearCache() is done all the same, when an aside of somebody else can't be deleted",
+  [
+    "linux",
+    "root",
+    "chattr",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    const aside = siblingName("cache", "stale");
+    dir.write({ cache: TREE, [aside]: { keep: "x" } });
+    await must("chattr", "+i", dir.at(aside, "keep"));
+    const report = await clearCache(dir.at("cache"));
+    await must("chattr", "-i", dir.at(aside, "keep"));
+    assertEquals([report.outcome, report.swept], ["cleared", []]);
+    assertEquals(namesIn(dir.path), [aside]);
+  },
+);
+
+Deno.test(
+  "clearCache() clears in scoped permissions, without asking for more",
+  {
+    permissions: {
+      read: true,
+      write: true,
+      env: ["TMPDIR", "REBUILD_CACHE_TEST_DIR", "TMP", "TEMP"],
+    },
+  },
+  async () => {
+    await using dir = TempDir.make();
+    makeManyFiles(dir.at("cache"), 100, 2);
+    assertEquals((await clearCache(dir.at("cache"))).outcome, "cleared");
+  },
+);

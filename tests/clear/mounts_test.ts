@@ -1,0 +1,223 @@
+/** Directories that can't be renamed, or not by this user: on real mounts. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { clearCache } from "../../lib/clear/clear.ts";
+import { CacheError } from "../../lib/error.ts";
+import { must, runCli } from "../support/command.ts";
+import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
+import { test } from "../support/needs.ts";
+import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
+
+const TREE = { a: { b: { file: "x" }, empty: {} }, file: "y" };
+const here = import.meta.url;
+
+mountTest(
+  here,
+  "clearCache() empties a mount point in place",
+  [],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write(TREE, mount);
+    for (const recreate of [false, true]) {
+      dir.write(TREE, mount);
+      const report = await clearCache(mount, { recreate });
+      assertEquals([report.outcome, report.strategy], ["cleared", "in-place"]);
+      assertStringIncludes(report.reason!, "os error 16");
+      assert(report.stands);
+      assertEquals(namesIn(mount), []);
+    }
+  },
+);
+
+mountTest(
+  here,
+  "clearCache() refuses a directory with a mount point inside, before it touches anything",
+  [],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write(TREE, mount);
+    const outer = dir.at("outer with space");
+    dir.write({ "outer with space": { inner: {}, file: "x" } });
+    await must("mount", "--bind", mount, `${outer}/inner`);
+    try {
+      await clearCache(outer);
+      throw new Error("It was cleared");
+    } catch (error) {
+      assert(error instanceof CacheError, String(error));
+      assertEquals(error.kind, "refused");
+      assertStringIncludes(error.message, `${outer}/inner`);
+    }
+    assertEquals(namesIn(outer), ["file", "inner"]);
+    assertEquals(namesIn(mount), ["a", "file"]);
+  },
+);
+
+for (const recreate of [false, true]) {
+  mountTest(
+    here,
+    `clearCache() clears the lower layer of an overlay, ${
+      recreate ? "and makes it again" : "for good"
+    }`,
+    [],
+    async (dir) => {
+      dir.write({
+        lower: { cache: TREE, beside: "x" },
+        upper: {},
+        work: {},
+        merged: {},
+      });
+      const at = (name: string) => dir.at(name);
+      await must(
+        "mount",
+        "-t",
+        "overlay",
+        "overlay",
+        "-o",
+        `lowerdir=${at("lower")},upperdir=${at("upper")},workdir=${
+          at("work")
+        },redirect_dir=off`,
+        at("merged"),
+      );
+      // In the upper layer, beside what comes from below.
+      dir.write({ new: TREE }, dir.at("merged", "cache"));
+      const report = await clearCache(dir.at("merged", "cache"), { recreate });
+      assertEquals([report.outcome, report.left], ["cleared", []]);
+      assertEquals(report.strategy, "in-place");
+      assertStringIncludes(report.reason!, "os error 18");
+      assertEquals(report.stands, recreate);
+      assertEquals(
+        namesIn(at("merged")),
+        recreate ? ["beside", "cache"] : ["beside"],
+      );
+      if (recreate) assertEquals(namesIn(dir.at("merged", "cache")), []);
+      assertEquals(namesIn(dir.at("lower", "cache")), ["a", "file"]);
+    },
+  );
+}
+
+mountTest(
+  here,
+  "clearCache() says what is left on a read-only file system, and throws nothing away",
+  [],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write({ cache: TREE }, mount);
+    await must("mount", "-o", "remount,ro", mount);
+    const report = await clearCache(`${mount}/cache`);
+    assertEquals(report.outcome, "incomplete");
+    assert(
+      report.left.every(({ kind }) => kind === "read-only"),
+      JSON.stringify(report),
+    );
+    assertEquals(namesIn(`${mount}/cache`), ["a", "file"]);
+  },
+);
+
+for (const kind of ["ext4", "xfs", "btrfs", "tmpfs", "exfat"] as const) {
+  mountTest(
+    here,
+    `clearCache() clears a cache of 3,000 files on ${kind}`,
+    TOOLS[kind],
+    async (dir) => {
+      const mount = await makeFileSystem(dir, kind);
+      makeManyFiles(`${mount}/cache`, 300, 10);
+      const report = await clearCache(`${mount}/cache`);
+      assertEquals([report.outcome, report.strategy, report.left], [
+        "cleared",
+        "rename",
+        [],
+      ]);
+      assertEquals(namesIn(mount).filter((it) => it !== "lost+found"), []);
+    },
+  );
+}
+
+/** Runs the command as the user 65534, who is nobody's friend. */
+const AS_NOBODY = [
+  "setpriv",
+  "--reuid=65534",
+  "--regid=65534",
+  "--clear-groups",
+];
+
+/** What an ordinary user needs to run Deno: a place to keep its cache. */
+function home(dir: TempDir): Record<string, string> {
+  const path = dir.at("home");
+  Deno.mkdirSync(path);
+  Deno.chownSync(path, 65534, 65534);
+  return { HOME: path, DENO_DIR: path };
+}
+
+async function own(path: string): Promise<void> {
+  await must("chown", "-R", "65534:65534", path);
+}
+
+test(
+  "rebuild-cache empties a directory in place, when its parent is not writable",
+  ["linux", "root", "setpriv"],
+  async () => {
+    await using dir = TempDir.make();
+    const env = home(dir);
+    Deno.chmodSync(dir.path, 0o755);
+    dir.write({ parent: { cache: TREE } });
+    await own(dir.at("parent", "cache"));
+    const { code, stdout, stderr } = await runCli(
+      ["--dir", dir.at("parent", "cache"), "-v"],
+      { wrap: AS_NOBODY, env },
+    );
+    assertEquals(code, 0, stderr);
+    assertStringIncludes(stdout, "in place");
+    assertStringIncludes(stderr, "Permission denied (os error 13)");
+    assertEquals(namesIn(dir.at("parent")), ["cache"]);
+    assertEquals(namesIn(dir.at("parent", "cache")), []);
+  },
+);
+
+test("rebuild-cache removes what its owner made unreadable or read-only", [
+  "linux",
+  "root",
+  "setpriv",
+], async () => {
+  await using dir = TempDir.make();
+  const env = home(dir);
+  Deno.chmodSync(dir.path, 0o777);
+  dir.write({ cache: { secret: TREE, "read-only": { deep: TREE }, ok: TREE } });
+  await own(dir.at("cache"));
+  Deno.chmodSync(dir.at("cache", "secret"), 0o000);
+  Deno.chmodSync(dir.at("cache", "read-only", "deep"), 0o555);
+  Deno.chmodSync(dir.at("cache", "read-only"), 0o555);
+  const { code, stderr } = await runCli(["--dir", dir.at("cache")], {
+    wrap: AS_NOBODY,
+    env,
+  });
+  assertEquals([code, stderr], [0, ""]);
+  assertEquals(namesIn(dir.path), ["home"]);
+});
+
+test(
+  "rebuild-cache names what belongs to somebody else, removes the rest, and fails",
+  ["linux", "root", "setpriv"],
+  async () => {
+    await using dir = TempDir.make();
+    const env = home(dir);
+    Deno.chmodSync(dir.path, 0o777);
+    dir.write({
+      cache: { mine: TREE, theirs: { keep: "x" }, "theirs too": { keep: "x" } },
+    });
+    await own(dir.at("cache"));
+    for (const name of ["theirs", "theirs too"]) {
+      Deno.chownSync(dir.at("cache", name), 0, 0);
+      Deno.chmodSync(dir.at("cache", name), 0o755);
+    }
+    const { code, stderr } = await runCli(["--dir", dir.at("cache")], {
+      wrap: AS_NOBODY,
+      env,
+    });
+    assertEquals(code, 1);
+    assertEquals(stderr.trim().split("\n").length, 2, stderr);
+    assertStringIncludes(stderr, "/theirs/keep");
+    assertStringIncludes(stderr, "/theirs too/keep");
+    const [aside] = namesIn(dir.path).filter((it) => it !== "home");
+    assertEquals(namesIn(dir.at(aside!)), ["theirs", "theirs too"]);
+  },
+);
