@@ -112,9 +112,7 @@ function realPath(link: string): string {
     if (errorKind(error) === "not-found") {
       refuse(
         link,
-        `it is a symbolic link to "${
-          Deno.readLinkSync(link)
-        }", where nothing is`,
+        "it is a symbolic link to where nothing is",
         "Remove the link, or name a directory",
       );
     }
