@@ -20,7 +20,7 @@ const options = parseArgs(Deno.args, {
   string: ["runs", "files", "at"],
   collect: ["at"],
   default: { runs: "7", files: "30000" },
-});
+}) as unknown as { runs: string; files: string; at: string[] };
 const runs = Number(options.runs);
 const files = Number(options.files);
 const places = options.at.length > 0

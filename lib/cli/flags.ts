@@ -111,7 +111,7 @@ export function parse(command: Command, args: readonly string[]): Parsed {
     boolean: names(flags.filter((flag) => !flag.value)),
     string: ["_", ...names(flags.filter((flag) => flag.value))],
     collect: names(flags),
-    unknown(arg, key) {
+    unknown(arg: string, key?: string) {
       if (key !== undefined) throw unknownFlag(arg, flags);
     },
   }) as Record<string, unknown[]>;
