@@ -112,9 +112,7 @@ class Reader {
 
 test(
   "clearCache() leaves the cache whole or gone, when it is killed at any moment",
-  [
-    "posix",
-  ],
+  [],
   async () => {
     await using dir = TempDir.make();
     const cache = dir.at("cache");

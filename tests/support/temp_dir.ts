@@ -1,3 +1,5 @@
+import { join } from "@std/path/join";
+
 /** A directory of a test's own, which goes when the test ends. */
 export class TempDir implements AsyncDisposable {
   readonly path: string;
@@ -21,7 +23,7 @@ export class TempDir implements AsyncDisposable {
 
   /** A path inside. */
   at(...names: string[]): string {
-    return [this.path, ...names].join("/");
+    return join(this.path, ...names);
   }
 
   /** Writes files: a text, or an object that is a directory. */
