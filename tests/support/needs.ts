@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, or a program on the PATH. */
+/** `posix`, `linux`, `root`, `not-root`, `npm registry`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -14,6 +14,8 @@ function missing(need: Need): string | undefined {
       return Deno.uid() !== 0 ? "needs root" : undefined;
     case "not-root":
       return Deno.uid() === 0 ? "needs an ordinary user" : undefined;
+    case "npm registry":
+      return npmAnswers() ? undefined : "needs npm and its registry";
   }
   for (const folder of path) {
     try {
@@ -21,6 +23,13 @@ function missing(need: Need): string | undefined {
     } catch { /* not there */ }
   }
   return `needs ${need}`;
+}
+
+function npmAnswers(): boolean {
+  if (missing("npm")) return false;
+  const args = ["view", "left-pad@1.3.0", "version", "--fetch-retries=0"];
+  return new Deno.Command("npm", { args, stdout: "null", stderr: "null" })
+    .outputSync().success;
 }
 
 /**

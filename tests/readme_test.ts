@@ -1,0 +1,67 @@
+/** The README's commands and programs do what it says. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { cliCommand, must, ROOT, run, runCli } from "./support/command.ts";
+import { test } from "./support/needs.ts";
+import { namesIn, TempDir } from "./support/temp_dir.ts";
+
+const README = Deno.readTextFileSync(`${ROOT}/README.md`);
+
+/** The code blocks of a language, in order. */
+function blocks(language: string): string[] {
+  const fence = new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, "gms");
+  return [...README.matchAll(fence)].map((match) => match[1]!);
+}
+
+Deno.test("README: the program runs as written", async () => {
+  const programs = blocks("ts");
+  assert(programs.length > 0);
+  await using dir = TempDir.make();
+  for (const [index, program] of programs.entries()) {
+    // From the checkout, so that its import map holds.
+    const file = dir.at(`program-${index}.ts`);
+    const own = new URL("../mod.ts", import.meta.url).href;
+    Deno.writeTextFileSync(file, program.replace("@rebuild/cache", own));
+    const [deno, ...args] = cliCommand([]);
+    const { code, stdout, stderr } = await run([
+      deno!,
+      ...args.with(-1, file),
+    ]);
+    assertEquals(code, 0, stderr);
+    assertEquals(stdout, "cleared\n");
+  }
+});
+
+test("README: npm works on after its cache was cleared, and fills it again", [
+  "posix",
+  "npm registry",
+], async () => {
+  await using dir = TempDir.make();
+  const commands = blocks("sh").at(-1)!.trim().split("\n");
+  assertEquals(commands.length, 3);
+  const cache = dir.at(".npm-cache");
+  for (const command of commands) {
+    if (command.startsWith("npm ")) {
+      const { code, stderr } = await run(command.split(" "), { cwd: dir.path });
+      assertEquals(code, 0, stderr);
+      assert(namesIn(`${cache}/_cacache`).includes("content-v2"));
+    } else {
+      assertStringIncludes(command, "cli.ts --dir .npm-cache");
+      const { stdout } = await runCli(["--dir", ".npm-cache"], {
+        cwd: dir.path,
+      });
+      assertStringIncludes(stdout, "Cleared");
+      assertEquals(namesIn(dir.path), []);
+    }
+  }
+  await must("npm", "cache", "verify", "--cache", cache);
+});
+
+Deno.test("README: lists every flag of the help, and every exit code", async () => {
+  const { stdout } = await runCli(["--help"]);
+  for (const [flag] of stdout.matchAll(/--[a-z-]+/g)) {
+    const known = README.includes(flag) ||
+      /--(quiet|verbose|version)/.test(flag);
+    assert(known, `${flag} is not in the README`);
+  }
+});
