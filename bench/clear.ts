@@ -68,6 +68,25 @@ function median(values: number[]): number {
     : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+console.log("Milliseconds until the directory is gone, median of 5:");
+for (const count of [100, 10_000, 100_000]) {
+  const root = Deno.makeTempDirSync({ dir: places[0]!, prefix: "bench-gone-" });
+  const gone: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    makeManyFiles(join(root, "cache"), count / 10, 10);
+    const [program, ...args] = cliCommand([
+      "--json",
+      "--dir",
+      join(root, "cache"),
+    ]);
+    const { stdout } = new Deno.Command(program!, { args }).outputSync();
+    const { results } = JSON.parse(new TextDecoder().decode(stdout));
+    gone.push(results[0].goneMs);
+  }
+  Deno.removeSync(root);
+  console.log(`${String(count).padStart(8)} files ${median(gone).toFixed(2)}`);
+}
+
 console.log(
   `Removal of ${files} files in ${
     files / 10
