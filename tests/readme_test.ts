@@ -1,7 +1,7 @@
-/** The README's commands and programs do what it says. */
+/** The README's commands do what it says. (Its programs are run by `--doc`.) */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { cliCommand, must, ROOT, run, runCli } from "./support/command.ts";
+import { must, ROOT, run, runCli } from "./support/command.ts";
 import { test } from "./support/needs.ts";
 import { namesIn, TempDir } from "./support/temp_dir.ts";
 
@@ -12,25 +12,6 @@ function blocks(language: string): string[] {
   const fence = new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, "gms");
   return [...README.matchAll(fence)].map((match) => match[1]!);
 }
-
-Deno.test("README: the program runs as written", async () => {
-  const programs = blocks("ts");
-  assert(programs.length > 0);
-  await using dir = TempDir.make();
-  for (const [index, program] of programs.entries()) {
-    // From the checkout, so that its import map holds.
-    const file = dir.at(`program-${index}.ts`);
-    const own = new URL("../mod.ts", import.meta.url).href;
-    Deno.writeTextFileSync(file, program.replace("@rebuild/cache", own));
-    const [deno, ...args] = cliCommand([]);
-    const { code, stdout, stderr } = await run([
-      deno!,
-      ...args.with(-1, file),
-    ]);
-    assertEquals(code, 0, stderr);
-    assertEquals(stdout, "cleared\n");
-  }
-});
 
 test("README: npm works on after its cache was cleared, and fills it again", [
   "posix",

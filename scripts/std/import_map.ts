@@ -65,6 +65,13 @@ for (
 ) {
   imports[specifier] = new URL(file, here).href;
 }
+const root = new URL("../../", here);
+const { name, exports } = JSON.parse(
+  Deno.readTextFileSync(new URL("deno.json", root)),
+);
+for (const [path, file] of Object.entries<string>(exports)) {
+  imports[name + path.slice(1)] = new URL(file, root).href;
+}
 const temporary = `${out}.${Deno.pid}`;
 Deno.writeTextFileSync(temporary, JSON.stringify({ imports }));
 Deno.renameSync(temporary, out);
