@@ -14,13 +14,10 @@
  * @module
  */
 
-export {
-  clearCache,
-  type ClearOptions,
-  type ClearReport,
-  type Failure,
-  sweepAsides,
-} from "./lib/clear/clear.ts";
+export { clearCache } from "./lib/clear/clear.ts";
+export type { ClearOptions, ClearReport } from "./lib/clear/options.ts";
+export type { Failure } from "./lib/clear/remove.ts";
+export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
 export type { ErrorKind } from "./lib/os_error.ts";

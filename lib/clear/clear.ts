@@ -1,7 +1,7 @@
 import { CacheError, osFailure } from "../error.ts";
 import { clearTarget, type Target } from "../guard_rails.ts";
 import { log } from "../log.ts";
-import { listSiblings, siblingName } from "../names.ts";
+import { siblingName } from "../names.ts";
 import {
   type ErrorKind,
   errorKind,
@@ -10,83 +10,13 @@ import {
 } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { deleteAsides } from "./delete_asides.ts";
+import {
+  type ClearOptions,
+  type ClearReport,
+  DEFAULT_BUSY_TIMEOUT,
+} from "./options.ts";
 import { Budget, type Failure, removeEntry, removeTree } from "./remove.ts";
-
-export type { Failure } from "./remove.ts";
-
-/** Options for {@linkcode clearCache}. */
-export interface ClearOptions {
-  /**
-   * Whether to put an empty directory in its place, with the old one's mode and
-   * owner.
-   *
-   * @default {false}
-   */
-  recreate?: boolean;
-  /**
-   * Whether a symbolic link stands for the directory it leads to. The link
-   * stays; the directory is cleared.
-   *
-   * @default {false}
-   */
-  follow?: boolean;
-  /**
-   * Whether to return as soon as the directory is gone, and leave its content
-   * aside. {@linkcode sweepAsides}, or the next clear, deletes it.
-   *
-   * @default {false}
-   */
-  defer?: boolean;
-  /**
-   * Whether to look only: nothing is changed, and the report says what would be.
-   *
-   * @default {false}
-   */
-  dryRun?: boolean;
-  /**
-   * How long busy things are tried again, in milliseconds, all together.
-   *
-   * @default {5000}
-   */
-  busyTimeout?: number;
-  /**
-   * Stops the clear. Before the directory is renamed aside, nothing has
-   * happened; afterwards it is gone, and some of it may be left aside.
-   */
-  signal?: AbortSignal;
-}
-
-/** What {@linkcode clearCache} did. */
-export interface ClearReport {
-  /** The absolute path of the directory; of a followed link, its target. */
-  readonly path: string;
-  /**
-   * `cleared`; `absent`: there was nothing; `incomplete`: something is left, and
-   * `left` says what and why; `would-clear`: a dry run.
-   */
-  readonly outcome: "cleared" | "absent" | "incomplete" | "would-clear";
-  /**
-   * `rename`: the directory was renamed aside at one stroke; `in-place`: it could
-   * not be, so each of its entries was. Not there when nothing was cleared.
-   */
-  readonly strategy?: "rename" | "in-place";
-  /** Why it was done in place: what the operating system said to the rename. */
-  readonly reason?: string;
-  /** Whether an empty directory stands at `path` at the end. */
-  readonly stands: boolean;
-  /** What could not be removed, and why. */
-  readonly left: readonly Failure[];
-  /** Asides of earlier runs that were deleted, or in a dry run would be. */
-  readonly swept: readonly string[];
-  /** Asides that still have files in them: deferred, or not to be removed. */
-  readonly asides: readonly string[];
-  /** Milliseconds until the directory was gone, or was empty. */
-  readonly goneMs: number;
-  /** Milliseconds in all. */
-  readonly durationMs: number;
-}
-
-const DEFAULT_BUSY_TIMEOUT = 5000;
+import { listAsides } from "./sweep.ts";
 
 /**
  * Clears a cache directory without breaking a process that uses it: it is
@@ -146,53 +76,6 @@ export async function clearCache(
   } catch (error) {
     if (!signal?.aborted || error !== signal.reason) throw error;
     throw interrupted(target.path, clear.aside, signal);
-  }
-}
-
-/**
- * Deletes the asides that earlier clears of a directory left: of runs that were
- * killed, or that deferred it. The directory itself is not touched.
- *
- * Needs `--allow-read` and `--allow-write` for the directory's parent.
- *
- * @param dir The directory that was cleared. It need not exist.
- * @param options `signal` and `busyTimeout` of {@linkcode ClearOptions}.
- * @returns What could not be removed, and why.
- * @throws {CacheError} If the directory's parent can't be listed.
- *
- * @example Clearing now, deleting later
- * ```ts
- * import { clearCache, sweepAsides } from "@rebuild/cache";
- * import { assertEquals } from "@std/assert";
- *
- * const dir = await Deno.makeTempDir({ prefix: "cache-" });
- * await clearCache(dir, { defer: true });
- * // … the cache is gone: go on with what matters …
- * assertEquals(await sweepAsides(dir), []);
- * ```
- */
-export async function sweepAsides(
-  dir: string | URL,
-  options: Pick<ClearOptions, "signal" | "busyTimeout"> = {},
-): Promise<Failure[]> {
-  const { path } = clearTarget(dir, true);
-  const { busyTimeout = DEFAULT_BUSY_TIMEOUT, signal } = options;
-  const asides = listAsides(path);
-  return await deleteAsides(asides, busyTimeout, signal);
-}
-
-/** The asides beside a directory, and those that a clear in place left inside. */
-export function listAsides(path: string): string[] {
-  return [...asidesIn(dirname(path), basename(path)), ...asidesIn(path, "")];
-}
-
-function asidesIn(parent: string, name: string): string[] {
-  try {
-    return listSiblings(parent, name, "stale").map((it) => join(parent, it));
-  } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found" || kind === "not-directory") return [];
-    throw osFailure("list", parent, error);
   }
 }
 

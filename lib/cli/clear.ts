@@ -1,9 +1,6 @@
-import {
-  clearCache,
-  type ClearOptions,
-  type ClearReport,
-  listAsides,
-} from "../clear/clear.ts";
+import { clearCache } from "../clear/clear.ts";
+import type { ClearOptions, ClearReport } from "../clear/options.ts";
+import { listAsides } from "../clear/sweep.ts";
 import { CacheError } from "../error.ts";
 import { clearTarget } from "../guard_rails.ts";
 import { dirname } from "../path.ts";

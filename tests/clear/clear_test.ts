@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { clearCache, sweepAsides } from "../../lib/clear/clear.ts";
+import { clearCache } from "../../lib/clear/clear.ts";
+import { sweepAsides } from "../../lib/clear/sweep.ts";
 import { CacheError } from "../../lib/error.ts";
 import { siblingName } from "../../lib/names.ts";
 import { must } from "../support/command.ts";

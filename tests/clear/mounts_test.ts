@@ -36,6 +36,24 @@ mountTest(
 
 mountTest(
   here,
+  "clearCache() names what it can't address, when it empties in place a directory with names that are not valid UTF-8",
+  ["bash"],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write(TREE, mount);
+    const script = `cd '${mount}' && touch "$(printf 'f\\376')" &&
+      mkdir -p "$(printf 'below/d\\376/e\\376')"`;
+    await must("bash", "-c", script);
+    const report = await clearCache(mount);
+    assertEquals(report.outcome, "incomplete");
+    assertEquals(report.left.map(({ kind }) => kind), ["invalid"]);
+    assertStringIncludes(report.left[0]!.message, "not valid UTF-8");
+    assertEquals(namesIn(mount), ["f\uFFFD"]);
+  },
+);
+
+mountTest(
+  here,
   "clearCache() refuses a directory with a mount point inside, before it touches anything",
   [],
   async (dir) => {

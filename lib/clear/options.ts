@@ -1,0 +1,76 @@
+import type { Failure } from "./remove.ts";
+
+/** Options for `clearCache()`. */
+export interface ClearOptions {
+  /**
+   * Whether to put an empty directory in its place, with the old one's mode and
+   * owner.
+   *
+   * @default {false}
+   */
+  recreate?: boolean;
+  /**
+   * Whether a symbolic link stands for the directory it leads to. The link
+   * stays; the directory is cleared.
+   *
+   * @default {false}
+   */
+  follow?: boolean;
+  /**
+   * Whether to return as soon as the directory is gone, and leave its content
+   * aside. `sweepAsides()`, or the next clear, deletes it.
+   *
+   * @default {false}
+   */
+  defer?: boolean;
+  /**
+   * Whether to look only: nothing is changed, and the report says what would be.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+  /**
+   * How long busy things are tried again, in milliseconds, all together.
+   *
+   * @default {5000}
+   */
+  busyTimeout?: number;
+  /**
+   * Stops the clear. Before the directory is renamed aside, nothing has
+   * happened; afterwards it is gone, and some of it may be left aside.
+   */
+  signal?: AbortSignal;
+}
+
+/** What `clearCache()` did. */
+export interface ClearReport {
+  /** The absolute path of the directory; of a followed link, its target. */
+  readonly path: string;
+  /**
+   * `cleared`; `absent`: there was nothing; `incomplete`: something is left, and
+   * `left` says what and why; `would-clear`: a dry run.
+   */
+  readonly outcome: "cleared" | "absent" | "incomplete" | "would-clear";
+  /**
+   * `rename`: the directory was renamed aside at one stroke; `in-place`: it could
+   * not be, so each of its entries was. Not there when nothing was cleared.
+   */
+  readonly strategy?: "rename" | "in-place";
+  /** Why it was done in place: what the operating system said to the rename. */
+  readonly reason?: string;
+  /** Whether an empty directory stands at `path` at the end. */
+  readonly stands: boolean;
+  /** What could not be removed, and why. */
+  readonly left: readonly Failure[];
+  /** Asides of earlier runs that were deleted, or in a dry run would be. */
+  readonly swept: readonly string[];
+  /** Asides that still have files in them: deferred, or not to be removed. */
+  readonly asides: readonly string[];
+  /** Milliseconds until the directory was gone, or was empty. */
+  readonly goneMs: number;
+  /** Milliseconds in all. */
+  readonly durationMs: number;
+}
+
+/** How long busy things are tried again by default, in milliseconds. */
+export const DEFAULT_BUSY_TIMEOUT = 5000;
