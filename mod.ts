@@ -16,7 +16,7 @@
 
 export { clearCache } from "./lib/clear/clear.ts";
 export type { ClearOptions, ClearReport } from "./lib/clear/options.ts";
-export type { Failure } from "./lib/clear/remove.ts";
+export type { Failure } from "./lib/clear/remove_carefully.ts";
 export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";

@@ -15,7 +15,8 @@ import {
   type ClearReport,
   DEFAULT_BUSY_TIMEOUT,
 } from "./options.ts";
-import { Budget, type Failure, removeEntry, removeTree } from "./remove.ts";
+import { removeTree } from "./remove.ts";
+import { Budget, type Failure, removeEntry } from "./remove_carefully.ts";
 import { listAsides } from "./sweep.ts";
 
 /**

@@ -9,7 +9,8 @@
 
 import { log } from "../log.ts";
 import { parseSiblingName } from "../names.ts";
-import { type Failure, removeTree } from "./remove.ts";
+import { removeTree } from "./remove.ts";
+import type { Failure } from "./remove_carefully.ts";
 
 /**
  * Deletes each aside. A path whose name is not an aside's is left alone: a slip

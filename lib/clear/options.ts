@@ -1,4 +1,4 @@
-import type { Failure } from "./remove.ts";
+import type { Failure } from "./remove_carefully.ts";
 
 /** Options for `clearCache()`. */
 export interface ClearOptions {

@@ -5,7 +5,7 @@ import { errorKind } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import { type ClearOptions, DEFAULT_BUSY_TIMEOUT } from "./options.ts";
-import type { Failure } from "./remove.ts";
+import type { Failure } from "./remove_carefully.ts";
 
 /**
  * Deletes the asides that earlier clears of a directory left: of runs that were
