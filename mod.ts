@@ -19,5 +19,16 @@ export type { ClearOptions, ClearReport } from "./lib/clear/options.ts";
 export type { Failure } from "./lib/clear/remove_carefully.ts";
 export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
+export { LinkError } from "./lib/link/error.ts";
+export { linkFile } from "./lib/link/file.ts";
+export type { LinkMode } from "./lib/link/ladder.ts";
+export type {
+  LinkFileOptions,
+  LinkFileReport,
+  LinkReport,
+  LinkTreeOptions,
+} from "./lib/link/options.ts";
+export type { Fallback, OnLinkLimit } from "./lib/link/place.ts";
+export { linkTree } from "./lib/link/tree.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
 export type { ErrorKind } from "./lib/os_error.ts";

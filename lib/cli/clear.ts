@@ -6,6 +6,7 @@ import { clearTarget } from "../guard_rails.ts";
 import { dirname } from "../path.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
+import { milliseconds, plural } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 
 /** The word by which a compiled binary calls itself to delete asides. */
@@ -131,16 +132,4 @@ async function contentOf(path: string): Promise<string> {
   return `${plural(files, "file")}, ${
     plural(directories, "directory", "directories")
   }`;
-}
-
-function plural(count: number, one: string, many = `${one}s`): string {
-  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-}
-
-function milliseconds(ms: number): string {
-  return ms < 10
-    ? `${ms.toFixed(1)} ms`
-    : ms < 10_000
-    ? `${ms.toFixed(0)} ms`
-    : `${(ms / 1000).toFixed(1)} s`;
 }

@@ -14,6 +14,8 @@ export interface Flag {
   readonly short?: string;
   /** What its value is, in capitals. A flag without it takes no value. */
   readonly value?: string;
+  /** The values that it may have, if not any. */
+  readonly choices?: readonly string[];
   /** Whether it may be given more than once. */
   readonly repeat?: boolean;
   /** One line for the help. */
@@ -81,6 +83,74 @@ deleted, too. A missing directory is nothing to do.`,
   ],
 };
 
+/** Puts a cached tree in its place. */
+export const LINK: Command = {
+  name: "link",
+  usage: "rebuild-cache link SRC DST",
+  doc:
+    `Put a cached file or tree where it is needed, as cheaply as the file systems
+allow: each file by a clone, a hard link, a symbolic link or a copy. DST appears
+whole or not at all. What stands there is never written through.`,
+  flags: [
+    {
+      name: "mode",
+      value: "MODE",
+      choices: ["auto", "clone", "hardlink", "symlink", "copy"],
+      doc: "auto (clone, hard link, copy), clone, hardlink, symlink, copy",
+    },
+    {
+      name: "if-exists",
+      value: "WHAT",
+      choices: ["error", "skip", "replace", "merge"],
+      doc: "error, skip, replace, merge (into the tree that is there)",
+    },
+    {
+      name: "on-link-limit",
+      value: "WHAT",
+      choices: ["reset", "copy", "error"],
+      doc: "reset (a fresh inode for the cached file), copy, error",
+    },
+    {
+      name: "max-links",
+      value: "N",
+      doc: "Act as if N hard links to a file were the limit",
+    },
+    {
+      name: "include",
+      value: "GLOB",
+      repeat: true,
+      doc: "Only files that it matches, below SRC",
+    },
+    {
+      name: "exclude",
+      value: "GLOB",
+      repeat: true,
+      doc: "Neither files nor directories that it matches",
+    },
+    {
+      name: "mutable",
+      value: "GLOB",
+      repeat: true,
+      doc: "Files that will be written to: cloned or copied",
+    },
+    { name: "jobs", value: "N", doc: "Threads, at most (2)" },
+    { name: "strict", doc: "Fail instead of using the next mode" },
+  ],
+  examples: [
+    [
+      "rebuild-cache link ~/.cache/deps/abc node_modules",
+      "Materialize a tree from a cache",
+    ],
+    [
+      "rebuild-cache link --mode hardlink --mutable '**/*.db' store/x env/x",
+      "Share all files but those that will be written to",
+    ],
+  ],
+};
+
+/** All commands; the first is meant when none is named. */
+export const COMMANDS: readonly Command[] = [CLEAR, LINK];
+
 /** A mistake in how the command was called: one line, exit code 2. */
 export class UsageError extends Error {
   /** The class's name. */
@@ -120,6 +190,17 @@ export function parse(command: Command, args: readonly string[]): Parsed {
     if (flag.value && given.includes("")) {
       throw new UsageError(
         `--${flag.name} needs a value: --${flag.name} ${flag.value}`,
+      );
+    }
+    for (const value of given) {
+      if (!flag.choices || flag.choices.includes(value as string)) continue;
+      const near = nearest(value as string, flag.choices);
+      throw new UsageError(
+        `--${flag.name} can't be "${value}"${
+          near
+            ? `. Did you mean ${near}?`
+            : `: it is ${flag.choices.join(", ")}`
+        }`,
       );
     }
     if (given.length > 1 && flag.value && !flag.repeat) {
@@ -194,8 +275,10 @@ export function help(command: Command): string {
     return [`  ${short}--${flag.name}${value}`, flag.doc] as const;
   });
   const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
+  const others = COMMANDS.filter((other) => other !== command);
   return [
     `Usage: ${command.usage}`,
+    ...others.map(({ usage }) => `       ${usage}`),
     "",
     command.doc,
     "",

@@ -2,7 +2,16 @@ import config from "../../deno.json" with { type: "json" };
 import { deleteAsides } from "../clear/delete_asides.ts";
 import { CacheError } from "../error.ts";
 import { clearCommand, DELETE_ASIDES } from "./clear.ts";
-import { CLEAR, help, parse, UsageError } from "./flags.ts";
+import {
+  CLEAR,
+  type Command,
+  COMMANDS,
+  help,
+  nearest,
+  parse,
+  type Parsed,
+  UsageError,
+} from "./flags.ts";
 import { complain, print, printJson, setUpLogging } from "./output.ts";
 
 /**
@@ -28,10 +37,13 @@ export async function main(args: readonly string[]): Promise<number> {
     return (await deleteAsides(args.slice(1), 60_000)).length > 0 ? 1 : 0;
   }
   const json = args.includes("--json");
+  let command = CLEAR;
   try {
-    const parsed = parse(CLEAR, args);
+    const [first, ...rest] = args;
+    command = commandNamed(first);
+    const parsed = parse(command, command === CLEAR ? args : rest);
     if (parsed.count("help")) {
-      print(help(CLEAR).trimEnd());
+      print(help(command).trimEnd());
       return 0;
     }
     if (parsed.count("version")) {
@@ -39,7 +51,7 @@ export async function main(args: readonly string[]): Promise<number> {
       return 0;
     }
     setUpLogging(parsed.count("quiet") > 0, parsed.count("verbose"));
-    return await clearCommand(parsed);
+    return await run(command, parsed);
   } catch (error) {
     if (error instanceof UsageError) {
       complain(`${error.message}. Try rebuild-cache --help`);
@@ -49,7 +61,32 @@ export async function main(args: readonly string[]): Promise<number> {
       throw error;
     }
     const kind = error instanceof CacheError ? error.kind : "usage";
-    if (json) printJson("clear", { error: { kind, message: error.message } });
+    if (json) {
+      printJson(command.name || "clear", {
+        error: { kind, message: error.message },
+      });
+    }
     return kind === "usage" || kind === "refused" ? 2 : 1;
   }
+}
+
+/** Each command's module is loaded when it is needed. */
+async function run({ name }: Command, parsed: Parsed): Promise<number> {
+  if (name === "link") {
+    return await (await import("./link.ts")).linkCommand(parsed);
+  }
+  return await clearCommand(parsed);
+}
+
+function commandNamed(word: string | undefined): Command {
+  if (word === undefined || word.startsWith("-")) return CLEAR;
+  const found = COMMANDS.find(({ name }) => name === word);
+  if (found) return found;
+  const names = COMMANDS.map(({ name }) => name).filter(Boolean);
+  const near = nearest(word, names);
+  throw new UsageError(
+    near
+      ? `Unknown command ${word}. Did you mean ${near}?`
+      : `"${word}" is not a command. To clear a directory, say --dir ${word}`,
+  );
 }

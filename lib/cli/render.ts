@@ -1,0 +1,25 @@
+/** "1 file", "2 files", "3,000 files". */
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+}
+
+/** "0.4 ms", "211 ms", "12.3 s". */
+export function milliseconds(ms: number): string {
+  return ms < 10
+    ? `${ms.toFixed(1)} ms`
+    : ms < 10_000
+    ? `${ms.toFixed(0)} ms`
+    : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** "999 B", "1.2 kB", "3.4 GB": powers of 1,000, as disks are sold. */
+export function size(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}

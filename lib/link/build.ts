@@ -1,0 +1,257 @@
+/**
+ * Builds a tree from another, directory by directory. What runs in the main thread
+ * and in workers alike.
+ *
+ * @module
+ */
+
+import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
+import { siblingName } from "../names.ts";
+import { LinkError } from "./error.ts";
+import { type LadderState, pairState } from "./ladder.ts";
+import {
+  type Counts,
+  noCounts,
+  placeFile,
+  type PlaceOptions,
+  removeIfThere,
+} from "./place.ts";
+
+/** What to build. A plain object: it travels to workers. */
+export interface BuildJob {
+  /** The tree to take from: an absolute path without symbolic links. */
+  readonly source: string;
+  /** The directory to build in, which exists. */
+  readonly destination: string;
+  /** Its device. */
+  readonly device: number;
+  /** Whether there may be something in it already, which is replaced file by file. */
+  readonly merge: boolean;
+  /** How files are placed. */
+  readonly place: PlaceOptions;
+  /** Patterns on paths below `source`, with `/` on every platform. */
+  readonly include: readonly RegExp[];
+  readonly exclude: readonly RegExp[];
+  readonly mutable: readonly RegExp[];
+  /** The mode that a new directory has by itself, by the umask. */
+  readonly defaultMode: number | null;
+  /** Whether two names that differ in case, or normal form, may be one there. */
+  readonly folds: boolean;
+}
+
+/** What was built. */
+export interface Built extends Counts {
+  directories: number;
+  /** Symbolic links of the tree that were made again. */
+  links: number;
+  /** Directories that get their mode at the end: their owner could not enter them. */
+  readonly late: [path: string, mode: number][];
+}
+
+/** Builds directories, and counts. */
+export class Builder {
+  readonly built: Built = {
+    ...noCounts(),
+    directories: 0,
+    links: 0,
+    late: [],
+  };
+  readonly #job: BuildJob;
+  readonly #ladder: LadderState;
+
+  constructor(job: BuildJob, ladder: LadderState = new Map()) {
+    this.#job = job;
+    this.#ladder = ladder;
+  }
+
+  /** Builds a directory and all below it. */
+  subtree(relative: string): void {
+    const open = [relative];
+    for (let next; (next = open.pop()) !== undefined;) {
+      this.directory(next, open);
+    }
+  }
+
+  /**
+   * Builds the entries of one directory, which exists at the destination. Its
+   * subdirectories are made, and put on the list.
+   *
+   * @param relative Its path below the source, `""` or `/a/b`.
+   */
+  directory(relative: string, open: string[]): void {
+    const { source, destination, merge, exclude, folds } = this.#job;
+    const from = source + relative;
+    const to = destination + relative;
+    const info = Deno.lstatSync(from);
+    const pair = pairState(this.#ladder, info.dev, this.#job.device);
+    const names = folds ? new Map<string, string>() : undefined;
+    for (const entry of Deno.readDirSync(from)) {
+      const path = `${relative}/${entry.name}`;
+      if (matches(exclude, path)) continue;
+      const target = `${to}/${entry.name}`;
+      if (names) checkFold(names, entry.name, from, to);
+      if (entry.isDirectory) {
+        this.#makeDirectory(target, from, entry.name);
+        open.push(path);
+      } else if (entry.isSymlink) {
+        this.#copySymlink(`${from}/${entry.name}`, target);
+      } else if (entry.isFile) {
+        if (!this.#wanted(path)) continue;
+        const file = `${from}/${entry.name}`;
+        const place = merge
+          ? target.slice(0, to.length + 1) + siblingName(entry.name, "partial")
+          : target;
+        placeFile(
+          file,
+          place,
+          Deno.lstatSync(file),
+          matches(this.#job.mutable, path),
+          this.#job.place,
+          pair,
+          this.built,
+        );
+        if (merge) publish(file, place, target);
+      } else {
+        throw new LinkError(
+          `Cannot link "${from}/${entry.name}": it is a FIFO, a socket or a device`,
+          `${from}/${entry.name}`,
+          target,
+          "unsupported",
+        );
+      }
+    }
+    this.#finish(to, info);
+  }
+
+  #wanted(path: string): boolean {
+    const { include } = this.#job;
+    return include.length === 0 || matches(include, path);
+  }
+
+  #makeDirectory(target: string, from: string, name: string): void {
+    this.built.directories++;
+    try {
+      Deno.mkdirSync(target);
+    } catch (error) {
+      const kind = errorKind(error);
+      if (
+        kind === "already-exists" && this.#job.merge &&
+        Deno.lstatSync(target).isDirectory
+      ) return;
+      throw failure("make", `${from}/${name}`, target, kind, error);
+    }
+  }
+
+  #copySymlink(file: string, target: string): void {
+    this.built.links++;
+    const text = Deno.readLinkSync(file);
+    const place = this.#job.merge
+      ? target.replace(/[^/\\]*$/, (name) => siblingName(name, "partial"))
+      : target;
+    try {
+      Deno.symlinkSync(text, place, linkType(file));
+    } catch (error) {
+      throw failure("make", file, target, errorKind(error), error);
+    }
+    if (this.#job.merge) publish(file, place, target);
+  }
+
+  /** Mode and times last: what is put into a directory changes them. */
+  #finish(to: string, info: Deno.FileInfo): void {
+    const { merge, defaultMode } = this.#job;
+    if (merge) return; // it may be somebody else's, too
+    if (info.mode !== null && defaultMode !== null) {
+      const mode = info.mode & 0o7777;
+      if ((mode & 0o700) !== 0o700) this.built.late.push([to, mode]);
+      else if (mode !== defaultMode) Deno.chmodSync(to, mode);
+    }
+    if (info.mtime) Deno.utimeSync(to, info.atime ?? info.mtime, info.mtime);
+  }
+}
+
+/** Windows must be told what a symbolic link leads to. */
+function linkType(file: string): Deno.SymlinkOptions | undefined {
+  if (Deno.build.os !== "windows") return undefined;
+  try {
+    return { type: Deno.statSync(file).isDirectory ? "dir" : "file" };
+  } catch {
+    return { type: "file" };
+  }
+}
+
+/** Renames a file over what stands there. Never writes through it. */
+function publish(file: string, place: string, target: string): void {
+  try {
+    Deno.renameSync(place, target);
+  } catch (error) {
+    removeIfThere(place);
+    throw failure("replace", file, target, errorKind(error), error);
+  }
+  // Of two links to one inode the rename does nothing, and leaves this one.
+  removeIfThere(place);
+}
+
+function failure(
+  verb: string,
+  source: string,
+  target: string,
+  kind: ErrorKind,
+  error: unknown,
+): LinkError {
+  return new LinkError(
+    `Cannot ${verb} "${target}": ${osErrorText(error)}`,
+    source,
+    target,
+    kind,
+    error,
+  );
+}
+
+function matches(patterns: readonly RegExp[], path: string): boolean {
+  return patterns.some((pattern) => pattern.test(path.slice(1)));
+}
+
+/** Two names of a directory that would be one at the destination are an error. */
+function checkFold(
+  names: Map<string, string>,
+  name: string,
+  from: string,
+  to: string,
+): void {
+  const folded = name.normalize("NFC").toLowerCase();
+  const other = names.get(folded);
+  if (other !== undefined) {
+    throw new LinkError(
+      `Cannot link "${from}/${other}" and "${from}/${name}" to one directory: ` +
+        `their names are the same on the file system of "${to}"`,
+      `${from}/${name}`,
+      `${to}/${name}`,
+      "already-exists",
+    );
+  }
+  names.set(folded, name);
+}
+
+/** Adds what a worker has built. */
+export function addBuilt(to: Built, more: Built): void {
+  for (
+    const key of [
+      "cloned",
+      "hardlinked",
+      "symlinked",
+      "copied",
+      "created",
+      "reset",
+      "stranded",
+      "bytes",
+      "directories",
+      "links",
+    ] as const
+  ) to[key] += more[key];
+  for (const [key, fallback] of more.fallbacks) {
+    const known = to.fallbacks.get(key);
+    if (known) known.count += fallback.count;
+    else to.fallbacks.set(key, fallback);
+  }
+  to.late.push(...more.late);
+}

@@ -1,0 +1,48 @@
+import { CacheError, type CacheErrorKind } from "../error.ts";
+
+/**
+ * A file could not be put in its place: what was tried, what the operating system
+ * said. Nothing half is left at the destination.
+ *
+ * @example Telling why
+ * ```ts
+ * import { linkFile, LinkError } from "@rebuild/cache";
+ * import { assertInstanceOf } from "@std/assert";
+ *
+ * try {
+ *   await linkFile("/nowhere/file", "/nowhere/else");
+ * } catch (error) {
+ *   assertInstanceOf(error, LinkError);
+ *   console.log(error.kind, error.src, error.dst);
+ * }
+ * ```
+ */
+export class LinkError extends CacheError {
+  /** The class's name. */
+  override name = "LinkError";
+  /** The cached file or directory. */
+  readonly src: string;
+  /** Where it should have been put. */
+  readonly dst: string;
+
+  /**
+   * An error about a source and a destination.
+   *
+   * @param message What could not be done, and why.
+   * @param src The cached file or directory.
+   * @param dst Where it should have been put.
+   * @param kind What it means.
+   * @param cause The error underneath, if there is one.
+   */
+  constructor(
+    message: string,
+    src: string,
+    dst: string,
+    kind: CacheErrorKind,
+    cause?: unknown,
+  ) {
+    super(message, dst, kind, cause);
+    this.src = src;
+    this.dst = dst;
+  }
+}

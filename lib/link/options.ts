@@ -1,0 +1,125 @@
+import type { LinkMode } from "./ladder.ts";
+
+import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
+
+/** Options for `linkFile()`. */
+export interface LinkFileOptions {
+  /**
+   * How to put the file there. `auto` and `clone` try a clone, then a hard link,
+   * then a copy; `hardlink` and `symlink` fall back to a copy. A clone needs
+   * `--allow-ffi`; asked for without it, `Deno.copyFile` may make one or not, so it
+   * counts as a copy.
+   *
+   * @default {"auto"}
+   */
+  mode?: "auto" | LinkMode;
+  /**
+   * What to do when something stands there. It is never written through: `replace`
+   * renames the new over the old.
+   *
+   * @default {"error"}
+   */
+  ifExists?: "error" | "skip" | "replace";
+  /**
+   * What to do when the cached file has all the hard links that its file system
+   * allows: give it a fresh inode, copy this one file, or fail.
+   *
+   * @default {"reset"}
+   */
+  onLinkLimit?: OnLinkLimit;
+  /**
+   * The number of links at which to act as if the limit were reached, for file
+   * systems that have a low one (EFS 177, NTFS 1024).
+   *
+   * @default {Infinity}
+   */
+  maxLinks?: number;
+  /**
+   * Whether to fail instead of going down a rung.
+   *
+   * @default {false}
+   */
+  strict?: boolean;
+}
+
+/** Options for `linkTree()`. Globs are matched against paths below the source, with `/`. */
+export interface LinkTreeOptions extends Omit<LinkFileOptions, "ifExists"> {
+  /**
+   * What to do when something stands there. `replace` swaps the whole tree;
+   * `merge` puts each file into what is there, replacing it at one stroke.
+   *
+   * @default {"error"}
+   */
+  ifExists?: "error" | "skip" | "replace" | "merge";
+  /** Only files that one of these globs matches. Directories are made all the same. */
+  include?: readonly string[];
+  /** Neither files nor directories that one of these globs matches. */
+  exclude?: readonly string[];
+  /** Files that will be written to, which must share nothing: cloned or copied. */
+  mutable?: readonly string[];
+  /**
+   * Threads, this one included. A second one is started only where it pays: from
+   * about 1,500 files.
+   *
+   * @default {2}
+   */
+  jobs?: number;
+  /** Stops the work. The destination is then as it was, unless it is a merge. */
+  signal?: AbortSignal;
+}
+
+/** What `linkFile()` did. */
+export interface LinkFileReport {
+  /** How the file got there; `created` if it is empty; `skipped` if one stood there. */
+  readonly mode: LinkMode | "created" | "skipped";
+  /** Whether something was replaced. */
+  readonly replaced: boolean;
+  /** Whether the cached file was given a fresh inode. */
+  readonly reset: boolean;
+}
+
+/** What `linkTree()` did: what it says is what was done. */
+export interface LinkReport {
+  /** The absolute path of the destination. */
+  readonly path: string;
+  /** What became of the destination. */
+  readonly outcome: "linked" | "replaced" | "merged" | "skipped";
+  /** Files that were cloned, and proved to be. */
+  readonly cloned: number;
+  /** Files that were hard-linked. */
+  readonly hardlinked: number;
+  /** Files that were symbolically linked. */
+  readonly symlinked: number;
+  /** Files that were copied. Some file systems share a copy's blocks by themselves. */
+  readonly copied: number;
+  /** Empty files, which are made. */
+  readonly created: number;
+  /** Symbolic links of the tree, which are made again. */
+  readonly links: number;
+  /** Directories below the destination. */
+  readonly directories: number;
+  /** Cached files that were given a fresh inode. */
+  readonly reset: number;
+  /** Earlier destinations of those, which stay on the old inode. */
+  readonly stranded: number;
+  /** The files' size in bytes. */
+  readonly bytes: number;
+  /** Why files were not put there by the first rung. */
+  readonly fallbacks: readonly Fallback[];
+  /** Threads that worked, this one included. */
+  readonly threads: number;
+  /** Milliseconds in all. */
+  readonly durationMs: number;
+}
+
+/** The options of {@linkcode LinkFileOptions} that say how a file is placed. */
+export function placeOptions(
+  options: LinkFileOptions | LinkTreeOptions,
+): PlaceOptions {
+  return {
+    mode: options.mode ?? "auto",
+    strict: options.strict ?? false,
+    onLinkLimit: options.onLinkLimit ?? "reset",
+    maxLinks: options.maxLinks ?? Infinity,
+  };
+}

@@ -1,0 +1,294 @@
+import { globToRegExp } from "@std/path/posix/glob-to-regexp";
+import { removeTree } from "../clear/remove.ts";
+import { log } from "../log.ts";
+import { isWithin } from "../mounts.ts";
+import { siblingName } from "../names.ts";
+import { errorKind, osErrorText } from "../os_error.ts";
+import { basename, dirname, join } from "../path.ts";
+import { openStaging, sweepStagings } from "../staging.ts";
+import { Builder, type BuildJob, type Built } from "./build.ts";
+import { LinkError } from "./error.ts";
+import { lookAt, taken, toPath } from "./file.ts";
+import {
+  type LinkReport,
+  type LinkTreeOptions,
+  placeOptions,
+} from "./options.ts";
+import { buildTree } from "./threads.ts";
+
+/**
+ * Puts a cached tree where it is needed, as cheaply as the file systems allow: each
+ * file by a clone, a hard link, a symbolic link or a copy.
+ *
+ * It is built beside the destination and renamed into place, so it appears whole or
+ * not at all, however this ends; only `merge` works file by file, in what is there.
+ * Modes and modification times (to the millisecond) are kept, and symbolic links are
+ * made again as they are. Nothing is ever written through what stands at the
+ * destination.
+ *
+ * A rung that can't work between the two file systems is tried once, and the report
+ * says so. Big trees are built by two threads; where the second can't start, by one.
+ *
+ * Needs `--allow-read` and `--allow-write` for both and the destination's parent;
+ * for everything, if the tree has symbolic links or `mode` is `symlink` (Deno asks
+ * for that). Clones need `--allow-ffi`.
+ *
+ * @param src The cached directory. If it is a symbolic link, what it leads to.
+ * @param dst Where it should be. Its parent must exist.
+ * @param options How to put it there.
+ * @returns What was done, counted.
+ * @throws {LinkError} If it could not be done. Its `kind` is `already-exists` if
+ * something stands there, or if two names are one on the destination's file system.
+ *
+ * @example Linking a tree
+ * ```ts
+ * import { linkTree } from "@rebuild/cache";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dir = await Deno.makeTempDir();
+ * await Deno.mkdir(`${dir}/cached/lib`, { recursive: true });
+ * await Deno.writeTextFile(`${dir}/cached/lib/a.js`, "content");
+ *
+ * const report = await linkTree(`${dir}/cached`, `${dir}/node_modules`, {
+ *   mode: "hardlink",
+ * });
+ *
+ * assertEquals(report.hardlinked, 1);
+ * await Deno.remove(dir, { recursive: true });
+ * ```
+ */
+export async function linkTree(
+  src: string | URL,
+  dst: string | URL,
+  options: LinkTreeOptions = {},
+): Promise<LinkReport> {
+  const started = performance.now();
+  const { ifExists = "error", signal } = options;
+  signal?.throwIfAborted();
+  const destination = toPath(dst);
+  const source = realSource(toPath(src), destination);
+  refuseNested(source, destination);
+  const existing = lookAt(destination, source, destination);
+  const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
+    report(destination, outcome, built, threads, started);
+
+  if (existing && ifExists === "skip") return done("skipped", emptyBuilt());
+  if (existing && ifExists === "error") throw taken(source, destination);
+  if (existing && ifExists === "merge") {
+    if (!existing.isDirectory) {
+      throw conflict(source, destination, "a directory", "is not one");
+    }
+    const job = jobFor(source, destination, destination, true, options);
+    checkConflicts(job, "");
+    const { built, threads } = await buildTree(job, options.jobs, signal);
+    return done("merged", built, threads);
+  }
+
+  let result: { built: Built; threads: number };
+  {
+    await using staging = openStaging(destination);
+    Deno.mkdirSync(staging.tree);
+    const job = jobFor(source, staging.tree, staging.path, false, options);
+    result = await buildTree(job, options.jobs, signal);
+    for (const [path, mode] of result.built.late.reverse()) {
+      Deno.chmodSync(path, mode);
+    }
+    await publish(staging.tree, source, destination, ifExists === "replace");
+  }
+  await sweepStagings(destination);
+  return done(existing ? "replaced" : "linked", result.built, result.threads);
+}
+
+function realSource(source: string, destination: string): string {
+  let real: string;
+  try {
+    real = Deno.realPathSync(source);
+  } catch (error) {
+    throw new LinkError(
+      `Cannot link "${source}": ${osErrorText(error)}`,
+      source,
+      destination,
+      errorKind(error),
+      error,
+    );
+  }
+  if (Deno.statSync(real).isDirectory) return real;
+  throw new LinkError(
+    `Cannot link "${source}" as a tree: it is not a directory`,
+    source,
+    destination,
+    "not-directory",
+  );
+}
+
+function refuseNested(source: string, destination: string): void {
+  let real = destination;
+  try {
+    real = join(Deno.realPathSync(dirname(destination)), basename(destination));
+  } catch {
+    // No parent: the staging will say so.
+  }
+  if (!isWithin(real, source) && !isWithin(source, real)) return;
+  throw new LinkError(
+    `Cannot link "${source}" to "${destination}": one lies in the other`,
+    source,
+    destination,
+    "refused",
+  );
+}
+
+function jobFor(
+  source: string,
+  destination: string,
+  probe: string,
+  merge: boolean,
+  options: LinkTreeOptions,
+): BuildJob {
+  const { dev, mode } = Deno.lstatSync(destination);
+  const globs = (list: readonly string[] = []) =>
+    list.map((glob) => globToRegExp(glob, { globstar: true }));
+  return {
+    source,
+    destination,
+    device: dev,
+    merge,
+    place: placeOptions(options),
+    include: globs(options.include),
+    exclude: globs(options.exclude),
+    mutable: globs(options.mutable),
+    defaultMode: Deno.build.os === "windows" || mode === null
+      ? null
+      : mode & 0o7777,
+    folds: foldsNames(probe),
+  };
+}
+
+/** Whether two names that differ only in case, or normal form, are one there. */
+function foldsNames(directory: string): boolean {
+  const name = siblingName("é", "partial"); // composed, and small
+  const probe = join(directory, name);
+  try {
+    Deno.openSync(probe, { write: true, createNew: true }).close();
+    return [name.toUpperCase(), name.normalize("NFD")].some((other) => {
+      try {
+        return Deno.lstatSync(join(directory, other)).isFile;
+      } catch {
+        return false;
+      }
+    });
+  } catch {
+    return false; // not writable: the build will say so
+  } finally {
+    try {
+      Deno.removeSync(probe);
+    } catch { /* never made */ }
+  }
+}
+
+/** Before a merge changes anything: no file where a directory is, nor the reverse. */
+function checkConflicts(job: BuildJob, relative: string): void {
+  for (const entry of Deno.readDirSync(job.source + relative)) {
+    const path = `${relative}/${entry.name}`;
+    const [source, target] = [job.source + path, job.destination + path];
+    const there = lookAt(target, source, target);
+    if (!there) continue;
+    if (entry.isDirectory && there.isDirectory) checkConflicts(job, path);
+    else if (entry.isDirectory) {
+      throw conflict(source, target, "a directory", "is not one");
+    } else if (there.isDirectory) {
+      throw conflict(source, target, "a file", "is a directory");
+    }
+  }
+}
+
+function conflict(
+  source: string,
+  target: string,
+  what: string,
+  is: string,
+): LinkError {
+  return new LinkError(
+    `Cannot merge "${source}", ${what}: "${target}" ${is}. Nothing was changed`,
+    source,
+    target,
+    "already-exists",
+  );
+}
+
+async function publish(
+  tree: string,
+  source: string,
+  destination: string,
+  replace: boolean,
+): Promise<void> {
+  const aside = join(
+    dirname(destination),
+    siblingName(basename(destination), "stale"),
+  );
+  const moved = replace && rename(destination, aside, source, destination);
+  try {
+    if (!replace && lookAt(destination, source, destination)) {
+      throw taken(source, destination); // a rename would take an empty directory's place
+    }
+    Deno.renameSync(tree, destination);
+  } catch (error) {
+    if (moved) Deno.renameSync(aside, destination);
+    if (error instanceof LinkError) throw error;
+    throw new LinkError(
+      `Cannot put "${destination}" in place: ${osErrorText(error)}`,
+      source,
+      destination,
+      errorKind(error),
+      error,
+    );
+  }
+  if (moved) await removeTree(aside, { busyTimeout: 1000 });
+}
+
+/** Renames what stands there aside. False if nothing does any more. */
+function rename(
+  from: string,
+  to: string,
+  source: string,
+  destination: string,
+): boolean {
+  try {
+    Deno.renameSync(from, to);
+    log.debug(() => `Renamed "${from}" to "${to}"`);
+    return true;
+  } catch (error) {
+    const kind = errorKind(error);
+    if (kind === "not-found") return false;
+    throw new LinkError(
+      `Cannot replace "${destination}": ${osErrorText(error)}`,
+      source,
+      destination,
+      kind,
+      error,
+    );
+  }
+}
+
+function emptyBuilt(): Built {
+  return new Builder({} as BuildJob).built;
+}
+
+function report(
+  path: string,
+  outcome: LinkReport["outcome"],
+  { late: _, fallbacks, ...counts }: Built,
+  threads: number,
+  started: number,
+): LinkReport {
+  for (const { from, reason, count, example } of fallbacks.values()) {
+    log.debug(() => `No ${from}: ${reason} (${count}, such as "${example}")`);
+  }
+  return {
+    path,
+    outcome,
+    ...counts,
+    fallbacks: [...fallbacks.values()],
+    threads,
+    durationMs: performance.now() - started,
+  };
+}
