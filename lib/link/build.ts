@@ -7,6 +7,7 @@
 
 import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
 import { siblingName } from "../names.ts";
+import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError } from "./error.ts";
 import { type LadderState, pairState } from "./ladder.ts";
 import {
@@ -14,6 +15,7 @@ import {
   noCounts,
   placeFile,
   type PlaceOptions,
+  placeVia,
   removeIfThere,
 } from "./place.ts";
 
@@ -48,20 +50,29 @@ export interface Built extends Counts {
   readonly late: [path: string, mode: number][];
 }
 
+/** Nothing built yet. */
+export function nothingBuilt(): Built {
+  return { ...noCounts(), directories: 0, links: 0, late: [] };
+}
+
 /** Builds directories, and counts. */
-export class Builder {
-  readonly built: Built = {
-    ...noCounts(),
-    directories: 0,
-    links: 0,
-    late: [],
-  };
+export class Builder implements Disposable {
+  readonly built: Built = nothingBuilt();
   readonly #job: BuildJob;
   readonly #ladder: LadderState;
+  readonly #cloner: Cloner | undefined;
 
   constructor(job: BuildJob, ladder: LadderState = new Map()) {
     this.#job = job;
     this.#ladder = ladder;
+    const { mode } = job.place;
+    this.#cloner = mode === "auto" || mode === "clone"
+      ? openCloner()
+      : undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.#cloner?.[Symbol.dispose]();
   }
 
   /** Builds a directory and all below it. */
@@ -83,7 +94,12 @@ export class Builder {
     const from = source + relative;
     const to = destination + relative;
     const info = Deno.lstatSync(from);
-    const pair = pairState(this.#ladder, info.dev, this.#job.device);
+    const context = {
+      options: this.#job.place,
+      pair: pairState(this.#ladder, info.dev, this.#job.device),
+      counts: this.built,
+      cloner: this.#cloner,
+    };
     const names = folds ? new Map<string, string>() : undefined;
     for (const entry of Deno.readDirSync(from)) {
       const path = `${relative}/${entry.name}`;
@@ -98,19 +114,14 @@ export class Builder {
       } else if (entry.isFile) {
         if (!this.#wanted(path)) continue;
         const file = `${from}/${entry.name}`;
-        const place = merge
-          ? target.slice(0, to.length + 1) + siblingName(entry.name, "partial")
-          : target;
-        placeFile(
-          file,
-          place,
-          Deno.lstatSync(file),
-          matches(this.#job.mutable, path),
-          this.#job.place,
-          pair,
-          this.built,
-        );
-        if (merge) publish(file, place, target);
+        const fileInfo = Deno.lstatSync(file);
+        const mutable = matches(this.#job.mutable, path);
+        if (!merge) placeFile(file, target, fileInfo, mutable, context);
+        else {
+          const temporary = `${to}/${siblingName(entry.name, "partial")}`;
+          const publish = () => Deno.renameSync(temporary, target);
+          placeVia(temporary, publish, file, fileInfo, mutable, context);
+        }
       } else {
         throw new LinkError(
           `Cannot link "${from}/${entry.name}": it is a FIFO, a socket or a device`,

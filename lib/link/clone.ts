@@ -8,28 +8,24 @@
  * @module
  */
 
-/** Clones a file to a name that does not exist; keeps its mode and times. */
-export type CloneFile = (source: string, destination: string) => void;
-
-let loaded: CloneFile | undefined | null = null;
+/** The OS's clone, as long as it is not disposed. */
+export interface Cloner extends Disposable {
+  /** Clones a file to a name that does not exist: its data; on macOS, all of it. */
+  clone(source: string, destination: string): void;
+}
 
 /** The OS's clone, or `undefined` where Deno may not call it or there is none. */
-export function cloneCall(): CloneFile | undefined {
-  if (loaded !== null) return loaded;
+export function openCloner(): Cloner | undefined {
   // Asked first, because Deno would stop and ask the user on a terminal.
   const { state } = Deno.permissions.querySync({ name: "ffi" });
-  if (state !== "granted") return loaded = undefined;
+  if (state !== "granted") return undefined;
   try {
-    switch (Deno.build.os) {
-      case "linux":
-        return loaded = onLinux();
-      case "darwin":
-        return loaded = onMacos();
-    }
+    if (Deno.build.os === "linux") return onLinux();
+    if (Deno.build.os === "darwin") return onMacos();
   } catch {
     // No such library: musl, or something stranger.
   }
-  return loaded = undefined;
+  return undefined;
 }
 
 const encoder = new TextEncoder();
@@ -55,8 +51,8 @@ const O_CLOEXEC = 0o2000000;
 const FICLONE = 0x40049409;
 const EINTR = 4;
 
-function onLinux(): CloneFile {
-  const { symbols: c } = Deno.dlopen("libc.so.6", {
+function onLinux(): Cloner {
+  const library = Deno.dlopen("libc.so.6", {
     open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
     ioctl: { parameters: ["i32", "u64", "i64"], result: "i32" },
     close: { parameters: ["i32"], result: "i32" },
@@ -65,6 +61,7 @@ function onLinux(): CloneFile {
     __errno_location: { parameters: [], result: "pointer" },
     memcpy: { parameters: ["buffer", "pointer", "usize"], result: "pointer" },
   });
+  const c = library.symbols;
   const word = new Int32Array(1);
   const errno = () => {
     c.memcpy(word, c.__errno_location(), 4n);
@@ -78,7 +75,7 @@ function onLinux(): CloneFile {
       if (number !== EINTR) return -number;
     }
   };
-  return (source, destination) => {
+  const clone: Cloner["clone"] = (source, destination) => {
     const to = cString(destination);
     const input = open(cString(source), O_RDONLY);
     if (input < 0) throw cloneError(-input, source, destination);
@@ -99,18 +96,21 @@ function onLinux(): CloneFile {
     c.unlink(to); // a clone that failed leaves an empty file
     throw cloneError(failed, source, destination);
   };
+  return { clone, [Symbol.dispose]: () => library.close() };
 }
 
-function onMacos(): CloneFile {
-  const { symbols: c } = Deno.dlopen("libSystem.dylib", {
+function onMacos(): Cloner {
+  const library = Deno.dlopen("libSystem.dylib", {
     clonefile: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
     __error: { parameters: [], result: "pointer" },
     memcpy: { parameters: ["buffer", "pointer", "usize"], result: "pointer" },
   });
+  const c = library.symbols;
   const word = new Int32Array(1);
-  return (source, destination) => {
+  const clone: Cloner["clone"] = (source, destination) => {
     if (c.clonefile(cString(source), cString(destination), 0) === 0) return;
     c.memcpy(word, c.__error(), 4n);
     throw cloneError(word[0]!, source, destination);
   };
+  return { clone, [Symbol.dispose]: () => library.close() };
 }

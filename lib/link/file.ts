@@ -2,14 +2,15 @@ import { log } from "../log.ts";
 import { siblingName } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
 import { basename, dirname, fromFileUrl, join, resolve } from "../path.ts";
+import { openCloner } from "./clone.ts";
 import { LinkError } from "./error.ts";
-import { pairState } from "./ladder.ts";
+import { type LinkMode, pairState } from "./ladder.ts";
 import {
   type LinkFileOptions,
   type LinkFileReport,
   placeOptions,
 } from "./options.ts";
-import { noCounts, placeFile, removeIfThere } from "./place.ts";
+import { noCounts, placeVia } from "./place.ts";
 
 /**
  * Puts a cached file where it is needed, as cheaply as the file systems allow: by
@@ -78,22 +79,21 @@ export async function linkFile(
   );
   const counts = noCounts();
   const parent = lookAt(dirname(destination), source, destination);
-  const pair = pairState(new Map(), info.dev, parent?.dev ?? -1);
-  const mode = placeFile(
-    source,
-    temporary,
-    info,
-    false,
-    placeOptions(options),
-    pair,
+  const place = placeOptions(options);
+  const clones = place.mode === "auto" || place.mode === "clone";
+  using cloner = clones ? openCloner() : undefined;
+  const context = {
+    options: place,
+    pair: pairState(new Map(), info.dev, parent?.dev ?? -1),
     counts,
-  );
-  for (const { from, reason } of counts.fallbacks.values()) {
-    log.debug(() => `No ${from} of "${source}" to "${destination}": ${reason}`);
-  }
+    cloner,
+  };
+  const publish = ifExists === "replace"
+    ? () => Deno.renameSync(temporary, destination)
+    : () => publishNew(temporary, source, destination);
+  let mode: LinkMode | undefined;
   try {
-    if (ifExists === "replace") Deno.renameSync(temporary, destination);
-    else publishNew(temporary, source, destination);
+    mode = placeVia(temporary, publish, source, info, false, context);
   } catch (error) {
     if (error instanceof LinkError) throw error;
     throw new LinkError(
@@ -103,9 +103,9 @@ export async function linkFile(
       errorKind(error),
       error,
     );
-  } finally {
-    // Of two links to one inode a rename does nothing, and leaves this one.
-    removeIfThere(temporary);
+  }
+  for (const { from, reason } of counts.fallbacks.values()) {
+    log.debug(() => `No ${from} of "${source}" to "${destination}": ${reason}`);
   }
   return {
     mode: mode ?? "created",

@@ -9,7 +9,7 @@ import { osErrorText } from "../os_error.ts";
 import { type ErrorKind, errorKind } from "../os_error.ts";
 import { siblingName } from "../names.ts";
 import { basename, dirname, join } from "../path.ts";
-import { cloneCall } from "./clone.ts";
+import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
 import { LinkError } from "./error.ts";
 
@@ -70,6 +70,15 @@ export function noCounts(): Counts {
   };
 }
 
+/** What one run places all its files with. */
+export interface PlaceContext {
+  readonly options: PlaceOptions;
+  readonly pair: PairState;
+  readonly counts: Counts;
+  /** Where clones can be proved. */
+  readonly cloner: Cloner | undefined;
+}
+
 const COUNTER = {
   clone: "cloned",
   hardlink: "hardlinked",
@@ -90,17 +99,16 @@ export function placeFile(
   destination: string,
   info: Deno.FileInfo,
   mutable: boolean,
-  options: PlaceOptions,
-  pair: PairState,
-  counts: Counts,
+  context: PlaceContext,
 ): LinkMode | undefined {
+  const { options, counts, pair } = context;
   counts.bytes += info.size;
   if (info.size === 0 && options.mode !== "symlink") {
     createEmpty(source, destination, info);
     counts.created++;
     return undefined;
   }
-  const call = { source, destination, info, options, pair, counts };
+  const call = { source, destination, info, ...context };
   for (const mode of LADDERS[options.mode]) {
     if (mutable && (mode === "hardlink" || mode === "symlink")) continue;
     if (pair.retired.has(mode)) continue;
@@ -113,13 +121,48 @@ export function placeFile(
   throw new Error("unreachable: a copy is made, or it throws");
 }
 
-interface Call {
+/**
+ * Puts a file at a temporary name, and brings it to its own. Some file systems say
+ * only at the rename that the inode can have no more links (btrfs).
+ *
+ * @returns What {@linkcode placeFile} does.
+ */
+export function placeVia(
+  temporary: string,
+  publish: () => void,
+  source: string,
+  info: Deno.FileInfo,
+  mutable: boolean,
+  context: PlaceContext,
+): LinkMode | undefined {
+  try {
+    const mode = placeFile(source, temporary, info, mutable, context);
+    try {
+      publish();
+      return mode;
+    } catch (error) {
+      if (mode !== "hardlink" || errorKind(error) !== "link-limit") throw error;
+    }
+    removeIfThere(temporary);
+    context.counts.hardlinked--;
+    context.counts.bytes -= info.size;
+    const options = { ...context.options, maxLinks: 1 }; // which it has
+    const again = placeFile(source, temporary, info, mutable, {
+      ...context,
+      options,
+    });
+    publish();
+    return again;
+  } finally {
+    // Of two links to one inode a rename does nothing, and leaves this one.
+    removeIfThere(temporary);
+  }
+}
+
+interface Call extends PlaceContext {
   readonly source: string;
   readonly destination: string;
   readonly info: Deno.FileInfo;
-  readonly options: PlaceOptions;
-  readonly pair: PairState;
-  readonly counts: Counts;
 }
 
 /** Waits for what passes: 1, 2, 4 … ms, a second in all. */
@@ -162,15 +205,14 @@ function rung(mode: LinkMode, call: Call): boolean {
   const { source, destination, info, options } = call;
   switch (mode) {
     case "clone": {
-      const clone = cloneCall();
-      if (!clone) {
+      if (!call.cloner) {
         // Asked for, it is the copy that may be a clone; by itself, the next rung.
         if (options.mode !== "clone") return false;
         if (options.strict) throw unprovable(call);
         call.pair.retired.set("hardlink", "a clone was asked for");
         return false;
       }
-      clone(source, destination);
+      call.cloner.clone(source, destination);
       keepAttributes(destination, info);
       return true;
     }

@@ -28,7 +28,7 @@ export async function buildTree(
   signal?: AbortSignal,
 ): Promise<{ built: Built; threads: number }> {
   const ladder: LadderState = new Map();
-  const builder = new Builder(job, ladder);
+  using builder = new Builder(job, ladder);
   const { built } = builder;
   const queue = [""];
   // Breadth first, so that what is left to share are large subtrees.

@@ -6,7 +6,7 @@ import { siblingName } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { openStaging, sweepStagings } from "../staging.ts";
-import { Builder, type BuildJob, type Built } from "./build.ts";
+import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
 import { LinkError } from "./error.ts";
 import { lookAt, taken, toPath } from "./file.ts";
 import {
@@ -72,7 +72,7 @@ export async function linkTree(
   const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
     report(destination, outcome, built, threads, started);
 
-  if (existing && ifExists === "skip") return done("skipped", emptyBuilt());
+  if (existing && ifExists === "skip") return done("skipped", nothingBuilt());
   if (existing && ifExists === "error") throw taken(source, destination);
   if (existing && ifExists === "merge") {
     if (!existing.isDirectory) {
@@ -267,10 +267,6 @@ function rename(
       error,
     );
   }
-}
-
-function emptyBuilt(): Built {
-  return new Builder({} as BuildJob).built;
 }
 
 function report(

@@ -51,7 +51,7 @@ export function workersBegun({ shared }: Order): number {
 
 /** The worker's side: one order, one answer. */
 export function answer(order: Order): Answer {
-  const builder = new Builder(order.job, order.ladder);
+  using builder = new Builder(order.job, order.ladder);
   Atomics.add(new Int32Array(order.shared), BEGUN, 1);
   try {
     for (let next; (next = takeSubtree(order)) !== undefined;) {

@@ -1,0 +1,417 @@
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { LinkError } from "../../lib/link/error.ts";
+import type { LinkMode } from "../../lib/link/ladder.ts";
+import { linkTree } from "../../lib/link/tree.ts";
+import { siblingName } from "../../lib/names.ts";
+import { cliCommand, must } from "../support/command.ts";
+import {
+  type FileSystem,
+  makeFileSystem,
+  mountTest,
+  TOOLS,
+} from "../support/mounts.ts";
+import { test } from "../support/needs.ts";
+import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
+
+const here = import.meta.url;
+const TREE = {
+  a: { b: { file: "x", empty: "" }, none: {} },
+  file: "y",
+  "run.sh": "#!/bin/sh\n",
+};
+const OLD = new Date("2001-02-03T04:05:06.789Z");
+
+/** A tree with all that a tree may have. */
+function makeTree(root: string, links = true): void {
+  makeManyFiles(root, 250, 8);
+  Deno.mkdirSync(`${root}/none/deep`, { recursive: true });
+  Deno.writeTextFileSync(`${root}/run.sh`, "#!/bin/sh\n");
+  Deno.writeTextFileSync(`${root}/empty`, "");
+  if (links) {
+    Deno.chmodSync(`${root}/run.sh`, 0o755);
+    Deno.chmodSync(`${root}/none/deep`, 0o500);
+    Deno.symlinkSync("run.sh", `${root}/link`);
+    Deno.symlinkSync("/nowhere", `${root}/none/dangling`);
+  }
+  using sparse = Deno.openSync(`${root}/sparse`, { create: true, write: true });
+  sparse.truncateSync(300_000_000);
+  sparse.seekSync(200_000_000, Deno.SeekMode.Start);
+  sparse.writeSync(new TextEncoder().encode("in the middle"));
+  for (
+    const name of [
+      "run.sh",
+      "empty",
+      "sparse",
+      "0/0/file-0",
+      "none",
+      "none/deep",
+      "0",
+    ]
+  ) {
+    Deno.utimeSync(`${root}/${name}`, OLD, OLD);
+  }
+}
+
+/** Each path with what must be kept of it. */
+function inventory(root: string, modes = true): Record<string, string> {
+  const found: Record<string, string> = {};
+  const visit = (relative: string) => {
+    for (const { name } of Deno.readDirSync(root + relative)) {
+      const path = `${relative}/${name}`;
+      const info = Deno.lstatSync(root + path);
+      if (
+        info.isSymlink && Deno.readLinkSync(root + path).startsWith("/") &&
+        Deno.readLinkSync(root + path) !== "/nowhere"
+      ) {
+        const to = Deno.statSync(root + path); // of mode symlink
+        found[path] = `file ${to.size} ${to.mtime?.getTime()} ${
+          modes ? to.mode! & 0o7777 : ""
+        }`;
+        continue;
+      }
+      if (info.isSymlink) {
+        found[path] = `link ${Deno.readLinkSync(root + path)}`;
+      } else {
+        const kind = info.isDirectory ? "directory" : `file ${info.size}`;
+        found[path] = `${kind} ${info.mtime?.getTime()} ${
+          modes ? info.mode! & 0o7777 : ""
+        }`;
+      }
+      if (info.isDirectory) visit(path);
+    }
+  };
+  visit("");
+  return found;
+}
+
+const KINDS: FileSystem[] = [
+  "ext4",
+  "xfs",
+  "btrfs",
+  "btrfs-no-extref",
+  "tmpfs",
+];
+
+for (const kind of KINDS) {
+  mountTest(
+    here,
+    `linkTree() keeps all of a tree in every mode, and counts what is so, on ${kind}`,
+    [...TOOLS[kind], "cmp"],
+    async (dir) => {
+      const mount = await makeFileSystem(dir, kind, 4);
+      makeTree(`${mount}/source`);
+      const before = inventory(`${mount}/source`);
+      for (
+        const mode of ["auto", "clone", "hardlink", "symlink", "copy"] as const
+      ) {
+        const to = `${mount}/${mode}`;
+        const report = await linkTree(`${mount}/source`, to, { mode });
+        assertEquals(inventory(to), before, mode);
+        await must("cmp", `${mount}/source/sparse`, `${to}/sparse`);
+        assertEquals(report.links, 2);
+        assertEquals(countShared(`${mount}/source`, to), report.hardlinked);
+        const clones = kind === "xfs" || kind.startsWith("btrfs");
+        const expected: Partial<Record<string, LinkMode>> = {
+          auto: clones ? "clone" : "hardlink",
+          clone: clones ? "clone" : "hardlink",
+        };
+        const used = expected[mode] ?? mode;
+        const count = {
+          clone: report.cloned,
+          hardlink: report.hardlinked,
+          symlink: report.symlinked,
+          copy: report.copied,
+        }[used as LinkMode];
+        assertEquals(
+          count,
+          mode === "symlink" ? 2003 : 2002,
+          JSON.stringify(report),
+        );
+        assertEquals(report.created, mode === "symlink" ? 0 : 1);
+        if (report.cloned) await assertCloned(`${mount}/source/sparse`, to);
+        Deno.removeSync(to, { recursive: true });
+      }
+      assertEquals(namesIn(mount).filter((it) => it !== "lost+found"), [
+        "source",
+      ]);
+    },
+  );
+}
+
+function countShared(source: string, to: string): number {
+  let count = 0;
+  for (const [path, what] of Object.entries(inventory(to))) {
+    if (!what.startsWith("file")) continue;
+    if (Deno.lstatSync(to + path).ino === Deno.lstatSync(source + path).ino) {
+      count++;
+    }
+  }
+  return count;
+}
+
+async function assertCloned(source: string, to: string): Promise<void> {
+  await must("sync");
+  const extents = async (path: string) =>
+    (await must("filefrag", "-v", path)).match(/\d+\.\. *\d+(?=: *\d+: )/g);
+  assertStringIncludes(await must("filefrag", "-v", `${to}/sparse`), "shared");
+  assertEquals(await extents(`${to}/sparse`), await extents(source));
+}
+
+for (
+  const [from, to] of [
+    ["ext4", "xfs"],
+    ["btrfs", "tmpfs"],
+    ["tmpfs", "btrfs"],
+    ["xfs", "ext4"],
+  ] as const
+) {
+  mountTest(
+    here,
+    `linkTree() copies from ${from} to ${to}, and tries each doomed call once`,
+    [...TOOLS[from], ...TOOLS[to]],
+    async (dir) => {
+      const a = await makeFileSystem(dir, from, 4);
+      const b = await makeFileSystem(dir, to, 4);
+      makeTree(`${a}/source`);
+      const report = await linkTree(`${a}/source`, `${b}/there`);
+      assertEquals(inventory(`${b}/there`), inventory(`${a}/source`));
+      assertEquals([report.copied, report.created], [2002, 1]);
+      assertEquals(report.fallbacks.map(({ from, kind }) => [from, kind]), [[
+        "clone",
+        "cross-device",
+      ], ["hardlink", "cross-device"]]);
+      assert(
+        report.fallbacks.every(({ count }) => count === 1),
+        JSON.stringify(report),
+      );
+    },
+  );
+}
+
+mountTest(
+  here,
+  "linkTree() copies on a file system without links, and names two names that are one there",
+  TOOLS.exfat,
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "exfat");
+    dir.write({ source: TREE, clash: { Readme: "a", README: "b" } });
+    const report = await linkTree(dir.at("source"), `${mount}/there`);
+    assertEquals([report.copied, report.created, report.outcome], [
+      3,
+      1,
+      "linked",
+    ]);
+    const again = await linkTree(`${mount}/there`, `${mount}/twice`);
+    assertEquals(again.copied, 3);
+    const error: LinkError = await assertRejects(
+      () => linkTree(dir.at("clash"), `${mount}/clash`),
+      LinkError,
+    );
+    assertEquals(error.kind, "already-exists");
+    assertStringIncludes(error.message, "/Readme");
+    assertStringIncludes(error.message, "/README");
+    assertEquals(namesIn(mount), ["there", "twice"]);
+  },
+);
+
+Deno.test("linkTree() does what ifExists says", async () => {
+  await using dir = TempDir.make();
+  dir.write({ source: TREE, there: { old: "old", file: "old" } });
+  const link = (ifExists: "error" | "skip" | "replace" | "merge") =>
+    linkTree(dir.at("source"), dir.at("there"), { ifExists, mode: "copy" });
+  const error: LinkError = await assertRejects(() => link("error"), LinkError);
+  assertEquals(error.kind, "already-exists");
+  assertEquals((await link("skip")).outcome, "skipped");
+  assertEquals(namesIn(dir.at("there")), ["file", "old"]);
+  assertEquals((await link("merge")).outcome, "merged");
+  assertEquals(namesIn(dir.at("there")), ["a", "file", "old", "run.sh"]);
+  assertEquals(Deno.readTextFileSync(dir.at("there", "file")), "y");
+  assertEquals((await link("replace")).outcome, "replaced");
+  assertEquals(namesIn(dir.at("there")), ["a", "file", "run.sh"]);
+  assertEquals(namesIn(dir.path), ["source", "there"]);
+});
+
+Deno.test("linkTree() changes nothing in a merge, when a file is in a directory's place or the reverse", async () => {
+  await using dir = TempDir.make();
+  for (
+    const there of [{ a: "a file", file: "old" }, { file: {}, old: "old" }]
+  ) {
+    dir.write({ source: TREE, there });
+    const before = namesIn(dir.at("there"));
+    const error: LinkError = await assertRejects(
+      () => linkTree(dir.at("source"), dir.at("there"), { ifExists: "merge" }),
+      LinkError,
+    );
+    assertStringIncludes(error.message, "Nothing was changed");
+    assertEquals(namesIn(dir.at("there")), before);
+    Deno.removeSync(dir.at("there"), { recursive: true });
+  }
+});
+
+test("linkTree() never writes through links that stand in the destination", [
+  "posix",
+], async () => {
+  for (const mode of ["clone", "hardlink", "symlink", "copy"] as const) {
+    await using dir = TempDir.make();
+    dir.write({
+      source: { file: "new", sub: { file: "new" } },
+      outside: { file: "precious" },
+      there: {},
+    });
+    Deno.linkSync(dir.at("outside", "file"), dir.at("there", "file"));
+    await linkTree(dir.at("source"), dir.at("there"), {
+      ifExists: "merge",
+      mode,
+    });
+    assertEquals(Deno.readTextFileSync(dir.at("there", "file")), "new");
+    await linkTree(dir.at("source"), dir.at("there"), {
+      ifExists: "replace",
+      mode,
+    });
+    Deno.removeSync(dir.at("there"), { recursive: true });
+    // A symbolic link where a directory should be is a conflict.
+    Deno.mkdirSync(dir.at("there"));
+    Deno.symlinkSync(dir.at("outside"), dir.at("there", "sub"));
+    await assertRejects(
+      () =>
+        linkTree(dir.at("source"), dir.at("there"), {
+          ifExists: "merge",
+          mode,
+        }),
+      LinkError,
+    );
+    assertEquals(Deno.readTextFileSync(dir.at("outside", "file")), "precious");
+    assertEquals(namesIn(dir.at("outside")), ["file"]);
+  }
+});
+
+Deno.test("linkTree() takes what the globs say", async () => {
+  await using dir = TempDir.make();
+  dir.write({
+    source: {
+      src: { "a.ts": "a", "a.js": "a", deep: { "b.ts": "b" } },
+      node_modules: { "c.ts": "c" },
+      "data.db": "d",
+    },
+  });
+  const report = await linkTree(dir.at("source"), dir.at("there"), {
+    mode: "hardlink",
+    include: ["**/*.ts", "*.db"],
+    exclude: ["node_modules"],
+    mutable: ["*.db"],
+  });
+  assertEquals([report.hardlinked, report.copied], [2, 1]);
+  assertEquals(namesIn(dir.at("there")), ["data.db", "src"]);
+  assertEquals(namesIn(dir.at("there", "src")), ["a.ts", "deep"]);
+});
+
+Deno.test("linkTree() refuses to link a tree into itself, or over what it lies in", async () => {
+  await using dir = TempDir.make();
+  dir.write({ source: TREE });
+  for (const to of [dir.at("source"), dir.at("source", "a", "in"), dir.path]) {
+    const error: LinkError = await assertRejects(
+      () => linkTree(dir.at("source"), to, { ifExists: "replace" }),
+      LinkError,
+    );
+    assertEquals(error.kind, "refused");
+  }
+});
+
+test(
+  "linkTree() names a FIFO, and leaves nothing",
+  ["posix", "mkfifo"],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ source: TREE });
+    await must("mkfifo", dir.at("source", "a", "fifo"));
+    const error: LinkError = await assertRejects(
+      () => linkTree(dir.at("source"), dir.at("there")),
+      LinkError,
+    );
+    assertStringIncludes(error.message, "a/fifo");
+    assertEquals(namesIn(dir.path), ["source"]);
+  },
+);
+
+Deno.test("linkTree() is complete with one thread and with three, and strict fails instead of falling back", async () => {
+  await using dir = TempDir.make();
+  makeManyFiles(dir.at("source"), 600, 10);
+  for (const jobs of [1, 2, 3]) {
+    const report = await linkTree(dir.at("source"), dir.at(`${jobs}`), {
+      mode: "hardlink",
+      jobs,
+    });
+    assertEquals([report.threads, report.hardlinked, report.directories], [
+      jobs,
+      6000,
+      660,
+    ]);
+    assertEquals(Object.keys(inventory(dir.at(`${jobs}`), false)).length, 6660);
+  }
+});
+
+test(
+  "linkTree() leaves nothing that the next one does not sweep, when it is killed",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    makeManyFiles(dir.at("source"), 1000, 10);
+    let left = 0;
+    for (let kill = 0; kill < 8; kill++) {
+      const [program, ...args] = cliCommand([
+        "link",
+        dir.at("source"),
+        dir.at("there"),
+        "--mode",
+        "hardlink",
+      ]);
+      const link = new Deno.Command(program!, {
+        args,
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      await new Promise((resolve) => setTimeout(resolve, 30 + 15 * kill));
+      try {
+        link.kill("SIGKILL");
+      } catch { /* it was faster */ }
+      await link.status;
+      const there = namesIn(dir.path).includes("there");
+      if (there) {
+        assertEquals(
+          Object.keys(inventory(dir.at("there"))).length,
+          11_100,
+        );
+      }
+      left += namesIn(dir.path).length - (there ? 2 : 1);
+      await linkTree(dir.at("source"), dir.at("there"), {
+        mode: "hardlink",
+        ifExists: "replace",
+      });
+      assertEquals(namesIn(dir.path), ["source", "there"]);
+      Deno.removeSync(dir.at("there"), { recursive: true });
+    }
+    assert(left > 0, "no kill hit the build");
+  },
+);
+
+test(
+  "linkTree() leaves the staging of a builder that lives",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    const staging = siblingName("there", "partial");
+    dir.write({ source: TREE, [staging]: { ".lock": "", tree: TREE } });
+    using lock = Deno.openSync(dir.at(staging, ".lock"), {
+      read: true,
+      write: true,
+    });
+    lock.lockSync(true);
+    await linkTree(dir.at("source"), dir.at("there"));
+    assertEquals(namesIn(dir.path), ["source", "there", staging].sort());
+  },
+);
