@@ -95,12 +95,15 @@ export async function linkFile(
   try {
     mode = placeVia(temporary, publish, source, info, false, context);
   } catch (error) {
-    if (error instanceof LinkError) throw error;
+    const known = error instanceof LinkError;
+    if (known && error.kind === "already-exists") throw error;
     throw new LinkError(
-      `Cannot put "${source}" at "${destination}": ${osErrorText(error)}`,
+      `Cannot put "${source}" at "${destination}": ${
+        osErrorText(known ? error.cause ?? error : error)
+      }`,
       source,
       destination,
-      errorKind(error),
+      known ? error.kind : errorKind(error),
       error,
     );
   }

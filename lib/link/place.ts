@@ -135,24 +135,27 @@ export function placeVia(
   mutable: boolean,
   context: PlaceContext,
 ): LinkMode | undefined {
+  let now = info;
+  let { options } = context;
   try {
-    const mode = placeFile(source, temporary, info, mutable, context);
-    try {
-      publish();
-      return mode;
-    } catch (error) {
-      if (mode !== "hardlink" || errorKind(error) !== "link-limit") throw error;
+    for (let tries = 0;; tries++) {
+      const how = { ...context, options };
+      const mode = placeFile(source, temporary, now, mutable, how);
+      try {
+        publish();
+        return mode;
+      } catch (error) {
+        const full = mode === "hardlink" && errorKind(error) === "link-limit";
+        if (!full || options.onLinkLimit === "error") throw error;
+      }
+      removeIfThere(temporary);
+      context.counts.hardlinked--;
+      context.counts.bytes -= info.size;
+      now = Deno.lstatSync(source);
+      // Peers may use up a fresh inode before this rename, but never a copy.
+      const onLinkLimit = tries < 3 ? options.onLinkLimit : "copy";
+      options = { ...options, maxLinks: 1, onLinkLimit };
     }
-    removeIfThere(temporary);
-    context.counts.hardlinked--;
-    context.counts.bytes -= info.size;
-    const options = { ...context.options, maxLinks: 1 }; // which it has
-    const again = placeFile(source, temporary, info, mutable, {
-      ...context,
-      options,
-    });
-    publish();
-    return again;
   } finally {
     // Of two links to one inode a rename does nothing, and leaves this one.
     removeIfThere(temporary);

@@ -1,0 +1,91 @@
+/** Whole processes against each other, interleaved, each run checked. */
+
+import { join } from "@std/path/join";
+
+/** One way of doing the job. */
+export interface Contender {
+  readonly name: string;
+  /** The command, for a run with its own directory. */
+  readonly command: (dir: string) => string[];
+}
+
+/** What each run needs, and what must be so after it. */
+export interface Job {
+  /** Makes what a run works on, untimed. */
+  readonly prepare: (dir: string) => void;
+  /** Throws unless the run's work is complete, untimed. */
+  readonly check: (dir: string) => void;
+}
+
+/**
+ * Runs all contenders in turn, the order reversed every other round, after a round
+ * that only warms up. Returns each one's milliseconds.
+ */
+export function interleave(
+  place: string,
+  runs: number,
+  contenders: readonly Contender[],
+  { prepare, check }: Job,
+): Map<string, number[]> {
+  const root = Deno.makeTempDirSync({ dir: place, prefix: "bench-" });
+  const taken = new Map(contenders.map(({ name }) => [name, [] as number[]]));
+  try {
+    for (let round = -1; round < runs; round++) {
+      const order = round % 2 ? contenders.toReversed() : contenders;
+      for (const { name, command } of order) {
+        // A fresh directory: ext4 is slow where much was just deleted.
+        const dir = join(root, `${round + 1}-${name.replaceAll(/\W/g, "")}`);
+        Deno.mkdirSync(dir);
+        prepare(dir);
+        new Deno.Command("sync").outputSync();
+        const ms = time(command(dir));
+        check(dir);
+        Deno.removeSync(dir, { recursive: true });
+        if (round >= 0) taken.get(name)!.push(ms);
+      }
+    }
+  } finally {
+    Deno.removeSync(root, { recursive: true });
+  }
+  return taken;
+}
+
+function time([program, ...args]: string[]): number {
+  const started = performance.now();
+  const { code, stderr } = new Deno.Command(program!, {
+    args,
+    env: { NO_COLOR: "1" },
+  }).outputSync();
+  const took = performance.now() - started;
+  if (code !== 0) {
+    throw new Error(`${program}: ${code} ${new TextDecoder().decode(stderr)}`);
+  }
+  return took;
+}
+
+/** The middle value. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2
+    ? sorted[middle]!
+    : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** A table's rows: median, range, and how many times as fast as `base`. */
+export function rows(
+  title: string,
+  taken: ReadonlyMap<string, number[]>,
+  base: string,
+): string {
+  const peer = median(taken.get(base)!);
+  return [...taken].map(([name, values]) => {
+    const ms = median(values);
+    const range = `(${Math.min(...values).toFixed(0)}–${
+      Math.max(...values).toFixed(0)
+    })`;
+    return `${title.padEnd(28)} ${name.padEnd(24)} ${
+      ms.toFixed(0).padStart(6)
+    } ms ${range.padEnd(13)} ${(peer / ms).toFixed(2)} × ${base}`;
+  }).join("\n");
+}
