@@ -7,12 +7,11 @@ import { CacheError, type CacheErrorKind } from "../error.ts";
  * @example Telling why
  * ```ts
  * import { linkFile, LinkError } from "@rebuild/cache";
- * import { assertInstanceOf } from "@std/assert";
  *
  * try {
  *   await linkFile("/nowhere/file", "/nowhere/else");
  * } catch (error) {
- *   assertInstanceOf(error, LinkError);
+ *   if (!(error instanceof LinkError)) throw error;
  *   console.log(error.kind, error.src, error.dst);
  * }
  * ```
