@@ -6,6 +6,7 @@
  */
 
 import { log } from "./log.ts";
+import { isWithin } from "./path.ts";
 
 /** A line of the mount table. */
 export interface Mount {
@@ -41,12 +42,6 @@ export function fileSystemType(path: string): string | undefined {
     }
   }
   return found?.type;
-}
-
-/** Whether `path` is `place`, or lies below it. Everything lies in no place. */
-export function isWithin(path: string, place = "/"): boolean {
-  return path === place ||
-    path.startsWith(place.endsWith("/") ? place : `${place}/`);
 }
 
 /** proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 - ext3 /dev/root rw`. */

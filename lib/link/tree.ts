@@ -1,10 +1,9 @@
 import { globToRegExp } from "@std/path/posix/glob-to-regexp";
 import { removeTree } from "../clear/remove.ts";
 import { log } from "../log.ts";
-import { isWithin } from "../mounts.ts";
 import { siblingName } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
-import { basename, dirname, join } from "../path.ts";
+import { basename, dirname, isWithin, join } from "../path.ts";
 import { openStaging, sweepStagings } from "../staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
 import { LinkError } from "./error.ts";
