@@ -9,7 +9,8 @@ import { CacheError, osFailure } from "./error.ts";
 import { log } from "./log.ts";
 import { listMounts } from "./mounts.ts";
 import { errorKind } from "./os_error.ts";
-import { dirname, fromFileUrl, isWithin, resolve } from "./path.ts";
+import { dirname, fromFileUrl, resolve } from "./path.ts";
+import { isWithin } from "./within.ts";
 
 /** A directory that may be cleared. */
 export interface Target {

@@ -6,7 +6,7 @@
  */
 
 import { log } from "./log.ts";
-import { isWithin } from "./path.ts";
+import { isWithin } from "./within.ts";
 
 /** A line of the mount table. */
 export interface Mount {

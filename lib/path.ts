@@ -45,14 +45,3 @@ export const join: (path: string, ...paths: string[]) => string = isWindows
 export const resolve: (...paths: string[]) => string = isWindows
   ? windowsResolve
   : posixResolve;
-
-/** Whether an absolute path is `place`, or lies below it. Everything lies in no place. */
-export function isWithin(path: string, place?: string): boolean {
-  if (place === undefined) return true;
-  const [inner, outer] = isWindows
-    ? [path.toLowerCase(), place.toLowerCase()]
-    : [path, place];
-  const separator = isWindows ? "\\" : "/";
-  return inner === outer ||
-    inner.startsWith(outer.endsWith(separator) ? outer : outer + separator);
-}

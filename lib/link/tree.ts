@@ -3,7 +3,7 @@ import { removeTree } from "../clear/remove.ts";
 import { log } from "../log.ts";
 import { siblingName } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
-import { basename, dirname, isWithin, join } from "../path.ts";
+import { basename, dirname, join } from "../path.ts";
 import { openStaging, sweepStagings } from "../staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
 import { LinkError } from "./error.ts";
@@ -14,6 +14,7 @@ import {
   placeOptions,
 } from "./options.ts";
 import { buildTree } from "./threads.ts";
+import { isWithin } from "../within.ts";
 
 /**
  * Puts a cached tree where it is needed, as cheaply as the file systems allow: each
