@@ -43,7 +43,7 @@ export function openStaging(destination: string): Staging {
       // A sweep took it for a dead one's, between its making and its locking.
       if (
         errorKind(error) === "not-found" && tries < 100 &&
-        exists(path, destination)
+        hasParent(destination)
       ) {
         continue;
       }
@@ -53,9 +53,9 @@ export function openStaging(destination: string): Staging {
 }
 
 /** Whether the parent is there, so that only the staging was missing. */
-function exists(path: string, destination: string): boolean {
+function hasParent(destination: string): boolean {
   try {
-    return Deno.statSync(dirname(destination)).isDirectory && path !== "";
+    return Deno.statSync(dirname(destination)).isDirectory;
   } catch {
     return false;
   }

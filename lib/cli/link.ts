@@ -1,7 +1,10 @@
 import { linkFile } from "../link/file.ts";
-import type { LinkFileOptions, LinkTreeOptions } from "../link/options.ts";
+import type {
+  LinkFileOptions,
+  LinkReport,
+  LinkTreeOptions,
+} from "../link/options.ts";
 import { linkTree } from "../link/tree.ts";
-import type { LinkReport } from "../link/options.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { milliseconds, plural, size } from "./render.ts";

@@ -1,5 +1,4 @@
 import type { LinkMode } from "./ladder.ts";
-
 import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
 
 /** Options for `linkFile()`. */

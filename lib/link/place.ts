@@ -5,9 +5,8 @@
  * @module
  */
 
-import { osErrorText } from "../os_error.ts";
-import { type ErrorKind, errorKind } from "../os_error.ts";
 import { siblingName } from "../names.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
