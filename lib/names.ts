@@ -44,6 +44,15 @@ export function siblingName(name: string, kind: SiblingKind): string {
   return `${cutStem(name)}.${kind}-${Deno.pid}-${hex.join("")}`;
 }
 
+const SEPARATOR = Deno.build.os === "windows" ? /[/\\]/g : /\//g;
+
+/** The path of a new sibling of an absolute path. */
+export function siblingPath(path: string, kind: SiblingKind): string {
+  let cut = 0;
+  for (const { index } of path.matchAll(SEPARATOR)) cut = index + 1;
+  return path.slice(0, cut) + siblingName(path.slice(cut), kind);
+}
+
 /** Takes a sibling's name apart, or gives `undefined` for any other name. */
 export function parseSiblingName(name: string): SiblingName | undefined {
   const match = PATTERN.exec(name);

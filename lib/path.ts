@@ -11,11 +11,13 @@
 import { basename as posixBasename } from "@std/path/posix/basename";
 import { dirname as posixDirname } from "@std/path/posix/dirname";
 import { fromFileUrl as posixFromFileUrl } from "@std/path/posix/from-file-url";
+import { isAbsolute as posixIsAbsolute } from "@std/path/posix/is-absolute";
 import { join as posixJoin } from "@std/path/posix/join";
 import { resolve as posixResolve } from "@std/path/posix/resolve";
 import { basename as windowsBasename } from "@std/path/windows/basename";
 import { dirname as windowsDirname } from "@std/path/windows/dirname";
 import { fromFileUrl as windowsFromFileUrl } from "@std/path/windows/from-file-url";
+import { isAbsolute as windowsIsAbsolute } from "@std/path/windows/is-absolute";
 import { join as windowsJoin } from "@std/path/windows/join";
 import { resolve as windowsResolve } from "@std/path/windows/resolve";
 
@@ -36,12 +38,21 @@ export const fromFileUrl: (url: URL) => string = isWindows
   ? windowsFromFileUrl
   : posixFromFileUrl;
 
+/** Whether a path does not depend on the working directory. */
+export const isAbsolute: (path: string) => boolean = isWindows
+  ? windowsIsAbsolute
+  : posixIsAbsolute;
+
 /** Joins names to a path. */
 export const join: (path: string, ...paths: string[]) => string = isWindows
   ? windowsJoin
   : posixJoin;
 
 /** The absolute path, without `.`, `..` and a slash at its end. */
-export const resolve: (...paths: string[]) => string = isWindows
-  ? windowsResolve
-  : posixResolve;
+export function resolve(path: string): string {
+  // @std/path would ask globalThis.process for the working directory, too.
+  const from = isAbsolute(path) ? [] : [Deno.cwd()];
+  return isWindows
+    ? windowsResolve(...from, path)
+    : posixResolve(...from, path);
+}

@@ -10,7 +10,7 @@
 import { removeTree } from "./clear/remove.ts";
 import { osFailure } from "./error.ts";
 import { log } from "./log.ts";
-import { listSiblings, siblingName } from "./names.ts";
+import { listSiblings, siblingPath } from "./names.ts";
 import { errorKind, osErrorText } from "./os_error.ts";
 import { basename, dirname, join } from "./path.ts";
 
@@ -32,10 +32,7 @@ const OLD = 24 * 60 * 60 * 1000;
  */
 export function openStaging(destination: string): Staging {
   for (let tries = 0;; tries++) {
-    const path = join(
-      dirname(destination),
-      siblingName(basename(destination), "partial"),
-    );
+    const path = siblingPath(destination, "partial");
     try {
       Deno.mkdirSync(path, { mode: 0o700 });
       return new LockedStaging(path);
@@ -85,10 +82,22 @@ class LockedStaging implements Staging {
 
   async [Symbol.asyncDispose](): Promise<void> {
     // Removed before it is unlocked, so that no sweep meets it half way.
+    if (this.#removeEmpty()) return this.#lock.close();
     const left = await removeTree(this.path, { busyTimeout: 0 });
     this.#lock.close();
     // Windows keeps the name of an open file.
     if (left.length > 0) await removeTree(this.path, { busyTimeout: 1000 });
+  }
+
+  /** Without its tree, which was published, nothing but the lock is in it. */
+  #removeEmpty(): boolean {
+    try {
+      Deno.removeSync(join(this.path, ".lock"));
+      Deno.removeSync(this.path);
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 
@@ -111,7 +120,7 @@ export async function sweepStagings(destination: string): Promise<void> {
   for (const name of listSiblings(parent, basename(destination), "partial")) {
     const path = join(parent, name);
     if (!isDead(path)) continue;
-    const aside = join(parent, siblingName(basename(destination), "stale"));
+    const aside = siblingPath(destination, "stale");
     try {
       Deno.renameSync(path, aside);
     } catch (error) {

@@ -1,14 +1,14 @@
 import { CacheError, osFailure } from "../error.ts";
 import { clearTarget, type Target } from "../guard_rails.ts";
 import { log } from "../log.ts";
-import { siblingName } from "../names.ts";
+import { siblingName, siblingPath } from "../names.ts";
 import {
   type ErrorKind,
   errorKind,
   mayPass,
   osErrorText,
 } from "../os_error.ts";
-import { basename, dirname, join } from "../path.ts";
+import { join } from "../path.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import {
   type ClearOptions,
@@ -202,7 +202,7 @@ class Clear {
    */
   async #renameAside(): Promise<unknown> {
     const { path } = this.#target;
-    const aside = join(dirname(path), siblingName(basename(path), "stale"));
+    const aside = siblingPath(path, "stale");
     const budget = new Budget(this.#options.busyTimeout, this.#options.signal);
     for (let tries = 0;; tries++) {
       try {

@@ -4,13 +4,10 @@ import { listAsides } from "../clear/sweep.ts";
 import { CacheError } from "../error.ts";
 import { clearTarget } from "../guard_rails.ts";
 import { dirname } from "../path.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+import { DELETE_ASIDES, type Parsed, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
 import { milliseconds, plural } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-
-/** The word by which a compiled binary calls itself to delete asides. */
-export const DELETE_ASIDES = "__delete-asides";
 
 /** `rebuild-cache --dir DIR …` */
 export async function clearCommand(parsed: Parsed): Promise<number> {

@@ -151,6 +151,9 @@ whole or not at all. What stands there is never written through.`,
 /** All commands; the first is meant when none is named. */
 export const COMMANDS: readonly Command[] = [CLEAR, LINK];
 
+/** The word by which a compiled binary calls itself to delete asides. */
+export const DELETE_ASIDES = "__delete-asides";
+
 /** A mistake in how the command was called: one line, exit code 2. */
 export class UsageError extends Error {
   /** The class's name. */

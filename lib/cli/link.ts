@@ -7,7 +7,7 @@ import type {
 import { linkTree } from "../link/tree.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { print, printJson } from "./output.ts";
-import { milliseconds, plural, size } from "./render.ts";
+import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 
 /** `rebuild-cache link SRC DST` */
@@ -85,8 +85,8 @@ function describe(report: LinkReport): string {
   if (outcome === "skipped") return `Skipped ${path}: it is there`;
   const files = (["cloned", "hardlinked", "symlinked", "copied"] as const)
     .filter((mode) => report[mode] > 0)
-    .map((mode) => `${report[mode].toLocaleString("en")} ${mode}`);
-  if (report.created > 0) files.push(`${report.created} empty`);
+    .map((mode) => `${thousands(report[mode])} ${mode}`);
+  if (report.created > 0) files.push(`${thousands(report.created)} empty`);
   const [fallback] = fallbacks;
   const why = fallback ? `; no ${fallback.from}: ${fallback.reason}` : "";
   const verb = outcome[0]!.toUpperCase() + outcome.slice(1);

@@ -1,11 +1,10 @@
 import config from "../../deno.json" with { type: "json" };
-import { deleteAsides } from "../clear/delete_asides.ts";
 import { CacheError } from "../error.ts";
-import { clearCommand, DELETE_ASIDES } from "./clear.ts";
 import {
   CLEAR,
   type Command,
   COMMANDS,
+  DELETE_ASIDES,
   help,
   nearest,
   parse,
@@ -34,6 +33,7 @@ import { complain, print, printJson, setUpLogging } from "./output.ts";
  */
 export async function main(args: readonly string[]): Promise<number> {
   if (args[0] === DELETE_ASIDES) {
+    const { deleteAsides } = await import("../clear/delete_asides.ts");
     return (await deleteAsides(args.slice(1), 60_000)).length > 0 ? 1 : 0;
   }
   const json = args.includes("--json");
@@ -75,7 +75,7 @@ async function run({ name }: Command, parsed: Parsed): Promise<number> {
   if (name === "link") {
     return await (await import("./link.ts")).linkCommand(parsed);
   }
-  return await clearCommand(parsed);
+  return await (await import("./clear.ts")).clearCommand(parsed);
 }
 
 function commandNamed(word: string | undefined): Command {

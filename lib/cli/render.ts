@@ -1,6 +1,6 @@
 /** "1 file", "2 files", "3,000 files". */
 export function plural(count: number, one: string, many = `${one}s`): string {
-  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+  return `${thousands(count)} ${count === 1 ? one : many}`;
 }
 
 /** "0.4 ms", "211 ms", "12.3 s". */
@@ -22,4 +22,9 @@ export function size(bytes: number): string {
     unit++;
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** "3,000". Not by toLocaleString, which takes 12 ms at its first call. */
+export function thousands(count: number): string {
+  return String(count).replaceAll(/\B(?=(\d{3})+$)/g, ",");
 }

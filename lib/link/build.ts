@@ -6,7 +6,7 @@
  */
 
 import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
-import { siblingName } from "../names.ts";
+import { siblingPath } from "../names.ts";
 import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError } from "./error.ts";
 import { type LadderState, pairState } from "./ladder.ts";
@@ -118,7 +118,7 @@ export class Builder implements Disposable {
         const mutable = matches(this.#job.mutable, path);
         if (!merge) placeFile(file, target, fileInfo, mutable, context);
         else {
-          const temporary = `${to}/${siblingName(entry.name, "partial")}`;
+          const temporary = siblingPath(target, "partial");
           const publish = () => Deno.renameSync(temporary, target);
           placeVia(temporary, publish, file, fileInfo, mutable, context);
         }
@@ -156,9 +156,7 @@ export class Builder implements Disposable {
   #copySymlink(file: string, target: string): void {
     this.built.links++;
     const text = Deno.readLinkSync(file);
-    const place = this.#job.merge
-      ? target.replace(/[^/\\]*$/, (name) => siblingName(name, "partial"))
-      : target;
+    const place = this.#job.merge ? siblingPath(target, "partial") : target;
     try {
       Deno.symlinkSync(text, place, linkType(file));
     } catch (error) {

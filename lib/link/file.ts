@@ -1,7 +1,7 @@
 import { log } from "../log.ts";
-import { siblingName } from "../names.ts";
+import { siblingPath } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
-import { basename, dirname, fromFileUrl, join, resolve } from "../path.ts";
+import { dirname, fromFileUrl, resolve } from "../path.ts";
 import { openCloner } from "./clone.ts";
 import { LinkError } from "./error.ts";
 import { type LinkMode, pairState } from "./ladder.ts";
@@ -73,10 +73,7 @@ export async function linkFile(
   const info = lookAt(source, source, destination);
   if (!info?.isFile) throw notAFile(source, destination, info);
 
-  const temporary = join(
-    dirname(destination),
-    siblingName(basename(destination), "partial"),
-  );
+  const temporary = siblingPath(destination, "partial");
   const counts = noCounts();
   const parent = lookAt(dirname(destination), source, destination);
   const place = placeOptions(options);

@@ -5,9 +5,8 @@
  * @module
  */
 
-import { siblingName } from "../names.ts";
+import { siblingPath } from "../names.ts";
 import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
-import { basename, dirname, join } from "../path.ts";
 import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
 import { LinkError } from "./error.ts";
@@ -214,8 +213,7 @@ function rung(mode: LinkMode, call: Call): boolean {
         call.pair.retired.set("hardlink", "a clone was asked for");
         return false;
       }
-      call.cloner.clone(source, destination);
-      keepAttributes(destination, info);
+      call.cloner.clone(source, destination, info);
       return true;
     }
     case "hardlink":
@@ -307,7 +305,7 @@ function reset({ source, destination, info, counts }: Call): boolean {
       if (errorKind(error) !== "link-limit") throw error;
     }
   }
-  const fresh = join(dirname(source), siblingName(basename(source), "partial"));
+  const fresh = siblingPath(source, "partial");
   try {
     copy(source, fresh, info);
     Deno.linkSync(fresh, destination);
@@ -350,7 +348,12 @@ function createEmpty(
 ): void {
   try {
     Deno.openSync(destination, { write: true, createNew: true }).close();
-    keepAttributes(destination, info);
+    if (Deno.build.os !== "windows" && info.mode !== null) {
+      Deno.chmodSync(destination, info.mode & 0o7777);
+    }
+    if (info.mtime) {
+      Deno.utimeSync(destination, info.atime ?? info.mtime, info.mtime);
+    }
   } catch (error) {
     throw new LinkError(
       `Cannot make "${destination}": ${osErrorText(error)}`,
@@ -360,14 +363,6 @@ function createEmpty(
       error,
     );
   }
-}
-
-/** Gives a file the mode and times of another. */
-export function keepAttributes(path: string, info: Deno.FileInfo): void {
-  if (Deno.build.os !== "windows" && info.mode !== null) {
-    Deno.chmodSync(path, info.mode & 0o7777);
-  }
-  if (info.mtime) Deno.utimeSync(path, info.atime ?? info.mtime, info.mtime);
 }
 
 /** Removes a file that may never have been made, or is renamed already. */

@@ -30,10 +30,14 @@ export async function buildTree(
   const ladder: LadderState = new Map();
   using builder = new Builder(job, ladder);
   const { built } = builder;
+  const breathe = breather(signal);
   const queue = [""];
   // Breadth first, so that what is left to share are large subtrees.
   for (let at = 0; at < queue.length; at++) {
-    if (at % 64 === 63) await breathe(signal);
+    {
+      const p = breathe?.();
+      if (p) await p;
+    }
     const files = built.cloned + built.hardlinked + built.symlinked +
       built.copied + built.created;
     if (
@@ -56,11 +60,22 @@ export async function buildTree(
   return { built, threads: 1 };
 }
 
-/** Lets a signal be heard. */
-async function breathe(signal: AbortSignal | undefined): Promise<void> {
-  if (!signal) return;
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  signal.throwIfAborted();
+/** How long nothing is heard of a signal, in milliseconds. */
+const BREATH = 100;
+
+/** Lets a signal be heard, now and then: a turn of the event loop takes 1 ms. */
+function breather(
+  signal: AbortSignal | undefined,
+): (() => Promise<void> | undefined) | undefined {
+  if (!signal) return undefined;
+  let next = performance.now() + BREATH;
+  return () => {
+    if (performance.now() < next) return undefined;
+    return new Promise((resolve) => setTimeout(resolve, 0)).then(() => {
+      signal.throwIfAborted();
+      next = performance.now() + BREATH;
+    });
+  };
 }
 
 async function share(
@@ -72,10 +87,13 @@ async function share(
   const answers = Array.from({ length: workers }, () => ask(order));
   let failed: unknown;
   try {
-    let taken = 0;
+    const breathe = breather(signal);
     for (let next; (next = takeSubtree(order)) !== undefined;) {
       builder.subtree(next);
-      if (++taken % 16 === 0) await breathe(signal);
+      {
+        const p = breathe?.();
+        if (p) await p;
+      }
     }
   } catch (error) {
     stopAll(order);

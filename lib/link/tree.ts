@@ -1,7 +1,6 @@
-import { globToRegExp } from "@std/path/posix/glob-to-regexp";
 import { removeTree } from "../clear/remove.ts";
 import { log } from "../log.ts";
-import { siblingName } from "../names.ts";
+import { siblingName, siblingPath } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { openStaging, sweepStagings } from "../staging.ts";
@@ -78,7 +77,7 @@ export async function linkTree(
     if (!existing.isDirectory) {
       throw conflict(source, destination, "a directory", "is not one");
     }
-    const job = jobFor(source, destination, destination, true, options);
+    const job = await jobFor(source, destination, destination, true, options);
     checkConflicts(job, "");
     const { built, threads } = await buildTree(job, options.jobs, signal);
     return done("merged", built, threads);
@@ -88,7 +87,13 @@ export async function linkTree(
   {
     await using staging = openStaging(destination);
     Deno.mkdirSync(staging.tree);
-    const job = jobFor(source, staging.tree, staging.path, false, options);
+    const job = await jobFor(
+      source,
+      staging.tree,
+      staging.path,
+      false,
+      options,
+    );
     result = await buildTree(job, options.jobs, signal);
     for (const [path, mode] of result.built.late.reverse()) {
       Deno.chmodSync(path, mode);
@@ -137,30 +142,34 @@ function refuseNested(source: string, destination: string): void {
   );
 }
 
-function jobFor(
+async function jobFor(
   source: string,
   destination: string,
   probe: string,
   merge: boolean,
   options: LinkTreeOptions,
-): BuildJob {
+): Promise<BuildJob> {
   const { dev, mode } = Deno.lstatSync(destination);
-  const globs = (list: readonly string[] = []) =>
-    list.map((glob) => globToRegExp(glob, { globstar: true }));
   return {
     source,
     destination,
     device: dev,
     merge,
     place: placeOptions(options),
-    include: globs(options.include),
-    exclude: globs(options.exclude),
-    mutable: globs(options.mutable),
+    include: await globs(options.include),
+    exclude: await globs(options.exclude),
+    mutable: await globs(options.mutable),
     defaultMode: Deno.build.os === "windows" || mode === null
       ? null
       : mode & 0o7777,
     folds: foldsNames(probe),
   };
+}
+
+async function globs(list: readonly string[] = []): Promise<RegExp[]> {
+  if (list.length === 0) return [];
+  const { globToRegExp } = await import("@std/path/posix/glob-to-regexp");
+  return list.map((glob) => globToRegExp(glob, { globstar: true }));
 }
 
 /** Whether two names that differ only in case, or normal form, are one there. */
@@ -221,10 +230,7 @@ async function publish(
   destination: string,
   replace: boolean,
 ): Promise<void> {
-  const aside = join(
-    dirname(destination),
-    siblingName(basename(destination), "stale"),
-  );
+  const aside = siblingPath(destination, "stale");
   const moved = replace && rename(destination, aside, source, destination);
   try {
     if (!replace && lookAt(destination, source, destination)) {
