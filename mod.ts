@@ -25,10 +25,17 @@ export type { LinkMode } from "./lib/link/ladder.ts";
 export type {
   LinkFileOptions,
   LinkFileReport,
+  LinkProgress,
   LinkReport,
   LinkTreeOptions,
 } from "./lib/link/options.ts";
 export type { Fallback, OnLinkLimit } from "./lib/link/place.ts";
+export {
+  type Ability,
+  type Capabilities,
+  probe,
+  type ProbeOptions,
+} from "./lib/link/probe.ts";
 export { linkTree } from "./lib/link/tree.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
 export type { ErrorKind } from "./lib/os_error.ts";

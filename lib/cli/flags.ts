@@ -148,8 +148,32 @@ whole or not at all. What stands there is never written through.`,
   ],
 };
 
+/** Says what file systems can do. */
+export const DOCTOR: Command = {
+  name: "doctor",
+  usage: "rebuild-cache doctor DIR [DST]",
+  doc:
+    `Find out what the file system of DIR, or of DIR and DST, can do, by trying it with
+small files: clone, hard link, symbolic link, lock, names, links to one file. Say
+which mode "auto" uses there, and why.`,
+  flags: [
+    {
+      name: "links",
+      value: "N",
+      doc: "Try so many hard links to one file, at most (1100)",
+    },
+  ],
+  examples: [
+    ["rebuild-cache doctor ~/.cache", "What can be done in a cache"],
+    [
+      "rebuild-cache doctor ~/.cache /mnt/work",
+      "What can be done from a cache to another file system",
+    ],
+  ],
+};
+
 /** All commands; the first is meant when none is named. */
-export const COMMANDS: readonly Command[] = [CLEAR, LINK];
+export const COMMANDS: readonly Command[] = [CLEAR, LINK, DOCTOR];
 
 /** The word by which a compiled binary calls itself to delete asides. */
 export const DELETE_ASIDES = "__delete-asides";
@@ -268,6 +292,14 @@ function editDistance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
+}
+
+/** The value of a flag that takes a whole number from 1. */
+export function wholeNumber(parsed: Parsed, flag: string): number | undefined {
+  const [text] = parsed.values(flag);
+  if (text === undefined) return undefined;
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new UsageError(`--${flag} takes a whole number from 1, not "${text}"`);
 }
 
 /** The help of a command. */

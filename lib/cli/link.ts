@@ -5,7 +5,7 @@ import type {
   LinkTreeOptions,
 } from "../link/options.ts";
 import { linkTree } from "../link/tree.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
@@ -62,13 +62,6 @@ function isFile(path: string): boolean {
   } catch {
     return false; // linkTree says what is wrong
   }
-}
-
-function wholeNumber(parsed: Parsed, flag: string): number | undefined {
-  const [text] = parsed.values(flag);
-  if (text === undefined) return undefined;
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new UsageError(`--${flag} takes a whole number from 1, not "${text}"`);
 }
 
 /** Without what was not given. */

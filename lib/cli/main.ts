@@ -75,6 +75,9 @@ async function run({ name }: Command, parsed: Parsed): Promise<number> {
   if (name === "link") {
     return await (await import("./link.ts")).linkCommand(parsed);
   }
+  if (name === "doctor") {
+    return await (await import("./doctor.ts")).doctorCommand(parsed);
+  }
   return await (await import("./clear.ts")).clearCommand(parsed);
 }
 

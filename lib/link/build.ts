@@ -55,16 +55,28 @@ export function nothingBuilt(): Built {
   return { ...noCounts(), directories: 0, links: 0, late: [] };
 }
 
+/** Files that are in place. */
+export function filesIn(built: Counts): number {
+  return built.cloned + built.hardlinked + built.symlinked + built.copied +
+    built.created;
+}
+
 /** Builds directories, and counts. */
 export class Builder implements Disposable {
   readonly built: Built = nothingBuilt();
   readonly #job: BuildJob;
   readonly #ladder: LadderState;
   readonly #cloner: Cloner | undefined;
+  readonly #onDirectory: ((built: Built) => void) | undefined;
 
-  constructor(job: BuildJob, ladder: LadderState = new Map()) {
+  constructor(
+    job: BuildJob,
+    ladder: LadderState,
+    onDirectory?: (built: Built) => void,
+  ) {
     this.#job = job;
     this.#ladder = ladder;
+    this.#onDirectory = onDirectory;
     const { mode } = job.place;
     this.#cloner = mode === "auto" || mode === "clone"
       ? openCloner()
@@ -132,6 +144,7 @@ export class Builder implements Disposable {
       }
     }
     this.#finish(to, info);
+    this.#onDirectory?.(this.built);
   }
 
   #wanted(path: string): boolean {

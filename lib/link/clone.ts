@@ -8,6 +8,8 @@
  * @module
  */
 
+import { describeOsError } from "../os_error.ts";
+
 /** The OS's clone, as long as it is not disposed. */
 export interface Cloner extends Disposable {
   /** Clones a file, with mode and times, to a name that does not exist. */
@@ -59,9 +61,9 @@ function cString(
 
 /** An error as Deno would make it, so that it is classified like all others. */
 function cloneError(errno: number, source: string, destination: string): Error {
-  return new Error(
-    `Cannot clone (os error ${errno}): clone '${source}' -> '${destination}'`,
-  );
+  const text = `(os error ${errno})`;
+  const { name = "Cannot clone" } = describeOsError(new Error(text));
+  return new Error(`${name} ${text}: clone '${source}' -> '${destination}'`);
 }
 
 // include/uapi/asm-generic/fcntl.h; the same on x86-64 and arm64.

@@ -65,6 +65,18 @@ export interface LinkTreeOptions extends Omit<LinkFileOptions, "ifExists"> {
   jobs?: number;
   /** Stops the work. The destination is then as it was, unless it is a merge. */
   signal?: AbortSignal;
+  /** Called about ten times a second, and at the end, with what has been done. */
+  onProgress?: (progress: LinkProgress) => void;
+}
+
+/** How far `linkTree()` is. */
+export interface LinkProgress {
+  /** Files that are in place. */
+  readonly files: number;
+  /** Directories that are complete. */
+  readonly directories: number;
+  /** The files' size in bytes. */
+  readonly bytes: number;
 }
 
 /** What `linkFile()` did. */

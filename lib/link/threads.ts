@@ -1,7 +1,14 @@
 import { log } from "../log.ts";
-import { addBuilt, Builder, type BuildJob, type Built } from "./build.ts";
+import {
+  addBuilt,
+  Builder,
+  type BuildJob,
+  type Built,
+  filesIn,
+} from "./build.ts";
 import { LinkError } from "./error.ts";
 import type { LadderState } from "./ladder.ts";
+import type { LinkTreeOptions } from "./options.ts";
 import {
   type Answer,
   newShared,
@@ -9,6 +16,7 @@ import {
   stopAll,
   takeSubtree,
   workersBegun,
+  workersProgress,
 } from "./worker.ts";
 
 /** Files after which a second thread pays: it takes 12 ms to start. */
@@ -17,6 +25,12 @@ const ENOUGH_FILES = 1500;
 /** Subtrees that there must be to share: the last to be taken decides the end. */
 const ENOUGH_SUBTREES = 32;
 
+/** How a tree is built. */
+export type BuildOptions = Pick<
+  LinkTreeOptions,
+  "jobs" | "signal" | "onProgress"
+>;
+
 /**
  * Builds a tree, alone at first, then with a worker if it turns out to be big.
  * Every subtree is taken by exactly one thread, by a counter that they share; a
@@ -24,55 +38,68 @@ const ENOUGH_SUBTREES = 32;
  */
 export async function buildTree(
   job: BuildJob,
-  jobs = 2,
-  signal?: AbortSignal,
+  options: BuildOptions,
 ): Promise<{ built: Built; threads: number }> {
+  const { jobs = 2, onProgress } = options;
   const ladder: LadderState = new Map();
-  using builder = new Builder(job, ladder);
+  let directories = 0;
+  using builder = new Builder(job, ladder, () => directories++);
   const { built } = builder;
-  const breathe = breather(signal);
+  let order: Order | undefined;
+  const tell = () => {
+    const more = order ? workersProgress(order) : NO_PROGRESS;
+    onProgress?.({
+      files: filesIn(built) + more.files,
+      directories: directories + more.directories,
+      bytes: built.bytes + more.bytes,
+    });
+  };
+  const breathe = breather(options, tell);
   const queue = [""];
+  let threads = 1;
   // Breadth first, so that what is left to share are large subtrees.
   for (let at = 0; at < queue.length; at++) {
-    {
-      const p = breathe?.();
-      if (p) await p;
-    }
-    const files = built.cloned + built.hardlinked + built.symlinked +
-      built.copied + built.created;
+    const pause = breathe?.();
+    if (pause) await pause;
     if (
-      jobs > 1 && files >= ENOUGH_FILES &&
-      queue.length - at >= ENOUGH_SUBTREES
+      jobs > 1 && queue.length - at >= ENOUGH_SUBTREES &&
+      filesIn(built) >= ENOUGH_FILES
     ) {
-      const order = {
-        job,
-        ladder,
-        subtrees: queue.slice(at),
-        shared: newShared(),
-      };
-      const threads = await share(builder, order, jobs - 1, signal);
-      return { built, threads };
+      const subtrees = queue.slice(at);
+      order = { job, ladder, subtrees, shared: newShared() };
+      threads = await share(builder, order, jobs - 1, breathe);
+      order = undefined; // what the workers did is in `built`
+      directories = built.directories + 1;
+      break;
     }
     builder.directory(queue[at]!, queue);
     queue[at] = ""; // memory stays flat
   }
-  signal?.throwIfAborted();
-  return { built, threads: 1 };
+  options.signal?.throwIfAborted();
+  tell();
+  return { built, threads };
 }
 
-/** How long nothing is heard of a signal, in milliseconds. */
+const NO_PROGRESS = { files: 0, directories: 0, bytes: 0 };
+
+/** How long nothing is heard of a signal, or said of the progress, in milliseconds. */
 const BREATH = 100;
+
+/** Takes a pause if it is time for one. */
+type Breathe = () => Promise<void> | undefined;
 
 /** Lets a signal be heard, now and then: a turn of the event loop takes 1 ms. */
 function breather(
-  signal: AbortSignal | undefined,
-): (() => Promise<void> | undefined) | undefined {
-  if (!signal) return undefined;
+  { signal, onProgress }: BuildOptions,
+  tell: () => void,
+): Breathe | undefined {
+  if (!signal && !onProgress) return undefined;
   let next = performance.now() + BREATH;
   return () => {
     if (performance.now() < next) return undefined;
+    tell();
     return new Promise((resolve) => setTimeout(resolve, 0)).then(() => {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       next = performance.now() + BREATH;
     });
   };
@@ -82,18 +109,15 @@ async function share(
   builder: Builder,
   order: Order,
   workers: number,
-  signal: AbortSignal | undefined,
+  breathe: Breathe | undefined,
 ): Promise<number> {
   const answers = Array.from({ length: workers }, () => ask(order));
   let failed: unknown;
   try {
-    const breathe = breather(signal);
     for (let next; (next = takeSubtree(order)) !== undefined;) {
       builder.subtree(next);
-      {
-        const p = breathe?.();
-        if (p) await p;
-      }
+      const pause = breathe?.();
+      if (pause) await pause;
     }
   } catch (error) {
     stopAll(order);

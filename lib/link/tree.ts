@@ -79,7 +79,7 @@ export async function linkTree(
     }
     const job = await jobFor(source, destination, destination, true, options);
     checkConflicts(job, "");
-    const { built, threads } = await buildTree(job, options.jobs, signal);
+    const { built, threads } = await buildTree(job, options);
     return done("merged", built, threads);
   }
 
@@ -94,7 +94,7 @@ export async function linkTree(
       false,
       options,
     );
-    result = await buildTree(job, options.jobs, signal);
+    result = await buildTree(job, options);
     for (const [path, mode] of result.built.late.reverse()) {
       Deno.chmodSync(path, mode);
     }

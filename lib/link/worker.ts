@@ -5,10 +5,11 @@
  * @module
  */
 
-import { Builder, type BuildJob, type Built } from "./build.ts";
+import { Builder, type BuildJob, type Built, filesIn } from "./build.ts";
 import type { CacheErrorKind } from "../error.ts";
 import type { LadderState } from "./ladder.ts";
 import { LinkError } from "./error.ts";
+import type { LinkProgress } from "./options.ts";
 
 /** What a worker is sent. */
 export interface Order {
@@ -25,13 +26,41 @@ export type Answer = { built: Built } | {
   error: { message: string; src: string; dst: string; kind: CacheErrorKind };
 };
 
-/** Places in what all threads share: the next subtree, and workers that began. */
+/** Places in what all threads share, 32 bits wide: the next subtree, and workers that began. */
 const NEXT = 0;
 const BEGUN = 1;
 
+/** Places 64 bits wide: what workers have done. */
+const FILES = 1;
+const DIRECTORIES = 2;
+const BYTES = 3;
+
 /** What all threads share. */
 export function newShared(): SharedArrayBuffer {
-  return new SharedArrayBuffer(8);
+  return new SharedArrayBuffer(32);
+}
+
+/** What workers have done. */
+export function workersProgress({ shared }: Order): LinkProgress {
+  const done = new BigInt64Array(shared);
+  return {
+    files: Number(Atomics.load(done, FILES)),
+    directories: Number(Atomics.load(done, DIRECTORIES)),
+    bytes: Number(Atomics.load(done, BYTES)),
+  };
+}
+
+/** Adds to it after each directory. */
+function counter({ shared }: Order): (built: Built) => void {
+  const done = new BigInt64Array(shared);
+  let [files, bytes] = [0, 0];
+  return (built) => {
+    Atomics.add(done, FILES, BigInt(filesIn(built) - files));
+    Atomics.add(done, BYTES, BigInt(built.bytes - bytes));
+    Atomics.add(done, DIRECTORIES, 1n);
+    files = filesIn(built);
+    bytes = built.bytes;
+  };
 }
 
 /** The next subtree that nobody has taken. */
@@ -51,7 +80,7 @@ export function workersBegun({ shared }: Order): number {
 
 /** The worker's side: one order, one answer. */
 export function answer(order: Order): Answer {
-  using builder = new Builder(order.job, order.ladder);
+  using builder = new Builder(order.job, order.ladder, counter(order));
   Atomics.add(new Int32Array(order.shared), BEGUN, 1);
   try {
     for (let next; (next = takeSubtree(order)) !== undefined;) {
