@@ -236,12 +236,42 @@ export function errorKind(error: unknown): ErrorKind {
 
 /**
  * Whether the same call may succeed a moment later, so that it is worth trying
- * again within a budget. On Windows that includes "access denied": it is what a
- * virus scanner's or an indexer's open handle looks like from outside.
+ * again within a budget: also where somebody uses the file.
  */
 export function mayPass(kind: ErrorKind): boolean {
-  return kind === "transient" || kind === "busy" || kind === "text-busy" ||
+  return isTransient(kind) || kind === "busy" || kind === "text-busy";
+}
+
+/**
+ * Whether the same call most likely succeeds a moment later. On Windows that
+ * includes "access denied": it is what a virus scanner's or an indexer's open
+ * handle looks like from outside.
+ */
+export function isTransient(kind: ErrorKind): boolean {
+  return kind === "transient" ||
     (kind === "permission" && PLATFORM === "windows");
+}
+
+/** Waits for what passes: 1, 2, 4 … ms, a second in all. */
+export const TRIES = 10;
+
+/** Makes a call again, as long as its error is one that passes, for a second. */
+export function patiently<T>(call: () => T): T {
+  for (let tries = 0;; tries++) {
+    try {
+      return call();
+    } catch (error) {
+      if (tries >= TRIES || !isTransient(errorKind(error))) throw error;
+      sleepSync(2 ** tries);
+    }
+  }
+}
+
+const clock = new Int32Array(new SharedArrayBuffer(4));
+
+/** Stops this thread for so many milliseconds. */
+export function sleepSync(milliseconds: number): void {
+  Atomics.wait(clock, 0, 0, milliseconds);
 }
 
 /**

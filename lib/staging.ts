@@ -11,7 +11,7 @@ import { removeTree } from "./clear/remove.ts";
 import { osFailure } from "./error.ts";
 import { log } from "./log.ts";
 import { listSiblings, siblingPath } from "./names.ts";
-import { errorKind, osErrorText } from "./os_error.ts";
+import { errorKind, osErrorText, patiently } from "./os_error.ts";
 import { basename, dirname, join } from "./path.ts";
 
 /** Where something is built. Dispose of it, whether it was published or not. */
@@ -34,9 +34,10 @@ export function openStaging(destination: string): Staging {
   for (let tries = 0;; tries++) {
     const path = siblingPath(destination, "partial");
     try {
-      Deno.mkdirSync(path, { mode: 0o700 });
+      patiently(() => Deno.mkdirSync(path, { mode: 0o700 }));
       return new LockedStaging(path);
     } catch (error) {
+      removeIfEmpty(path);
       // A sweep took it for a dead one's, between its making and its locking.
       if (
         errorKind(error) === "not-found" && tries < 100 &&
@@ -46,6 +47,15 @@ export function openStaging(destination: string): Staging {
       }
       throw osFailure("build beside", destination, error);
     }
+  }
+}
+
+/** What was made before something else failed. */
+function removeIfEmpty(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // Never made, or swept.
   }
 }
 
@@ -66,15 +76,13 @@ class LockedStaging implements Staging {
   constructor(path: string) {
     this.path = path;
     this.tree = join(path, "tree");
-    this.#lock = Deno.openSync(join(path, ".lock"), {
-      read: true,
-      write: true,
-      create: true,
-    });
+    const options = { read: true, write: true, create: true };
+    this.#lock = patiently(() => Deno.openSync(join(path, ".lock"), options));
     try {
       if (!tryLock(this.#lock)) throw new Deno.errors.NotFound("Swept");
       Deno.lstatSync(join(path, ".lock")); // not found, if it was swept
     } catch (error) {
+      this.#removeEmpty();
       this.#lock.close();
       throw error;
     }

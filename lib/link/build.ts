@@ -5,7 +5,12 @@
  * @module
  */
 
-import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
+import {
+  type ErrorKind,
+  errorKind,
+  osErrorText,
+  patiently,
+} from "../os_error.ts";
 import { siblingPath } from "../names.ts";
 import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError } from "./error.ts";
@@ -102,9 +107,19 @@ export class Builder implements Disposable {
    * @param relative Its path below the source, `""` or `/a/b`.
    */
   directory(relative: string, open: string[]): void {
-    const { source, destination, merge, exclude, folds } = this.#job;
-    const from = source + relative;
-    const to = destination + relative;
+    const from = this.#job.source + relative;
+    const to = this.#job.destination + relative;
+    try {
+      this.#build(relative, from, to, open);
+    } catch (error) {
+      if (error instanceof LinkError) throw error;
+      throw failure("link", from, to, errorKind(error), error);
+    }
+    this.#onDirectory?.(this.built);
+  }
+
+  #build(relative: string, from: string, to: string, open: string[]): void {
+    const { merge, exclude, folds } = this.#job;
     const info = Deno.lstatSync(from);
     const context = {
       options: this.#job.place,
@@ -131,7 +146,8 @@ export class Builder implements Disposable {
         if (!merge) placeFile(file, target, fileInfo, mutable, context);
         else {
           const temporary = siblingPath(target, "partial");
-          const publish = () => Deno.renameSync(temporary, target);
+          const publish = () =>
+            patiently(() => Deno.renameSync(temporary, target));
           placeVia(temporary, publish, file, fileInfo, mutable, context);
         }
       } else {
@@ -144,7 +160,6 @@ export class Builder implements Disposable {
       }
     }
     this.#finish(to, info);
-    this.#onDirectory?.(this.built);
   }
 
   #wanted(path: string): boolean {
@@ -155,7 +170,7 @@ export class Builder implements Disposable {
   #makeDirectory(target: string, from: string, name: string): void {
     this.built.directories++;
     try {
-      Deno.mkdirSync(target);
+      patiently(() => Deno.mkdirSync(target));
     } catch (error) {
       const kind = errorKind(error);
       if (
@@ -171,7 +186,7 @@ export class Builder implements Disposable {
     const text = Deno.readLinkSync(file);
     const place = this.#job.merge ? siblingPath(target, "partial") : target;
     try {
-      Deno.symlinkSync(text, place, linkType(file));
+      patiently(() => Deno.symlinkSync(text, place, linkType(file)));
     } catch (error) {
       throw failure("make", file, target, errorKind(error), error);
     }
@@ -204,7 +219,7 @@ function linkType(file: string): Deno.SymlinkOptions | undefined {
 /** Renames a file over what stands there. Never writes through it. */
 function publish(file: string, place: string, target: string): void {
   try {
-    Deno.renameSync(place, target);
+    patiently(() => Deno.renameSync(place, target));
   } catch (error) {
     removeIfThere(place);
     throw failure("replace", file, target, errorKind(error), error);

@@ -1,6 +1,6 @@
 import { log } from "../log.ts";
 import { siblingPath } from "../names.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
+import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { dirname, fromFileUrl, resolve } from "../path.ts";
 import { openCloner } from "./clone.ts";
 import { LinkError } from "./error.ts";
@@ -86,7 +86,7 @@ export async function linkFile(
     cloner,
   };
   const publish = ifExists === "replace"
-    ? () => Deno.renameSync(temporary, destination)
+    ? () => patiently(() => Deno.renameSync(temporary, destination))
     : () => publishNew(temporary, source, destination);
   let mode: LinkMode | undefined;
   try {
@@ -178,12 +178,12 @@ function publishNew(
   destination: string,
 ): void {
   try {
-    Deno.linkSync(temporary, destination);
+    patiently(() => Deno.linkSync(temporary, destination));
   } catch (error) {
     if (errorKind(error) === "already-exists") throw taken(source, destination);
     if (lookAt(destination, source, destination)) {
       throw taken(source, destination);
     }
-    Deno.renameSync(temporary, destination);
+    patiently(() => Deno.renameSync(temporary, destination));
   }
 }

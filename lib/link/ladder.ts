@@ -55,6 +55,8 @@ export function verdict(
   if (mode === "copy") return kind === "transient" ? "retry" : "stop";
   // FICLONE says EINVAL for what it can't share, such as other block sizes.
   if (mode === "clone" && kind === "invalid") return "retire";
+  // ReFS shares a block 8175 times. No other rung but this knows links to a file.
+  if (kind === "link-limit" && mode !== "hardlink") return "down";
   // Windows: a virus scanner's handle looks like this, and so does a real refusal.
   if (kind === "permission" && os === "windows") return "retry";
   return ON_LINK_CALL[kind] ?? "stop";

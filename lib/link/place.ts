@@ -6,7 +6,14 @@
  */
 
 import { siblingPath } from "../names.ts";
-import { type ErrorKind, errorKind, osErrorText } from "../os_error.ts";
+import {
+  type ErrorKind,
+  errorKind,
+  osErrorText,
+  patiently,
+  sleepSync,
+  TRIES,
+} from "../os_error.ts";
 import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
 import { LinkError } from "./error.ts";
@@ -166,9 +173,6 @@ interface Call extends PlaceContext {
   readonly info: Deno.FileInfo;
 }
 
-/** Waits for what passes: 1, 2, 4 … ms, a second in all. */
-const TRIES = 10;
-
 /** The mode that was used, or `undefined` if the next rung is to be tried. */
 function tryRung(mode: LinkMode, call: Call): LinkMode | undefined {
   const { source, info, options, pair, counts } = call;
@@ -185,7 +189,7 @@ function tryRung(mode: LinkMode, call: Call): LinkMode | undefined {
       const kind = errorKind(error);
       const means = verdict(mode, kind);
       if (means === "retry" && tries < TRIES) {
-        sleep(2 ** tries);
+        sleepSync(2 ** tries);
         continue;
       }
       if (means === "limit") return atLimit(call, error);
@@ -281,10 +285,16 @@ function atLimit(call: Call, error: unknown): LinkMode {
       limit,
     );
   }
-  if (options.onLinkLimit === "reset" && reset(call)) return "hardlink";
-  noteFallback(counts, "hardlink", "link-limit", limit, source);
-  copy(source, destination, info);
-  return "copy";
+  let mode: LinkMode = "hardlink";
+  try {
+    if (options.onLinkLimit === "reset" && reset(call)) return mode;
+    mode = "copy";
+    noteFallback(counts, "hardlink", "link-limit", limit, source);
+    patiently(() => copy(source, destination, info));
+    return mode;
+  } catch (error) {
+    throw linkError(mode, call, error);
+  }
 }
 
 /**
@@ -307,8 +317,8 @@ function reset({ source, destination, info, counts }: Call): boolean {
   }
   const fresh = siblingPath(source, "partial");
   try {
-    copy(source, fresh, info);
-    Deno.linkSync(fresh, destination);
+    patiently(() => copy(source, fresh, info));
+    patiently(() => Deno.linkSync(fresh, destination));
   } catch (error) {
     removeIfThere(fresh);
     // The cache can't be written, or is full: a copy elsewhere may do.
@@ -319,7 +329,7 @@ function reset({ source, destination, info, counts }: Call): boolean {
   }
   try {
     Deno.lstatSync(source); // cleared meanwhile? Then it must not come back.
-    Deno.renameSync(fresh, source);
+    patiently(() => Deno.renameSync(fresh, source));
     counts.reset++;
     counts.stranded += Math.max(0, (now.nlink ?? 1) - 1);
   } catch {
@@ -347,7 +357,9 @@ function createEmpty(
   info: Deno.FileInfo,
 ): void {
   try {
-    Deno.openSync(destination, { write: true, createNew: true }).close();
+    patiently(() =>
+      Deno.openSync(destination, { write: true, createNew: true })
+    ).close();
     if (Deno.build.os !== "windows" && info.mode !== null) {
       Deno.chmodSync(destination, info.mode & 0o7777);
     }
@@ -372,10 +384,4 @@ export function removeIfThere(path: string): void {
   } catch {
     // Never made, or renamed already.
   }
-}
-
-const clock = new Int32Array(new SharedArrayBuffer(4));
-
-function sleep(milliseconds: number): void {
-  Atomics.wait(clock, 0, 0, milliseconds);
 }

@@ -1,7 +1,8 @@
 import { removeTree } from "../clear/remove.ts";
+import { CacheError } from "../error.ts";
 import { log } from "../log.ts";
 import { siblingName, siblingPath } from "../names.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
+import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { openStaging, sweepStagings } from "../staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
@@ -61,11 +62,32 @@ export async function linkTree(
   dst: string | URL,
   options: LinkTreeOptions = {},
 ): Promise<LinkReport> {
+  const source = toPath(src);
+  const destination = toPath(dst);
+  try {
+    return await link(source, destination, options);
+  } catch (error) {
+    const { signal } = options;
+    if (error instanceof LinkError || error === signal?.reason) throw error;
+    throw new LinkError(
+      `Cannot link "${source}" to "${destination}": ${osErrorText(error)}`,
+      source,
+      destination,
+      error instanceof CacheError ? error.kind : errorKind(error),
+      error,
+    );
+  }
+}
+
+async function link(
+  src: string,
+  destination: string,
+  options: LinkTreeOptions,
+): Promise<LinkReport> {
   const started = performance.now();
   const { ifExists = "error", signal } = options;
   signal?.throwIfAborted();
-  const destination = toPath(dst);
-  const source = realSource(toPath(src), destination);
+  const source = realSource(src, destination);
   refuseNested(source, destination);
   const existing = lookAt(destination, source, destination);
   const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
@@ -86,7 +108,7 @@ export async function linkTree(
   let result: { built: Built; threads: number };
   {
     await using staging = openStaging(destination);
-    Deno.mkdirSync(staging.tree);
+    patiently(() => Deno.mkdirSync(staging.tree));
     const job = await jobFor(
       source,
       staging.tree,
@@ -236,9 +258,9 @@ async function publish(
     if (!replace && lookAt(destination, source, destination)) {
       throw taken(source, destination); // a rename would take an empty directory's place
     }
-    Deno.renameSync(tree, destination);
+    patiently(() => Deno.renameSync(tree, destination));
   } catch (error) {
-    if (moved) Deno.renameSync(aside, destination);
+    if (moved) patiently(() => Deno.renameSync(aside, destination));
     if (error instanceof LinkError) throw error;
     throw new LinkError(
       `Cannot put "${destination}" in place: ${osErrorText(error)}`,
@@ -259,7 +281,7 @@ function rename(
   destination: string,
 ): boolean {
   try {
-    Deno.renameSync(from, to);
+    patiently(() => Deno.renameSync(from, to));
     log.debug(() => `Renamed "${from}" to "${to}"`);
     return true;
   } catch (error) {
