@@ -113,7 +113,13 @@ export class Builder implements Disposable {
       this.#build(relative, from, to, open);
     } catch (error) {
       if (error instanceof LinkError) throw error;
-      throw failure("link", from, to, errorKind(error), error);
+      throw new LinkError(
+        `Cannot link "${from}" to "${to}": ${osErrorText(error)}`,
+        from,
+        to,
+        errorKind(error),
+        error,
+      );
     }
     this.#onDirectory?.(this.built);
   }

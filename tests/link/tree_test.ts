@@ -6,6 +6,7 @@ import {
 } from "@std/assert";
 import { LinkError } from "../../lib/link/error.ts";
 import type { LinkMode } from "../../lib/link/ladder.ts";
+import type { LinkProgress } from "../../lib/link/options.ts";
 import { linkTree } from "../../lib/link/tree.ts";
 import { siblingName } from "../../lib/names.ts";
 import { cliCommand, must } from "../support/command.ts";
@@ -415,3 +416,36 @@ test(
     assertEquals(namesIn(dir.path), ["source", "there", staging].sort());
   },
 );
+
+for (const jobs of [1, 2]) {
+  Deno.test(`linkTree() tells how far it is, and at the end what it did, with ${jobs} threads at most`, async () => {
+    await using dir = TempDir.make();
+    makeManyFiles(dir.at("source"), 600, 8);
+    const told: LinkProgress[] = [];
+    const { directories, bytes } = await linkTree(
+      dir.at("source"),
+      dir.at("there"),
+      { mode: "copy", jobs, onProgress: (progress) => told.push(progress) },
+    );
+    assertEquals(told.at(-1), {
+      files: 4800,
+      directories: directories + 1,
+      bytes,
+    });
+    const files = told.map((it) => it.files);
+    assertEquals(files, files.toSorted((a, b) => a - b));
+  });
+}
+
+test("linkTree() names what it can't read, and leaves nothing", [
+  "linux",
+], async () => {
+  await using dir = TempDir.make();
+  // Its files are of no size, and some can't be read, not even by root.
+  const error = await assertRejects(
+    () => linkTree("/proc/self/task", dir.at("there"), { mode: "copy" }),
+    LinkError,
+  );
+  assertStringIncludes(error.message, "/proc/");
+  assertEquals(namesIn(dir.path), []);
+});
