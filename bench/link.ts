@@ -69,11 +69,7 @@ const peers = PEERS[options.mode]!;
 const contenders = [
   ...peers,
   own("rebuild-cache", ["-A"]),
-  own("rebuild-cache, no FFI", [
-    "--allow-read",
-    "--allow-write",
-    "--allow-env",
-  ]),
+  own("rebuild-cache, no FFI", ["-A", "--deny-ffi"]),
 ];
 
 const taken = interleave(options.at, Number(options.runs), contenders, {

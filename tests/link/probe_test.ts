@@ -22,6 +22,7 @@ mountTest(
       // 4,096 bytes for all names of an inode in one directory.
       "btrfs-no-extref": "clone, fewer links, 255 bytes, case matters",
       "tmpfs": "hardlink, 1100+ links, 255 bytes, case matters",
+      "overlay": "hardlink, 1100+ links, 255 bytes, case matters",
       "exfat": "copy, no links, 255 bytes, case folds",
     };
     for (const [kind, what] of Object.entries(expected)) {

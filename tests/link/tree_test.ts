@@ -27,9 +27,13 @@ const TREE = {
 };
 const OLD = new Date("2001-02-03T04:05:06.789Z");
 
+/** At full size, and from each file system to each other, when asked for. */
+const STRESS = Deno.env.get("REBUILD_CACHE_STRESS") !== undefined;
+const FILES = STRESS ? 5000 : 2000;
+
 /** A tree with all that a tree may have. */
 function makeTree(root: string, links = true): void {
-  makeManyFiles(root, 250, 8);
+  makeManyFiles(root, FILES / 10, 10);
   Deno.mkdirSync(`${root}/none/deep`, { recursive: true });
   Deno.writeTextFileSync(`${root}/run.sh`, "#!/bin/sh\n");
   Deno.writeTextFileSync(`${root}/empty`, "");
@@ -96,6 +100,7 @@ const KINDS: FileSystem[] = [
   "btrfs",
   "btrfs-no-extref",
   "tmpfs",
+  "overlay",
 ];
 
 for (const kind of KINDS) {
@@ -130,7 +135,7 @@ for (const kind of KINDS) {
         }[used as LinkMode];
         assertEquals(
           count,
-          mode === "symlink" ? 2003 : 2002,
+          mode === "symlink" ? FILES + 3 : FILES + 2,
           JSON.stringify(report),
         );
         assertEquals(report.created, mode === "symlink" ? 0 : 1);
@@ -163,14 +168,22 @@ async function assertCloned(source: string, to: string): Promise<void> {
   assertEquals(await extents(`${to}/sparse`), await extents(source));
 }
 
-for (
-  const [from, to] of [
+const PAIRS: [FileSystem, FileSystem][] = STRESS
+  ? KINDS.flatMap((from) =>
+    KINDS.filter((to) => to !== from).map((to): [FileSystem, FileSystem] => [
+      from,
+      to,
+    ])
+  )
+  : [
     ["ext4", "xfs"],
     ["btrfs", "tmpfs"],
     ["tmpfs", "btrfs"],
     ["xfs", "ext4"],
-  ] as const
-) {
+    ["overlay", "ext4"],
+  ];
+
+for (const [from, to] of PAIRS) {
   mountTest(
     here,
     `linkTree() copies from ${from} to ${to}, and tries each doomed call once`,
@@ -181,7 +194,7 @@ for (
       makeTree(`${a}/source`);
       const report = await linkTree(`${a}/source`, `${b}/there`);
       assertEquals(inventory(`${b}/there`), inventory(`${a}/source`));
-      assertEquals([report.copied, report.created], [2002, 1]);
+      assertEquals([report.copied, report.created], [FILES + 2, 1]);
       assertEquals(report.fallbacks.map(({ from, kind }) => [from, kind]), [[
         "clone",
         "cross-device",
@@ -190,6 +203,12 @@ for (
         report.fallbacks.every(({ count }) => count === 1),
         JSON.stringify(report),
       );
+      for (const mode of ["clone", "hardlink", "symlink", "copy"] as const) {
+        const options = { mode, ifExists: "replace" } as const;
+        await linkTree(`${a}/source`, `${b}/there`, options);
+        const found = inventory(`${b}/there`);
+        assertEquals(found, inventory(`${a}/source`), mode);
+      }
     },
   );
 }

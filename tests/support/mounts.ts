@@ -56,6 +56,7 @@ export type FileSystem =
   | "btrfs"
   | "btrfs-no-extref"
   | "tmpfs"
+  | "overlay"
   | "exfat";
 
 /** The programs that each needs. */
@@ -65,6 +66,7 @@ export const TOOLS: Record<FileSystem, Need[]> = {
   "btrfs": ["mkfs.btrfs"],
   "btrfs-no-extref": ["mkfs.btrfs"],
   "tmpfs": [],
+  "overlay": [],
   // FUSE: no hard links, no symbolic links, no case, no modes.
   "exfat": ["mkfs.exfat", "mount.exfat-fuse"],
 };
@@ -76,6 +78,7 @@ const MAKE: Record<FileSystem, string[]> = {
   // EMLINK after 76 links with names of 200 characters in one directory.
   "btrfs-no-extref": ["mkfs.btrfs", "-q", "-f", "-O", "^extref"],
   "tmpfs": [],
+  "overlay": [],
   "exfat": ["mkfs.exfat"],
 };
 
@@ -92,6 +95,16 @@ export async function makeFileSystem(
   Deno.mkdirSync(at);
   if (kind === "tmpfs") {
     await must("mount", "-t", "tmpfs", "tmpfs", at);
+    return at;
+  }
+  if (kind === "overlay") {
+    const layers = await makeFileSystem(dir, "tmpfs");
+    for (const name of ["lower", "upper", "work"]) {
+      Deno.mkdirSync(`${layers}/${name}`);
+    }
+    const options =
+      `lowerdir=${layers}/lower,upperdir=${layers}/upper,workdir=${layers}/work`;
+    await must("mount", "-t", "overlay", "overlay", "-o", options, at);
     return at;
   }
   const image = `${at}.img`;
