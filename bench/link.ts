@@ -7,20 +7,28 @@
  *     deno run -A bench/link.ts [--runs 7] [--files 30000] --at DIR [--mode hardlink]
  *
  * `--at` is a directory on the file system to compare on; `--mode` is `hardlink`,
- * `clone` or `copy`.
+ * `clone` or `copy`. `--pnpm` is a `node_modules` that
+ * `npm install @pnpm/fs.indexed-pkg-importer @pnpm/logger` has made.
  *
  * @module
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { fromFileUrl } from "@std/path/from-file-url";
 import { denoRun } from "../tests/support/command.ts";
 import { makeManyFiles } from "../tests/support/temp_dir.ts";
 import { type Contender, interleave, rows } from "./compare.ts";
 
 const options = parseArgs(Deno.args, {
-  string: ["runs", "files", "at", "mode"],
+  string: ["runs", "files", "at", "mode", "pnpm"],
   default: { runs: "7", files: "30000", at: "/tmp", mode: "hardlink" },
-}) as unknown as { runs: string; files: string; at: string; mode: string };
+}) as unknown as {
+  runs: string;
+  files: string;
+  at: string;
+  mode: string;
+  pnpm?: string;
+};
 const files = Number(options.files);
 
 function own(name: string, permissions: string[]): Contender {
@@ -66,6 +74,17 @@ const PEERS: Record<string, Contender[]> = {
 };
 
 const peers = PEERS[options.mode]!;
+if (options.pnpm) {
+  const script = fromFileUrl(new URL("pnpm_import.mjs", import.meta.url));
+  const importer = options.pnpm;
+  peers.push({
+    name: "pnpm's importer",
+    command: (dir) => [
+      ...["node", script, importer, options.mode],
+      ...[`${dir}/source`, `${dir}/there`],
+    ],
+  });
+}
 const contenders = [
   ...peers,
   own("rebuild-cache", ["-A"]),
