@@ -37,6 +37,13 @@ export function clearTarget(path: string | URL, follow = false): Target {
   if (named.includes("\0")) {
     refuse(named, "the path has a NUL character in it", "Name a directory");
   }
+  if (/^~([/\\]|$)/.test(named)) {
+    refuse(
+      named,
+      "the shell did not put the home directory in the tilde's place",
+      'Leave it unquoted, or, if a folder is called "~", say "./~"',
+    );
+  }
   let target = resolve(named);
   let info = look(target);
   if (info?.isSymlink) {

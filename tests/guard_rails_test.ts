@@ -31,6 +31,8 @@ Deno.test("clearTarget() refuses each dangerous path, with a line that says why"
   assertStringIncludes(refusal(home), "the home directory");
   assertStringIncludes(refusal(dir.at("file")), "it is not a directory");
   assertStringIncludes(refusal("nul\0byte"), "NUL");
+  // A tilde in quotes: "Nothing to clear" would be a lie.
+  assertStringIncludes(refusal("~/.cache/pip"), "tilde");
 });
 
 test(

@@ -44,7 +44,7 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
     }
   }
   if (background && !options.dryRun) {
-    deleteInBackground(results.flatMap(({ path }) => listAsides(path)));
+    deleteInBackground(results.flatMap(asidesOf));
   }
   if (parsed.count("json")) {
     printJson("clear", {
@@ -69,6 +69,15 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
       results.some(({ outcome }) => outcome === "incomplete")
     ? 1
     : 0;
+}
+
+/** Its own asides, and those of earlier runs, where they can be listed. */
+function asidesOf({ path, asides }: ClearReport): readonly string[] {
+  try {
+    return listAsides(path);
+  } catch {
+    return asides;
+  }
 }
 
 /** A detached process deletes on. If it dies, the next clear sweeps. */

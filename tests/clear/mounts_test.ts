@@ -167,6 +167,25 @@ async function own(path: string): Promise<void> {
 }
 
 test(
+  "rebuild-cache --background says that the directory is gone, when its parent can't be listed",
+  ["linux", "root"],
+  async () => {
+    await using dir = TempDir.make();
+    Deno.chmodSync(dir.path, 0o755);
+    dir.write({ parent: { cache: TREE } });
+    await own(dir.at("parent"));
+    Deno.chmodSync(dir.at("parent"), 0o300);
+    const { code, stdout, stderr } = await asNobody([
+      "--background",
+      "--dir",
+      dir.at("parent", "cache"),
+    ]);
+    assertEquals(code, 0, stderr);
+    assertStringIncludes(stdout, "deleting in the background");
+  },
+);
+
+test(
   "rebuild-cache empties a directory in place, when its parent is not writable",
   ["linux", "root"],
   async () => {

@@ -1,5 +1,8 @@
 // rebuild-cache as the user 65534, who has no rights but his own. Loaded as root,
 // who can read the modules; then all threads become that user (nptl(7)).
+// main() loads each command when it is needed, which would be too late here.
+import "../../lib/cli/clear.ts";
+import "../../lib/cli/link.ts";
 import { main } from "../../lib/cli/main.ts";
 
 const NOBODY = 65534;
