@@ -157,12 +157,7 @@ export class Builder implements Disposable {
           placeVia(temporary, publish, file, fileInfo, mutable, context);
         }
       } else {
-        throw new LinkError(
-          `Cannot link "${from}/${entry.name}": it is a FIFO, a socket or a device`,
-          `${from}/${entry.name}`,
-          target,
-          "unsupported",
-        );
+        throw specialFile(`${from}/${entry.name}`, target);
       }
     }
     this.#finish(to, info);
@@ -210,6 +205,16 @@ export class Builder implements Disposable {
     }
     if (info.mtime) Deno.utimeSync(to, info.atime ?? info.mtime, info.mtime);
   }
+}
+
+/** The error that a tree has something in it that is no file, directory or link. */
+export function specialFile(source: string, target: string): LinkError {
+  return new LinkError(
+    `Cannot link "${source}": it is a FIFO, a socket or a device`,
+    source,
+    target,
+    "unsupported",
+  );
 }
 
 /** Windows must be told what a symbolic link leads to. */

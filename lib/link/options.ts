@@ -103,7 +103,7 @@ export interface LinkReport {
   readonly symlinked: number;
   /** Files that were copied. Some file systems share a copy's blocks by themselves. */
   readonly copied: number;
-  /** Empty files, which are made. */
+  /** Empty files, which are made. (In a tree that macOS clones at once they are clones.) */
   readonly created: number;
   /** Symbolic links of the tree, which are made again. */
   readonly links: number;

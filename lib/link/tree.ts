@@ -4,8 +4,9 @@ import { log } from "../log.ts";
 import { siblingName, siblingPath } from "../names.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
-import { openStaging, sweepStagings } from "../staging.ts";
+import { openStaging, type Staging, sweepStagings } from "../staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
+import { cloneTree } from "./clone_tree.ts";
 import { LinkError } from "./error.ts";
 import { lookAt, taken, toPath } from "./file.ts";
 import {
@@ -108,15 +109,10 @@ async function link(
   let result: { built: Built; threads: number };
   {
     await using staging = openStaging(destination);
-    patiently(() => Deno.mkdirSync(staging.tree));
-    const job = await jobFor(
-      source,
-      staging.tree,
-      staging.path,
-      false,
-      options,
-    );
-    result = await buildTree(job, options);
+    const cloned = await cloneTree(source, staging.tree, options);
+    result = cloned
+      ? { built: cloned, threads: 1 }
+      : await buildNew(source, staging, options);
     for (const [path, mode] of result.built.late.reverse()) {
       Deno.chmodSync(path, mode);
     }
@@ -124,6 +120,16 @@ async function link(
   }
   await sweepStagings(destination);
   return done(existing ? "replaced" : "linked", result.built, result.threads);
+}
+
+async function buildNew(
+  source: string,
+  { tree, path }: Staging,
+  options: LinkTreeOptions,
+): Promise<{ built: Built; threads: number }> {
+  patiently(() => Deno.mkdirSync(tree));
+  const job = await jobFor(source, tree, path, false, options);
+  return await buildTree(job, options);
 }
 
 function realSource(source: string, destination: string): string {
