@@ -174,7 +174,7 @@ mountTest(
               error?: { name: string; kind: string };
             };
             if (errno === "EINTR" || goesOn(line).includes(errno)) {
-              assert(report, `${what}: ${JSON.stringify(error)}`);
+              if (!report) throw new Error(`${what}: ${JSON.stringify(error)}`);
               assertEquals(look(there), source, what);
               const { cloned, hardlinked, copied, created, links } = report;
               assertEquals([cloned + hardlinked + copied, created, links], [
@@ -183,7 +183,7 @@ mountTest(
                 3,
               ], what);
             } else {
-              assert(error, `${what}: ${JSON.stringify(report)}`);
+              if (!error) throw new Error(`${what}: ${JSON.stringify(report)}`);
               assertEquals(error.name, "LinkError", JSON.stringify(error));
               assertEquals(error.kind, KINDS[errno], what);
               if (scenario.name === "merge") {
