@@ -3,6 +3,7 @@ import type { ClearOptions, ClearReport } from "../clear/options.ts";
 import { listAsides } from "../clear/sweep.ts";
 import { CacheError } from "../error.ts";
 import { clearTarget } from "../guard_rails.ts";
+import { log } from "../log.ts";
 import { dirname } from "../path.ts";
 import { DELETE_ASIDES, type Parsed, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
@@ -87,15 +88,21 @@ function deleteInBackground(asides: readonly string[]): void {
   const args = Deno.build.standalone
     ? [DELETE_ASIDES]
     : ["run", "--quiet", "--no-config", "--no-lock", "-A", module];
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [...args, ...asides],
-    cwd: dirname(Deno.execPath()),
-    detached: true,
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).spawn();
-  child.unref();
+  try {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [...args, ...asides],
+      cwd: dirname(Deno.execPath()),
+      detached: true,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    child.unref();
+  } catch (error) {
+    log.warn(() =>
+      `No process to delete in the background, so the next clear does it: ${error}`
+    );
+  }
 }
 
 async function describe(
