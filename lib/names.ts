@@ -44,6 +44,15 @@ export function siblingName(name: string, kind: SiblingKind): string {
   return `${cutStem(name)}.${kind}-${Deno.pid}-${hex.join("")}`;
 }
 
+/** Removes a sibling that may never have been made, or is renamed already: a file, or an empty directory. */
+export function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // Nothing to remove, or not to be removed: then a sweep does it.
+  }
+}
+
 const SEPARATOR = Deno.build.os === "windows" ? /[/\\]/g : /\//g;
 
 /** The path of a new sibling of an absolute path. */

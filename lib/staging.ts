@@ -10,7 +10,7 @@
 import { removeTree } from "./clear/remove.ts";
 import { osFailure } from "./error.ts";
 import { log } from "./log.ts";
-import { listSiblings, siblingPath } from "./names.ts";
+import { listSiblings, removeIfThere, siblingPath } from "./names.ts";
 import { errorKind, osErrorText, patiently } from "./os_error.ts";
 import { basename, dirname, join } from "./path.ts";
 
@@ -37,7 +37,7 @@ export function openStaging(destination: string): Staging {
       patiently(() => Deno.mkdirSync(path, { mode: 0o700 }));
       return new LockedStaging(path);
     } catch (error) {
-      removeIfEmpty(path);
+      removeIfThere(path); // made before something else failed
       // A sweep took it for a dead one's, between its making and its locking.
       if (
         errorKind(error) === "not-found" && tries < 100 &&
@@ -47,15 +47,6 @@ export function openStaging(destination: string): Staging {
       }
       throw osFailure("build beside", destination, error);
     }
-  }
-}
-
-/** What was made before something else failed. */
-function removeIfEmpty(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch {
-    // Never made, or swept.
   }
 }
 

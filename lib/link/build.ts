@@ -5,23 +5,18 @@
  * @module
  */
 
-import {
-  type ErrorKind,
-  errorKind,
-  osErrorText,
-  patiently,
-} from "../os_error.ts";
-import { siblingPath } from "../names.ts";
+import { errorKind, patiently } from "../os_error.ts";
+import { removeIfThere, siblingPath } from "../names.ts";
 import { type Cloner, openCloner } from "./clone.ts";
-import { LinkError } from "./error.ts";
+import { LinkError, linkFailure } from "./error.ts";
 import { type LadderState, pairState } from "./ladder.ts";
 import {
   type Counts,
+  keepTimes,
   noCounts,
   placeFile,
   type PlaceOptions,
   placeVia,
-  removeIfThere,
 } from "./place.ts";
 
 /** What to build. A plain object: it travels to workers. */
@@ -113,13 +108,7 @@ export class Builder implements Disposable {
       this.#build(relative, from, to, open);
     } catch (error) {
       if (error instanceof LinkError) throw error;
-      throw new LinkError(
-        `Cannot link "${from}" to "${to}": ${osErrorText(error)}`,
-        from,
-        to,
-        errorKind(error),
-        error,
-      );
+      throw linkFailure(`Cannot link "${from}" to "${to}"`, from, to, error);
     }
     this.#onDirectory?.(this.built);
   }
@@ -173,12 +162,16 @@ export class Builder implements Disposable {
     try {
       patiently(() => Deno.mkdirSync(target));
     } catch (error) {
-      const kind = errorKind(error);
       if (
-        kind === "already-exists" && this.#job.merge &&
+        errorKind(error) === "already-exists" && this.#job.merge &&
         Deno.lstatSync(target).isDirectory
       ) return;
-      throw failure("make", `${from}/${name}`, target, kind, error);
+      throw linkFailure(
+        `Cannot make "${target}"`,
+        `${from}/${name}`,
+        target,
+        error,
+      );
     }
   }
 
@@ -189,7 +182,7 @@ export class Builder implements Disposable {
     try {
       patiently(() => Deno.symlinkSync(text, place, linkType(file)));
     } catch (error) {
-      throw failure("make", file, target, errorKind(error), error);
+      throw linkFailure(`Cannot make "${target}"`, file, target, error);
     }
     if (this.#job.merge) publish(file, place, target);
   }
@@ -203,7 +196,7 @@ export class Builder implements Disposable {
       if ((mode & 0o700) !== 0o700) this.built.late.push([to, mode]);
       else if (mode !== defaultMode) Deno.chmodSync(to, mode);
     }
-    if (info.mtime) Deno.utimeSync(to, info.atime ?? info.mtime, info.mtime);
+    keepTimes(to, info);
   }
 }
 
@@ -233,26 +226,10 @@ function publish(file: string, place: string, target: string): void {
     patiently(() => Deno.renameSync(place, target));
   } catch (error) {
     removeIfThere(place);
-    throw failure("replace", file, target, errorKind(error), error);
+    throw linkFailure(`Cannot replace "${target}"`, file, target, error);
   }
   // Of two links to one inode the rename does nothing, and leaves this one.
   removeIfThere(place);
-}
-
-function failure(
-  verb: string,
-  source: string,
-  target: string,
-  kind: ErrorKind,
-  error: unknown,
-): LinkError {
-  return new LinkError(
-    `Cannot ${verb} "${target}": ${osErrorText(error)}`,
-    source,
-    target,
-    kind,
-    error,
-  );
 }
 
 function matches(patterns: readonly RegExp[], path: string): boolean {

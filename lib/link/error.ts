@@ -1,4 +1,5 @@
 import { CacheError, type CacheErrorKind } from "../error.ts";
+import { errorKind, osErrorText } from "../os_error.ts";
 
 /**
  * A file could not be put in its place: what was tried, what the operating system
@@ -44,4 +45,15 @@ export class LinkError extends CacheError {
     this.src = src;
     this.dst = dst;
   }
+}
+
+/** Wraps an OS error: `what: what the OS said`. */
+export function linkFailure(
+  what: string,
+  src: string,
+  dst: string,
+  error: unknown,
+): LinkError {
+  const message = `${what}: ${osErrorText(error)}`;
+  return new LinkError(message, src, dst, errorKind(error), error);
 }

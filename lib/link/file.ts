@@ -3,7 +3,7 @@ import { siblingPath } from "../names.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { dirname, fromFileUrl, resolve } from "../path.ts";
 import { openCloner } from "./clone.ts";
-import { LinkError } from "./error.ts";
+import { LinkError, linkFailure } from "./error.ts";
 import { type LinkMode, pairState } from "./ladder.ts";
 import {
   type LinkFileOptions,
@@ -128,15 +128,8 @@ export function lookAt(
   try {
     return Deno.lstatSync(path);
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found") return undefined;
-    throw new LinkError(
-      `Cannot look at "${path}": ${osErrorText(error)}`,
-      source,
-      destination,
-      kind,
-      error,
-    );
+    if (errorKind(error) === "not-found") return undefined;
+    throw linkFailure(`Cannot look at "${path}"`, source, destination, error);
   }
 }
 

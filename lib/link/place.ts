@@ -5,7 +5,7 @@
  * @module
  */
 
-import { siblingPath } from "../names.ts";
+import { removeIfThere, siblingPath } from "../names.ts";
 import {
   type ErrorKind,
   errorKind,
@@ -16,7 +16,7 @@ import {
 } from "../os_error.ts";
 import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
-import { LinkError } from "./error.ts";
+import { LinkError, linkFailure } from "./error.ts";
 
 /** What to do when a cached file has all the hard links that it can have. */
 export type OnLinkLimit = "reset" | "copy" | "error";
@@ -243,13 +243,8 @@ function unprovable({ source, destination }: Call): LinkError {
 
 function linkError(mode: LinkMode, call: Call, error: unknown): LinkError {
   const { source, destination } = call;
-  return new LinkError(
-    `Cannot ${mode} "${source}" to "${destination}": ${osErrorText(error)}`,
-    source,
-    destination,
-    errorKind(error),
-    error,
-  );
+  const what = `Cannot ${mode} "${source}" to "${destination}"`;
+  return linkFailure(what, source, destination, error);
 }
 
 function noteFallback(
@@ -342,9 +337,7 @@ function reset({ source, destination, info, counts }: Call): boolean {
 function copy(source: string, destination: string, info: Deno.FileInfo): void {
   try {
     Deno.copyFileSync(source, destination); // keeps the mode
-    if (info.mtime) {
-      Deno.utimeSync(destination, info.atime ?? info.mtime, info.mtime);
-    }
+    keepTimes(destination, info);
   } catch (error) {
     removeIfThere(destination);
     throw error;
@@ -363,25 +356,18 @@ function createEmpty(
     if (Deno.build.os !== "windows" && info.mode !== null) {
       Deno.chmodSync(destination, info.mode & 0o7777);
     }
-    if (info.mtime) {
-      Deno.utimeSync(destination, info.atime ?? info.mtime, info.mtime);
-    }
+    keepTimes(destination, info);
   } catch (error) {
-    throw new LinkError(
-      `Cannot make "${destination}": ${osErrorText(error)}`,
+    throw linkFailure(
+      `Cannot make "${destination}"`,
       source,
       destination,
-      errorKind(error),
       error,
     );
   }
 }
 
-/** Removes a file that may never have been made, or is renamed already. */
-export function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch {
-    // Never made, or renamed already.
-  }
+/** Gives a file or directory the times of another. */
+export function keepTimes(path: string, { atime, mtime }: Deno.FileInfo): void {
+  if (mtime) Deno.utimeSync(path, atime ?? mtime, mtime);
 }

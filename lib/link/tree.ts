@@ -1,13 +1,13 @@
 import { removeTree } from "../clear/remove.ts";
 import { CacheError } from "../error.ts";
 import { log } from "../log.ts";
-import { siblingName, siblingPath } from "../names.ts";
+import { removeIfThere, siblingName, siblingPath } from "../names.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { openStaging, type Staging, sweepStagings } from "../staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
 import { cloneTree } from "./clone_tree.ts";
-import { LinkError } from "./error.ts";
+import { LinkError, linkFailure } from "./error.ts";
 import { lookAt, taken, toPath } from "./file.ts";
 import {
   type LinkReport,
@@ -137,13 +137,7 @@ function realSource(source: string, destination: string): string {
   try {
     real = Deno.realPathSync(source);
   } catch (error) {
-    throw new LinkError(
-      `Cannot link "${source}": ${osErrorText(error)}`,
-      source,
-      destination,
-      errorKind(error),
-      error,
-    );
+    throw linkFailure(`Cannot link "${source}"`, source, destination, error);
   }
   if (Deno.statSync(real).isDirectory) return real;
   throw new LinkError(
@@ -216,9 +210,7 @@ function foldsNames(directory: string): boolean {
   } catch {
     return false; // not writable: the build will say so
   } finally {
-    try {
-      Deno.removeSync(probe);
-    } catch { /* never made */ }
+    removeIfThere(probe);
   }
 }
 
@@ -268,11 +260,10 @@ async function publish(
   } catch (error) {
     if (moved) patiently(() => Deno.renameSync(aside, destination));
     if (error instanceof LinkError) throw error;
-    throw new LinkError(
-      `Cannot put "${destination}" in place: ${osErrorText(error)}`,
+    throw linkFailure(
+      `Cannot put "${destination}" in place`,
       source,
       destination,
-      errorKind(error),
       error,
     );
   }
@@ -291,13 +282,11 @@ function rename(
     log.debug(() => `Renamed "${from}" to "${to}"`);
     return true;
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found") return false;
-    throw new LinkError(
-      `Cannot replace "${destination}": ${osErrorText(error)}`,
+    if (errorKind(error) === "not-found") return false;
+    throw linkFailure(
+      `Cannot replace "${destination}"`,
       source,
       destination,
-      kind,
       error,
     );
   }
