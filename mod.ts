@@ -16,6 +16,11 @@
 
 export { clearCache } from "./lib/clear/clear.ts";
 export type { ClearOptions, ClearReport } from "./lib/clear/options.ts";
+export {
+  rebuildCache,
+  type RebuildOptions,
+  type RebuildReport,
+} from "./lib/clear/rebuild.ts";
 export type { Failure } from "./lib/clear/remove_carefully.ts";
 export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
@@ -37,5 +42,13 @@ export {
   type ProbeOptions,
 } from "./lib/link/probe.ts";
 export { linkTree } from "./lib/link/tree.ts";
+export {
+  guard,
+  lease,
+  type Lock,
+  LockedError,
+  type LockHolder,
+  type LockOptions,
+} from "./lib/lock.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
 export type { ErrorKind } from "./lib/os_error.ts";

@@ -1,7 +1,10 @@
 import { type ErrorKind, errorKind, osErrorText } from "./os_error.ts";
 
-/** What an error of this library means: what the OS meant, or `refused`. */
-export type CacheErrorKind = ErrorKind | "refused";
+/**
+ * What an error of this library means: what the OS meant, `refused`, or `locked`:
+ * somebody uses it.
+ */
+export type CacheErrorKind = ErrorKind | "refused" | "locked";
 
 /**
  * An error of this library: what was tried, on which path, and what the

@@ -1,6 +1,7 @@
 /**
  * Names of the siblings that a run makes beside a directory: asides (`stale`,
- * garbage by construction) and stagings (`partial`, not yet whole).
+ * garbage by construction), stagings (`partial`, not yet whole) and the notes of who
+ * holds a lock (`holder`).
  *
  * A name carries the process id for the people who look at it. It proves
  * nothing: containers that share a cache share process ids. The random part is
@@ -9,8 +10,8 @@
  * @module
  */
 
-/** An aside (`stale`) or a staging (`partial`). */
-export type SiblingKind = "stale" | "partial";
+/** An aside (`stale`), a staging (`partial`) or a note of who holds a lock (`holder`). */
+export type SiblingKind = "stale" | "partial" | "holder";
 
 /** A sibling's name, taken apart. */
 export interface SiblingName {
@@ -22,7 +23,7 @@ export interface SiblingName {
   readonly pid: number;
 }
 
-const PATTERN = /^(.*)\.(stale|partial)-(\d{1,10})-([0-9a-f]{12})$/s;
+const PATTERN = /^(.*)\.(stale|partial|holder)-(\d{1,10})-([0-9a-f]{12})$/s;
 
 /**
  * A name has at most 255 bytes on every file system that we know (eCryptfs: 143);

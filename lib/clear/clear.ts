@@ -1,5 +1,6 @@
 import { CacheError, osFailure } from "../error.ts";
 import { clearTarget, type Target } from "../guard_rails.ts";
+import { guard } from "../lock.ts";
 import { log } from "../log.ts";
 import { siblingName, siblingPath } from "../names.ts";
 import {
@@ -17,6 +18,7 @@ import {
 } from "./options.ts";
 import { removeTree } from "./remove.ts";
 import { Budget, type Failure, removeEntry } from "./remove_carefully.ts";
+import { makeDirectoryLike } from "./make_like.ts";
 import { listAsides } from "./sweep.ts";
 
 /**
@@ -30,7 +32,9 @@ import { listAsides } from "./sweep.ts";
  * overlay, as in a container image; a parent that is not writable), each of its
  * entries is, and the empty directory stays.
  *
- * No symbolic link is followed. A missing directory is nothing to do.
+ * No symbolic link is followed. A missing directory is nothing to do. A directory
+ * that somebody has a `lease()` on is not cleared until it is released; the
+ * file `<dir>.lock`, by which that is known, stays beside it.
  *
  * Needs `--allow-read` and `--allow-write` for the directory and its parent. With
  * `--allow-env=HOME` (`USERPROFILE` on Windows) it refuses to clear the home
@@ -45,6 +49,7 @@ import { listAsides } from "./sweep.ts";
  * link without `follow`. Of kind `interrupted` if the signal was aborted; its
  * `path` is the aside that is left, if there is one. Of another kind if the
  * operating system permits neither strategy.
+ * @throws {LockedError} If somebody uses the directory for longer than `wait`.
  *
  * @example Clearing a cache
  * ```ts
@@ -112,7 +117,7 @@ const CLEAR_IN_PLACE: ReadonlySet<ErrorKind> = new Set([
 ]);
 
 class Clear {
-  readonly #target: Target;
+  #target: Target;
   readonly #options: ClearOptions & { busyTimeout: number };
   readonly #started = performance.now();
   readonly #left: Failure[] = [];
@@ -127,31 +132,9 @@ class Clear {
   }
 
   async run(): Promise<ClearReport> {
-    const { path, info } = this.#target;
-    const { recreate = false, defer = false, busyTimeout, signal } =
-      this.#options;
-    let strategy: ClearReport["strategy"];
-    let reason: string | undefined;
-    let stands = false;
-    let found = false;
-    if (info) {
-      const refusal = await this.#renameAside();
-      found = refusal === undefined ? this.aside !== undefined : true;
-      if (found) strategy = refusal ? "in-place" : "rename";
-      if (refusal) {
-        reason = osErrorText(refusal);
-        log.debug(() =>
-          `Cannot rename "${path}" aside (${reason}), so clearing it in place`
-        );
-        stands = await this.#clearInPlace(recreate || defer);
-      }
-    } else {
-      this.aside = undefined;
-    }
-    if (recreate && !stands) {
-      this.#recreate();
-      stands = true;
-    }
+    const { path } = this.#target;
+    const { defer = false, busyTimeout, signal } = this.#options;
+    const { found, ...how } = await this.#takeAway();
     const goneMs = performance.now() - this.#started;
     const asides: string[] = [];
     if (this.aside && defer) asides.push(this.aside);
@@ -169,14 +152,51 @@ class Clear {
         : found
         ? "cleared"
         : "absent",
-      ...strategy && { strategy },
-      ...reason && { reason },
-      stands,
+      ...how,
       left: this.#left,
       swept,
       asides,
       goneMs,
       durationMs: performance.now() - this.#started,
+    };
+  }
+
+  /** Takes the directory out of everybody's way, under its guard. */
+  async #takeAway(): Promise<
+    Pick<ClearReport, "strategy" | "reason" | "stands"> & { found: boolean }
+  > {
+    const { recreate = false, defer = false, lock = true } = this.#options;
+    const { path } = this.#target;
+    // What is not there needs no lock, which would leave a file beside it.
+    const locks = lock && (this.#target.info !== undefined || recreate);
+    using held = locks ? await guard(path, this.#options) : undefined;
+    // Whoever had the lock may have changed it.
+    if (held) this.#target = clearTarget(path);
+    let refusal: unknown;
+    let stands = false;
+    let found = this.#target.info !== undefined;
+    if (!found) this.aside = undefined;
+    else {
+      refusal = await this.#renameAside();
+      found = refusal !== undefined || this.aside !== undefined;
+    }
+    if (refusal) {
+      log.debug(() =>
+        `Cannot rename "${path}" aside (${
+          osErrorText(refusal)
+        }), so clearing it in place`
+      );
+      stands = await this.#clearInPlace(recreate || defer);
+    }
+    if (recreate && !stands) {
+      makeDirectoryLike(path, this.#target.info);
+      stands = true;
+    }
+    return {
+      found,
+      ...found && { strategy: refusal ? "in-place" : "rename" },
+      ...refusal !== undefined && { reason: osErrorText(refusal) },
+      stands,
     };
   }
 
@@ -286,36 +306,6 @@ class Clear {
         `"${path}" stays, empty: it cannot be removed (${osErrorText(error)})`
       );
       return errorKind(error) !== "not-found";
-    }
-  }
-
-  /** Puts an empty directory where the old one was, with its mode and owner. */
-  #recreate(): void {
-    const { path, info } = this.#target;
-    // Never wider than the old mode, not even before chmod.
-    const mode = info?.mode ?? undefined;
-    try {
-      Deno.mkdirSync(path, mode === undefined ? {} : { mode: mode & 0o777 });
-    } catch (error) {
-      if (errorKind(error) === "already-exists") {
-        log.debug(() => `"${path}" stands again: somebody else made it`);
-        return;
-      }
-      throw osFailure("make", path, error);
-    }
-    if (!info || mode === undefined) return;
-    try {
-      const now = Deno.lstatSync(path);
-      if (now.uid !== info.uid || now.gid !== info.gid) {
-        Deno.chownSync(path, info.uid, info.gid);
-      }
-      // After chown, which takes setgid away.
-      Deno.chmodSync(path, mode & 0o7777);
-    } catch (error) {
-      if (errorKind(error) === "not-found") return; // a peer cleared it already
-      log.warn(() =>
-        `"${path}" was made again, but without the mode and owner that it had: ${error}`
-      );
     }
   }
 

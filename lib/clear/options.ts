@@ -1,7 +1,15 @@
+import type { LockOptions } from "../lock.ts";
 import type { Failure } from "./remove_carefully.ts";
 
 /** Options for `clearCache()`. */
-export interface ClearOptions {
+export interface ClearOptions extends LockOptions {
+  /**
+   * Whether to take the directory's guard first, so that nothing is cleared that
+   * somebody has a lease on. It is held until the directory is gone.
+   *
+   * @default {true}
+   */
+  lock?: boolean;
   /**
    * Whether to put an empty directory in its place, with the old one's mode and
    * owner.

@@ -6,6 +6,7 @@ import { clearTarget } from "../guard_rails.ts";
 import { log } from "../log.ts";
 import { dirname } from "../path.ts";
 import { DELETE_ASIDES, type Parsed, UsageError } from "./flags.ts";
+import { BUSY, lockOptions, skipsBusy } from "./locks.ts";
 import { complain, print, printJson } from "./output.ts";
 import { milliseconds, plural } from "./render.ts";
 import { untilSignal } from "./signals.ts";
@@ -27,20 +28,27 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
 
   using signals = untilSignal();
   const options: ClearOptions = {
+    ...lockOptions(parsed, signals.signal),
     follow,
     recreate: parsed.count("recreate") > 0,
     dryRun: parsed.count("dry-run") > 0,
     defer: background,
-    signal: signals.signal,
   };
+  for (const flag of ["in-place", "always"]) {
+    if (parsed.count(flag) > 0) {
+      throw new UsageError(`--${flag} is for a rebuild: add -- COMMAND`);
+    }
+  }
   const results: ClearReport[] = [];
   const errors: CacheError[] = [];
+  const skipped: CacheError[] = [];
   for (const dir of dirs) {
     try {
       results.push(await clearCache(dir, options));
     } catch (error) {
       if (!(error instanceof CacheError)) throw error;
-      errors.push(error);
+      const skips = error.kind === "locked" && skipsBusy(parsed);
+      (skips ? skipped : errors).push(error);
       if (error.kind === "interrupted") break;
     }
   }
@@ -48,16 +56,16 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
     deleteInBackground(results.flatMap(asidesOf));
   }
   if (parsed.count("json")) {
+    const plain = (list: CacheError[]) =>
+      list.map(({ path, kind, message }) => ({ path, kind, message }));
     printJson("clear", {
       results,
-      errors: errors.map(({ path, kind, message }) => ({
-        path,
-        kind,
-        message,
-      })),
+      skipped: plain(skipped),
+      errors: plain(errors),
     });
   } else if (!parsed.count("quiet")) {
     for (const report of results) print(await describe(report, background));
+    for (const { message } of skipped) print(`Skipped: ${message}`);
   }
   for (const report of results) {
     for (const { path, message } of report.left) {
@@ -66,10 +74,9 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
   }
   for (const error of errors) complain(error.message);
   if (signals.exitCode !== undefined) return signals.exitCode;
-  return errors.length > 0 ||
-      results.some(({ outcome }) => outcome === "incomplete")
-    ? 1
-    : 0;
+  const failed = errors.some(({ kind }) => kind !== "locked") ||
+    results.some(({ outcome }) => outcome === "incomplete");
+  return failed ? 1 : errors.length > 0 ? BUSY : 0;
 }
 
 /** Its own asides, and those of earlier runs, where they can be listed. */

@@ -32,6 +32,8 @@ export interface Command {
   readonly doc: string;
   /** Its own flags; those of {@linkcode COMMON} come on top. */
   readonly flags: readonly Flag[];
+  /** Whether what stands behind `--` is a command that it runs. */
+  readonly runs?: true;
   /** Two calls, each with what it does. */
   readonly examples: readonly (readonly [call: string, does: string])[];
 }
@@ -50,16 +52,36 @@ export const COMMON: readonly Flag[] = [
   { name: "version", short: "V", doc: "Print the version" },
 ];
 
-/** Clears cache directories. */
+/** Flags of every command that takes a lock. */
+export const LOCKS: readonly Flag[] = [
+  {
+    name: "if-busy",
+    value: "WHAT",
+    choices: ["wait", "skip", "fail"],
+    doc: "When DIR is in use: wait, skip (exit 0), fail (exit 75)",
+  },
+  {
+    name: "wait",
+    value: "SECONDS",
+    doc: "How long to wait at most; then exit 75 (300)",
+  },
+  { name: "no-lock", doc: "Take no lock: nobody else uses DIR" },
+];
+
+/** Clears cache directories, or rebuilds one. */
 export const CLEAR: Command = {
   name: "",
-  usage: "rebuild-cache --dir DIR [--dir DIR …]",
+  usage: "rebuild-cache --dir DIR [--dir DIR …] [-- COMMAND…]",
   doc:
     `Clear cache directories without breaking a process that uses them: each is
 renamed aside at one stroke and deleted there. What an earlier run left is
-deleted, too. A missing directory is nothing to do.`,
+deleted, too. A missing directory is nothing to do.
+
+With COMMAND, rebuild DIR: COMMAND fills a directory beside it, which it finds in
+REBUILD_CACHE_DIR and wherever {} stands in its arguments. If it succeeds, that takes
+DIR's place; if not, DIR is as it was. Of equal rebuilds at the same time one runs.`,
   flags: [
-    { name: "dir", value: "DIR", repeat: true, doc: "The directory to clear" },
+    { name: "dir", value: "DIR", repeat: true, doc: "The directory" },
     {
       name: "recreate",
       doc: "Leave an empty directory with the old mode and owner",
@@ -73,12 +95,46 @@ deleted, too. A missing directory is nothing to do.`,
       doc: "Return when DIR is gone; delete on in the background",
     },
     { name: "dry-run", doc: "Change nothing; say what would be done" },
+    {
+      name: "in-place",
+      doc: "COMMAND fills DIR itself, which is cleared first",
+    },
+    {
+      name: "always",
+      doc: "Run COMMAND even if an equal rebuild has just ended",
+    },
+    ...LOCKS,
   ],
+  runs: true,
   examples: [
     ["rebuild-cache --dir ~/.cache/pip", "Clear pip's cache"],
     [
-      "rebuild-cache --dir .cache --recreate --background",
-      "Start afresh at once, delete the old files meanwhile",
+      "rebuild-cache --dir wheels -- pip wheel -r requirements.txt -w {}",
+      "Build wheels anew while the old ones stay in use",
+    ],
+  ],
+};
+
+/** Runs a command under a lease. */
+export const USE: Command = {
+  name: "use",
+  usage: "rebuild-cache use --dir DIR [--dir DIR …] -- COMMAND…",
+  doc:
+    `Run COMMAND while nobody clears or rebuilds DIR. Its exit code comes back, and
+signals are passed on to it. Any number may use a DIR at the same time.`,
+  flags: [
+    { name: "dir", value: "DIR", repeat: true, doc: "The directory in use" },
+    ...LOCKS,
+  ],
+  runs: true,
+  examples: [
+    [
+      "rebuild-cache use --dir ~/.cache/pip -- pip install -r requirements.txt",
+      "Nobody clears pip's cache meanwhile",
+    ],
+    [
+      "rebuild-cache use --dir .cache --wait 60 -- make",
+      "Wait a minute for whoever clears it",
     ],
   ],
 };
@@ -173,7 +229,7 @@ which mode "auto" uses there, and why.`,
 };
 
 /** All commands; the first is meant when none is named. */
-export const COMMANDS: readonly Command[] = [CLEAR, LINK, DOCTOR];
+export const COMMANDS: readonly Command[] = [CLEAR, USE, LINK, DOCTOR];
 
 /** The word by which a compiled binary calls itself to delete asides. */
 export const DELETE_ASIDES = "__delete-asides";
@@ -192,6 +248,10 @@ export interface Parsed {
   values(flag: string): readonly string[];
   /** What is not a flag. */
   readonly positionals: readonly string[];
+  /** The command behind `--`, if there is a `--` and the command runs one. */
+  readonly run: readonly [string, ...string[]] | undefined;
+  /** What was typed, for people. */
+  readonly typed: string;
 }
 
 /**
@@ -201,9 +261,15 @@ export interface Parsed {
  *
  * @throws {UsageError} If a flag is unknown, lacks its value, or has one too many.
  */
-export function parse(command: Command, args: readonly string[]): Parsed {
+export function parse(command: Command, typed: readonly string[]): Parsed {
   const flags = [...command.flags, ...COMMON];
-  const names = (of: readonly Flag[]) => of.map(({ name }) => name);
+  const end = command.runs ? typed.indexOf("--") : -1;
+  const args = end < 0 ? typed : typed.slice(0, end);
+  const run = end < 0 ? undefined : typed.slice(end + 1);
+  if (run?.length === 0) {
+    throw new UsageError("There is no command behind the --");
+  }
+  const names = (of: readonly Flag[]) => of.map(({ name }) => keyOf(name));
   const parsed = parseArgs(args.flatMap((arg) => explicit(arg, flags)), {
     boolean: names(flags.filter((flag) => !flag.value)),
     string: ["_", ...names(flags.filter((flag) => flag.value))],
@@ -213,7 +279,7 @@ export function parse(command: Command, args: readonly string[]): Parsed {
     },
   }) as Record<string, unknown[]>;
   for (const flag of flags) {
-    const given = parsed[flag.name]!;
+    const given = parsed[keyOf(flag.name)]!;
     if (flag.value && given.includes("")) {
       throw new UsageError(
         `--${flag.name} needs a value: --${flag.name} ${flag.value}`,
@@ -225,7 +291,7 @@ export function parse(command: Command, args: readonly string[]): Parsed {
       throw new UsageError(
         `--${flag.name} can't be "${value}"${
           near
-            ? `. Did you mean ${near}?`
+            ? `: did you mean ${near}?`
             : `: it is ${flag.choices.join(", ")}`
         }`,
       );
@@ -235,10 +301,18 @@ export function parse(command: Command, args: readonly string[]): Parsed {
     }
   }
   return {
-    count: (flag) => parsed[flag]!.filter((it) => it !== false).length,
+    count: (flag) => parsed[keyOf(flag)]!.filter((it) => it !== false).length,
     values: (flag) => parsed[flag] as string[],
     positionals: parsed._ as string[],
+    run: run as [string, ...string[]] | undefined,
+    typed: ["rebuild-cache", command.name, ...typed].filter(Boolean).join(" ")
+      .slice(0, 200),
   };
+}
+
+/** `parseArgs` takes `--no-x` for the opposite of `--x`. */
+function keyOf(flag: string): string {
+  return flag.replace(/^no-/, "no_");
 }
 
 /**
@@ -247,7 +321,7 @@ export function parse(command: Command, args: readonly string[]): Parsed {
  */
 function explicit(arg: string, flags: readonly Flag[]): string[] {
   const long = flags.find(({ name, value }) => !value && arg === `--${name}`);
-  if (long) return [`${arg}=true`];
+  if (long) return [`--${keyOf(long.name)}=true`];
   if (!/^-[A-Za-z]+$/.test(arg)) return [arg];
   return [...arg.slice(1)].map((letter) => {
     const flag = flags.find(({ short }) => short === letter);
@@ -260,7 +334,7 @@ function unknownFlag(arg: string, flags: readonly Flag[]): UsageError {
   const [typed] = arg.split("=", 1) as [string];
   const near = nearest(typed, flags.map(({ name }) => `--${name}`));
   return new UsageError(
-    `Unknown flag ${typed}${near ? `. Did you mean ${near}?` : ""}`,
+    `Unknown flag ${typed}${near ? `: did you mean ${near}?` : ""}`,
   );
 }
 
@@ -302,6 +376,14 @@ export function wholeNumber(parsed: Parsed, flag: string): number | undefined {
   throw new UsageError(`--${flag} takes a whole number from 1, not "${text}"`);
 }
 
+/** The value of a flag that takes a number of seconds from 0. */
+export function seconds(parsed: Parsed, flag: string): number | undefined {
+  const [text] = parsed.values(flag);
+  if (text === undefined) return undefined;
+  if (/^\d{1,9}(\.\d{1,3})?$/.test(text)) return Number(text);
+  throw new UsageError(`--${flag} takes a number of seconds, not "${text}"`);
+}
+
 /** The help of a command. */
 export function help(command: Command): string {
   const rows = [...command.flags, ...COMMON].map((flag) => {
@@ -320,7 +402,12 @@ export function help(command: Command): string {
     "Flags:",
     ...rows.map(([flag, doc]) => flag.padEnd(width) + doc),
     "",
-    "Exit codes: 0 done, 1 failed, 2 wrong use or refused, 130 interrupted",
+    "Exit codes: 0 done, 1 failed, 2 wrong use or refused, 75 in use, 130 interrupted",
+    ...command.runs
+      ? [
+        "            COMMAND's own; 126, 127 if it can't be run, or is not there",
+      ]
+      : [],
     "",
     "Examples:",
     ...command.examples.flatMap(([call, does]) => [

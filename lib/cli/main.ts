@@ -1,5 +1,6 @@
 import config from "../../deno.json" with { type: "json" };
 import { CacheError } from "../error.ts";
+import { LockedError } from "../lock.ts";
 import {
   CLEAR,
   type Command,
@@ -11,6 +12,7 @@ import {
   type Parsed,
   UsageError,
 } from "./flags.ts";
+import { endBusy } from "./locks.ts";
 import { complain, print, printJson, setUpLogging } from "./output.ts";
 
 /**
@@ -20,8 +22,8 @@ import { complain, print, printJson, setUpLogging } from "./output.ts";
  * `--background`.
  *
  * @param args The arguments, as in `Deno.args`.
- * @returns The exit code: 0 done, 1 failed, 2 wrong use or refused, 130
- * interrupted (128 and the signal's number).
+ * @returns The exit code: 0 done, 1 failed, 2 wrong use or refused, 75 in
+ * use, 130 interrupted (128 and the signal's number); or that of the command that it ran.
  *
  * @example Asking for the version
  * ```ts
@@ -36,12 +38,14 @@ export async function main(args: readonly string[]): Promise<number> {
     const { deleteAsides } = await import("../clear/delete_asides.ts");
     return (await deleteAsides(args.slice(1), 60_000)).length > 0 ? 1 : 0;
   }
-  const json = args.includes("--json");
+  const end = args.indexOf("--");
+  const json = args.slice(0, end < 0 ? undefined : end).includes("--json");
   let command = CLEAR;
+  let parsed: Parsed | undefined;
   try {
     const [first, ...rest] = args;
     command = commandNamed(first);
-    const parsed = parse(command, command === CLEAR ? args : rest);
+    parsed = parse(command, command === CLEAR ? args : rest);
     if (parsed.count("help")) {
       print(help(command).trimEnd());
       return 0;
@@ -54,7 +58,10 @@ export async function main(args: readonly string[]): Promise<number> {
     return await run(command, parsed);
   } catch (error) {
     if (error instanceof UsageError) {
-      complain(`${error.message}. Try rebuild-cache --help`);
+      const end = error.message.endsWith("?") ? "" : ".";
+      complain(`${error.message}${end} Try rebuild-cache --help`);
+    } else if (error instanceof LockedError && parsed) {
+      return endBusy(parsed, command, error);
     } else if (error instanceof CacheError) {
       complain(error.message);
     } else {
@@ -72,11 +79,16 @@ export async function main(args: readonly string[]): Promise<number> {
 
 /** Each command's module is loaded when it is needed. */
 async function run({ name }: Command, parsed: Parsed): Promise<number> {
-  if (name === "link") {
-    return await (await import("./link.ts")).linkCommand(parsed);
+  switch (name) {
+    case "link":
+      return await (await import("./link.ts")).linkCommand(parsed);
+    case "doctor":
+      return await (await import("./doctor.ts")).doctorCommand(parsed);
+    case "use":
+      return await (await import("./use.ts")).useCommand(parsed);
   }
-  if (name === "doctor") {
-    return await (await import("./doctor.ts")).doctorCommand(parsed);
+  if (parsed.run) {
+    return await (await import("./rebuild.ts")).rebuildCommand(parsed);
   }
   return await (await import("./clear.ts")).clearCommand(parsed);
 }
@@ -89,7 +101,7 @@ function commandNamed(word: string | undefined): Command {
   const near = nearest(word, names);
   throw new UsageError(
     near
-      ? `Unknown command ${word}. Did you mean ${near}?`
+      ? `Unknown command ${word}: did you mean ${near}?`
       : `"${word}" is not a command. To clear a directory, say --dir ${word}`,
   );
 }

@@ -1,5 +1,5 @@
 /** The signals that end a run early, and their numbers (signal(7)). */
-const SIGNALS: readonly (readonly [Deno.Signal, number])[] =
+export const SIGNALS: readonly (readonly [Deno.Signal, number])[] =
   Deno.build.os === "windows"
     ? [["SIGINT", 2], ["SIGBREAK", 21]]
     : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]];

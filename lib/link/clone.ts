@@ -8,7 +8,7 @@
  * @module
  */
 
-import { describeOsError } from "../os_error.ts";
+import { cError, ERRNO, errnoReader, mayCallC } from "../libc.ts";
 
 /** The OS's clone, as long as it is not disposed. */
 export interface Cloner extends Disposable {
@@ -18,9 +18,7 @@ export interface Cloner extends Disposable {
 
 /** The OS's clone, or `undefined` where Deno may not call it or there is none. */
 export function openCloner(): Cloner | undefined {
-  // Asked first, because Deno would stop and ask the user on a terminal.
-  const { state } = Deno.permissions.querySync({ name: "ffi" });
-  if (state !== "granted") return undefined;
+  if (!mayCallC()) return undefined;
   try {
     if (Deno.build.os === "linux") return onLinux();
     if (Deno.build.os === "darwin") return onMacos();
@@ -59,11 +57,8 @@ function cString(
   return buffer;
 }
 
-/** An error as Deno would make it, so that it is classified like all others. */
 function cloneError(errno: number, source: string, destination: string): Error {
-  const text = `(os error ${errno})`;
-  const { name = "Cannot clone" } = describeOsError(new Error(text));
-  return new Error(`${name} ${text}: clone '${source}' -> '${destination}'`);
+  return cError(errno, "clone", source, destination);
 }
 
 // include/uapi/asm-generic/fcntl.h; the same on x86-64 and arm64.
@@ -95,16 +90,10 @@ function onLinux(): Cloner {
     },
     close: { parameters: ["i32"], result: "i32" },
     unlink: { parameters: ["buffer"], result: "i32" },
-    // errno, read without UnsafePointerView.
-    __errno_location: { parameters: [], result: "pointer" },
-    memcpy: { parameters: ["buffer", "pointer", "usize"], result: "pointer" },
+    ...ERRNO,
   });
   const c = library.symbols;
-  const word = new Int32Array(1);
-  const errno = () => {
-    c.memcpy(word, c.__errno_location(), 4n);
-    return word[0]!;
-  };
+  const errno = errnoReader(c);
   const paths = new Paths();
   const times = new BigInt64Array(4); // two timespecs: seconds, nanoseconds
   /** The result, or the negative errno. */

@@ -1,7 +1,7 @@
 import { removeTree } from "../clear/remove.ts";
 import { CacheError } from "../error.ts";
 import { log } from "../log.ts";
-import { removeIfThere, siblingName, siblingPath } from "../names.ts";
+import { removeIfThere, siblingName } from "../names.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { basename, dirname, join } from "../path.ts";
 import { openStaging, type Staging, sweepStagings } from "../staging.ts";
@@ -15,6 +15,7 @@ import {
   placeOptions,
 } from "./options.ts";
 import { buildTree } from "./threads.ts";
+import { swap } from "../swap.ts";
 import { isWithin } from "../within.ts";
 
 /**
@@ -116,7 +117,9 @@ async function link(
     for (const [path, mode] of result.built.late.reverse()) {
       Deno.chmodSync(path, mode);
     }
-    await publish(staging.tree, source, destination, ifExists === "replace");
+    const replace = ifExists === "replace";
+    const old = publish(staging.tree, source, destination, replace);
+    if (old !== undefined) await removeTree(old, { busyTimeout: 1000 });
   }
   await sweepStagings(destination);
   return done(existing ? "replaced" : "linked", result.built, result.threads);
@@ -244,51 +247,26 @@ function conflict(
   );
 }
 
-async function publish(
+/** Gives the tree its place. What stood there, and must be deleted, comes back. */
+function publish(
   tree: string,
   source: string,
   destination: string,
   replace: boolean,
-): Promise<void> {
-  const aside = siblingPath(destination, "stale");
-  const moved = replace && rename(destination, aside, source, destination);
+): string | undefined {
   try {
-    if (!replace && lookAt(destination, source, destination)) {
+    if (replace) return swap(tree, destination).old;
+    if (lookAt(destination, source, destination)) {
       throw taken(source, destination); // a rename would take an empty directory's place
     }
     patiently(() => Deno.renameSync(tree, destination));
+    return undefined;
   } catch (error) {
-    if (moved) patiently(() => Deno.renameSync(aside, destination));
     if (error instanceof LinkError) throw error;
-    throw linkFailure(
-      `Cannot put "${destination}" in place`,
-      source,
-      destination,
-      error,
-    );
-  }
-  if (moved) await removeTree(aside, { busyTimeout: 1000 });
-}
-
-/** Renames what stands there aside. False if nothing does any more. */
-function rename(
-  from: string,
-  to: string,
-  source: string,
-  destination: string,
-): boolean {
-  try {
-    patiently(() => Deno.renameSync(from, to));
-    log.debug(() => `Renamed "${from}" to "${to}"`);
-    return true;
-  } catch (error) {
-    if (errorKind(error) === "not-found") return false;
-    throw linkFailure(
-      `Cannot replace "${destination}"`,
-      source,
-      destination,
-      error,
-    );
+    const what = replace
+      ? `Cannot replace "${destination}"`
+      : `Cannot put "${destination}" in place`;
+    throw linkFailure(what, source, destination, error);
   }
 }
 

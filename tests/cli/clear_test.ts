@@ -41,7 +41,7 @@ const REFUSED: [args: string[], line: string][] = [
   [["--dir"], "--dir needs a value"],
   [[], "No --dir was given"],
   [["--dir", "file"], "not a directory"],
-  [["--dri", "cache"], "Did you mean --dir?"],
+  [["--dri", "cache"], "did you mean --dir?"],
   [["--dryrun", "--dir", "cache"], "Did you mean --dry-run?"],
   [["--dir", "cache", "-x"], "Unknown flag -x"],
   [["--dir", "cache", "extra"], '"extra"'],

@@ -261,6 +261,6 @@ Deno.test("rebuild-cache link takes a bare name, and says how the file got there
     cwd: dir.path,
   });
   assertEquals(wrong.code, 2);
-  assert(wrong.stderr.includes("Did you mean hardlink?"), wrong.stderr);
+  assert(wrong.stderr.includes("did you mean hardlink?"), wrong.stderr);
   assertEquals((await runCli(["lnk", "a", "b"])).code, 2);
 });

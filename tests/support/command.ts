@@ -1,4 +1,5 @@
 import { fromFileUrl } from "@std/path/from-file-url";
+import { until } from "./until.ts";
 
 const root = new URL("../../", import.meta.url);
 
@@ -73,4 +74,84 @@ export async function must(...command: string[]): Promise<string> {
   const { code, stdout, stderr } = await run(command);
   if (code !== 0) throw new Error(`${command.join(" ")}: ${stderr || stdout}`);
   return stdout;
+}
+
+/** A process of the tests that runs until it is told to end, or killed. */
+export class Peer implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  #heard = "";
+  readonly #ended: Promise<void>;
+
+  /** Starts any command. */
+  constructor([program, ...args]: string[], options: RunOptions = {}) {
+    this.#child = new Deno.Command(program!, {
+      args,
+      ...options.cwd !== undefined && { cwd: options.cwd },
+      env: { NO_COLOR: "1", ...options.env },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const { stdout, stderr } = this.#child;
+    this.#ended = Promise.all([stdout, stderr].map(async (stream) => {
+      for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+        this.#heard += text;
+      }
+    })).then(() => {});
+  }
+
+  /** A module of tests/support. */
+  static support(name: string, ...args: string[]): Peer {
+    const module = denoRun(`tests/support/${name}`);
+    return new Peer([Deno.execPath(), ...module, ...args]);
+  }
+
+  /** `rebuild-cache`. */
+  static cli(args: string[], options: RunOptions = {}): Peer {
+    return new Peer(cliCommand(args, options.wrap), options);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** What it has said so far. */
+  get heard(): string {
+    return this.#heard;
+  }
+
+  /** Waits until it has said something. */
+  async says(text: string): Promise<void> {
+    let ended = false;
+    this.#child.status.then(() => ended = true);
+    await until(`"${text}" of: ${this.#heard}`, () => {
+      if (ended && !this.#heard.includes(text)) throw new Error(this.#heard);
+      return this.#heard.includes(text);
+    });
+  }
+
+  kill(signal: Deno.Signal = "SIGKILL"): void {
+    this.#child.kill(signal);
+  }
+
+  /** Lets it end, and gives its exit code. */
+  async end(): Promise<{ code: number; heard: string }> {
+    try {
+      await this.#child.stdin.close();
+    } catch {
+      // closed already
+    }
+    const { code } = await this.#child.status;
+    await this.#ended;
+    return { code, heard: this.#heard };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    await this.end();
+  }
 }

@@ -74,7 +74,8 @@ export function makeManyFiles(
   }
 }
 
-/** The names in a directory, sorted. */
+/** The names in a directory, sorted; without lock files, which stay beside what they guard. */
 export function namesIn(directory: string): string[] {
-  return [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  return [...Deno.readDirSync(directory)].map(({ name }) => name)
+    .filter((name) => !name.endsWith(".lock")).sort();
 }

@@ -1,0 +1,96 @@
+import {
+  rebuildCache,
+  type RebuildOptions,
+  type RebuildReport,
+} from "../clear/rebuild.ts";
+import { clearTarget } from "../guard_rails.ts";
+import { runChild } from "./child.ts";
+import { type Parsed, UsageError } from "./flags.ts";
+import { lockOptions } from "./locks.ts";
+import { complain, print, printJson } from "./output.ts";
+import { milliseconds } from "./render.ts";
+import { untilSignal } from "./signals.ts";
+
+/** The command failed: its exit code comes back, and says enough. */
+class CommandFailed extends Error {
+  readonly code: number;
+
+  constructor(code: number) {
+    super(`The command exited with code ${code}`);
+    this.code = code;
+  }
+}
+
+/** `rebuild-cache --dir DIR -- COMMAND…` */
+export async function rebuildCommand(parsed: Parsed): Promise<number> {
+  const command = parsed.run!;
+  const [dir, ...more] = parsed.values("dir");
+  const [word] = parsed.positionals;
+  if (word !== undefined) {
+    throw new UsageError(
+      `"${word}" is not understood. The command stands behind --`,
+    );
+  }
+  if (!dir) throw new UsageError("No --dir was given");
+  if (more.length > 0) throw new UsageError("A rebuild takes one --dir");
+  for (const flag of ["recreate", "background"]) {
+    if (parsed.count(flag) > 0) {
+      throw new UsageError(`--${flag} is for a clear, without a command`);
+    }
+  }
+  using signals = untilSignal();
+  const inPlace = parsed.count("in-place") > 0;
+  const follow = parsed.count("follow") > 0;
+  const options: RebuildOptions = {
+    ...lockOptions(parsed, signals.signal),
+    inPlace,
+    follow,
+    always: parsed.count("always") > 0,
+    key: JSON.stringify([inPlace, ...command]),
+  };
+  if (parsed.count("dry-run")) {
+    const { path } = clearTarget(dir, follow);
+    if (parsed.count("json")) {
+      printJson("rebuild", { result: { path, outcome: "would-rebuild" } });
+    } else print(`Would rebuild ${path} with: ${command.join(" ")}`);
+    return 0;
+  }
+  try {
+    const report = await rebuildCache(dir, async (at) => {
+      const code = await runChild(inserted(command, at), {
+        REBUILD_CACHE_DIR: at,
+      }, signals.signal);
+      if (code !== 0) throw new CommandFailed(code);
+    }, options);
+    if (parsed.count("json")) printJson("rebuild", { result: report });
+    else if (!parsed.count("quiet")) print(describe(report));
+    return 0;
+  } catch (error) {
+    const kept = inPlace ? "" : `: "${dir}" is as it was`;
+    if (error instanceof CommandFailed) {
+      complain(`${error.message}${kept}`);
+      return signals.exitCode ?? error.code;
+    }
+    if (signals.exitCode === undefined || error !== signals.signal.reason) {
+      throw error;
+    }
+    complain(`Interrupted${kept}`);
+    return signals.exitCode;
+  }
+}
+
+/** The command with a directory wherever `{}` stands in its arguments. */
+export function inserted(
+  [program, ...args]: readonly [string, ...string[]],
+  dir: string,
+): [string, ...string[]] {
+  return [program, ...args.map((arg) => arg.replaceAll("{}", () => dir))];
+}
+
+function describe({ path, outcome, durationMs }: RebuildReport): string {
+  return outcome === "shared"
+    ? `Rebuilt ${path}: somebody else did, meanwhile (waited ${
+      milliseconds(durationMs)
+    })`
+    : `Rebuilt ${path} (${milliseconds(durationMs)})`;
+}

@@ -1,0 +1,28 @@
+import { lease, type Lock } from "../lock.ts";
+import { runChild } from "./child.ts";
+import { type Parsed, UsageError } from "./flags.ts";
+import { lockOptions } from "./locks.ts";
+import { untilSignal } from "./signals.ts";
+
+/** `rebuild-cache use --dir DIR -- COMMAND…` */
+export async function useCommand(parsed: Parsed): Promise<number> {
+  // In one order, so that two who use the same do not wait for each other.
+  const dirs = [...new Set(parsed.values("dir"))].sort();
+  if (dirs.length === 0) throw new UsageError("No --dir was given");
+  if (dirs.includes("")) throw new UsageError("--dir needs a value: --dir DIR");
+  if (!parsed.run || parsed.positionals.length > 0) {
+    throw new UsageError("use runs a command: use --dir DIR -- COMMAND");
+  }
+  using signals = untilSignal();
+  const { lock, ...options } = lockOptions(parsed, signals.signal);
+  using held = new DisposableStack();
+  try {
+    for (const dir of lock ? dirs : []) {
+      held.use<Lock>(await lease(dir, options));
+    }
+    return await runChild(parsed.run, {}, signals.signal);
+  } catch (error) {
+    if (error !== signals.signal.reason) throw error;
+    return signals.exitCode ?? 1;
+  }
+}

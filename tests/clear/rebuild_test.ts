@@ -1,0 +1,215 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { rebuildCache } from "../../lib/clear/rebuild.ts";
+import { CacheError } from "../../lib/error.ts";
+import { lease, LockedError } from "../../lib/lock.ts";
+import { makeFileSystem, mountTest } from "../support/mounts.ts";
+import { Peer, run } from "../support/command.ts";
+import { test } from "../support/needs.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
+
+const fill = (name: string) => (at: string) =>
+  Deno.writeTextFile(`${at}/${name}`, name);
+
+Deno.test("rebuildCache() puts what was built in the old cache's place", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old", sub: { more: "old" } } });
+  const report = await rebuildCache(dir.at("cache"), async (at) => {
+    assertEquals(namesIn(dir.at("cache")), ["old", "sub"]);
+    assertEquals(namesIn(at), []);
+    await fill("new")(at);
+  });
+  assertEquals(report.outcome, "rebuilt");
+  assertEquals(report.replaced, true);
+  assertEquals(report.exchanged, Deno.build.os !== "windows");
+  assertEquals(namesIn(dir.at("cache")), ["new"]);
+  assertEquals(namesIn(dir.path), ["cache"]);
+});
+
+Deno.test("rebuildCache() makes the first cache, and its parents", async () => {
+  await using dir = TempDir.make();
+  const { replaced } = await rebuildCache(dir.at("a", "b"), fill("new"));
+  assertEquals(replaced, false);
+  assertEquals(namesIn(dir.at("a", "b")), ["new"]);
+});
+
+test("rebuildCache() gives the new cache the mode of the old one", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  Deno.chmodSync(dir.at("cache"), 0o2750);
+  await rebuildCache(dir.at("cache"), fill("new"));
+  assertEquals(Deno.statSync(dir.at("cache")).mode! & 0o7777, 0o2750);
+});
+
+Deno.test("rebuildCache() keeps the old cache, when the build fails or leaves nothing", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" } });
+  const broken = new Error("broken");
+  const thrown = await assertRejects(() =>
+    rebuildCache(dir.at("cache"), async (at) => {
+      await fill("half")(at);
+      throw broken;
+    })
+  );
+  assertEquals(thrown, broken);
+  const error = await assertRejects(
+    () => rebuildCache(dir.at("cache"), (at) => Deno.remove(at)),
+    CacheError,
+  );
+  assertEquals(error.kind, "not-directory");
+  assertEquals(namesIn(dir.at("cache")), ["old"]);
+  assertEquals(namesIn(dir.path), ["cache"]);
+});
+
+Deno.test("rebuildCache() waits for who uses the old cache, but not with building", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" } });
+  const held = await lease(dir.at("cache"));
+  let built = 0;
+  const build = (at: string) => {
+    built++;
+    return fill("new")(at);
+  };
+  await assertRejects(
+    () => rebuildCache(dir.at("cache"), build, { wait: 0 }),
+    LockedError,
+  );
+  assertEquals(built, 1);
+  assertEquals(namesIn(dir.at("cache")), ["old"]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const waiting = rebuildCache(dir.at("cache"), async (at) => {
+    await build(at);
+    resolve();
+  });
+  await promise;
+  held[Symbol.dispose]();
+  await waiting;
+  assertEquals(namesIn(dir.at("cache")), ["new"]);
+});
+
+Deno.test("rebuildCache() builds once for all who ask for the same meanwhile, unless always", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" } });
+  let built = 0;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const build = async (at: string) => {
+    built++;
+    await promise;
+    await fill(`new${built}`)(at);
+  };
+  const ask = (options = {}) => rebuildCache(dir.at("cache"), build, options);
+  const first = ask();
+  const others = [ask(), ask(), ask({ key: "other" }), ask({ always: true })];
+  resolve();
+  assertEquals((await first).outcome, "rebuilt");
+  const outcomes = (await Promise.all(others)).map(({ outcome }) => outcome);
+  assertEquals(outcomes.slice(3), ["rebuilt"]);
+  // Those whose turn came after another key's build have to build again.
+  assertEquals(built, 1 + outcomes.filter((it) => it === "rebuilt").length);
+  assertEquals((await ask()).outcome, "rebuilt");
+});
+
+Deno.test("rebuildCache() builds again, when the build that it waited for fails", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" } });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const first = rebuildCache(dir.at("cache"), async () => {
+    await promise;
+    throw new Error("broken");
+  });
+  const second = rebuildCache(dir.at("cache"), fill("new"));
+  resolve();
+  await assertRejects(() => first, Error, "broken");
+  assertEquals((await second).outcome, "rebuilt");
+  assertEquals(namesIn(dir.at("cache")), ["new"]);
+});
+
+Deno.test("rebuildCache() clears first and builds in place, when asked to", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" } });
+  await rebuildCache(dir.at("cache"), async (at) => {
+    assertEquals(at, dir.at("cache"));
+    assertEquals(namesIn(at), []);
+    await assertRejects(() => lease(at, { wait: 0 }), LockedError);
+    await fill("new")(at);
+  }, { inPlace: true });
+  assertEquals(namesIn(dir.at("cache")), ["new"]);
+  assertEquals(namesIn(dir.path), ["cache"]);
+});
+
+Deno.test("rebuildCache() is abandoned, when it is aborted during the build", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" } });
+  const controller = new AbortController();
+  await assertRejects(
+    () =>
+      rebuildCache(dir.at("cache"), async (at) => {
+        await fill("new")(at);
+        controller.abort();
+      }, { signal: controller.signal }),
+    DOMException,
+  );
+  assertEquals(namesIn(dir.at("cache")), ["old"]);
+  assertEquals(namesIn(dir.path), ["cache"]);
+});
+
+test(
+  "rebuildCache() leaves no instant without a cache, where there is an exchange",
+  [
+    "linux",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { version: "0" } });
+    await using watcher = Peer.support("watch.ts", dir.at("cache"));
+    await watcher.says("watching");
+    for (let version = 1; version <= 200; version++) {
+      await rebuildCache(dir.at("cache"), fill("version"));
+    }
+    const { heard } = await watcher.end();
+    const { looks, missing } = JSON.parse(heard.split("\n")[1]!);
+    assert(looks > 200, heard);
+    assertEquals(missing, 0);
+  },
+);
+
+mountTest(
+  import.meta.url,
+  "rebuildCache() refuses a mount point before it builds, and does it in place",
+  [],
+  async (dir) => {
+    const cache = await makeFileSystem(dir, "tmpfs");
+    Deno.writeTextFileSync(`${cache}/old`, "old");
+    const error = await assertRejects(
+      () => rebuildCache(cache, () => assert(false, "built")),
+      CacheError,
+      "--in-place",
+    );
+    assertEquals(error.kind, "refused");
+    await rebuildCache(cache, fill("new"), { inPlace: true });
+    assertEquals(namesIn(cache), ["new"]);
+  },
+);
+
+mountTest(
+  import.meta.url,
+  "rebuildCache() says what to do on the lower layer of an overlay, and keeps the cache",
+  [],
+  async (dir) => {
+    const overlay = await makeFileSystem(dir, "overlay");
+    const lower = (await run(["findmnt", "-no", "OPTIONS", overlay])).stdout
+      .match(/lowerdir=([^,]*)/)![1]!;
+    Deno.mkdirSync(`${lower}/cache`);
+    Deno.writeTextFileSync(`${lower}/cache/old`, "old");
+    await assertRejects(
+      () => rebuildCache(`${overlay}/cache`, fill("new")),
+      CacheError,
+      "--in-place",
+    );
+    assertEquals(namesIn(`${overlay}/cache`), ["old"]);
+    assertEquals(namesIn(overlay), ["cache"]);
+    await rebuildCache(`${overlay}/cache`, fill("new"), { inPlace: true });
+    assertEquals(namesIn(`${overlay}/cache`), ["new"]);
+  },
+);

@@ -1,0 +1,171 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { clearCache } from "../lib/clear/clear.ts";
+import { attemptLock, guard, lease, LockedError } from "../lib/lock.ts";
+import { denoRun, must, Peer, runCli } from "./support/command.ts";
+import { makeFileSystem, mountTest } from "./support/mounts.ts";
+import { test } from "./support/needs.ts";
+import { namesIn, TempDir } from "./support/temp_dir.ts";
+import { until } from "./support/until.ts";
+
+const AT_ONCE = { wait: 0 };
+
+Deno.test("lease() is shared, and keeps guards away until it is released", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { a: "content" } });
+  const cache = dir.at("cache");
+  {
+    using one = await lease(cache, AT_ONCE);
+    using _two = await lease(cache, AT_ONCE);
+    assertEquals(one.path, cache);
+    assertEquals(one.exclusive, false);
+    await assertRejects(() => guard(cache, AT_ONCE), LockedError);
+    await assertRejects(() => clearCache(cache, AT_ONCE), LockedError);
+    assertEquals(namesIn(cache), ["a"]);
+  }
+  using only = await guard(cache, AT_ONCE);
+  assertEquals(only.exclusive, true);
+  await assertRejects(() => lease(cache, AT_ONCE), LockedError);
+});
+
+Deno.test("lease() can be had of a directory that does not exist yet", async () => {
+  await using dir = TempDir.make();
+  using _ = await lease(dir.at("cache"), AT_ONCE);
+  await assertRejects(() => guard(dir.at("cache"), AT_ONCE), LockedError);
+  const error = await assertRejects(() => lease(dir.at("no", "cache")));
+  assert(error instanceof Error && !(error instanceof LockedError));
+});
+
+Deno.test("guard() waits for a lease, gives up in time, and when it is aborted", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  const held = await lease(dir.at("cache"));
+  await assertRejects(() => guard(dir.at("cache"), { wait: 50 }), LockedError);
+  const aborted = AbortSignal.timeout(50);
+  await assertRejects(
+    () => guard(dir.at("cache"), { signal: aborted }),
+    DOMException,
+  );
+  const waiting = guard(dir.at("cache"));
+  held[Symbol.dispose]();
+  using _ = await waiting;
+});
+
+Deno.test("guard() tells who holds the lease, and is had when that one is killed", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  await using peer = Peer.support("hold.ts", "lease", dir.at("cache"));
+  await peer.says("held");
+  const error = await assertRejects(
+    () => guard(dir.at("cache"), { wait: 0, purpose: "this" }),
+    LockedError,
+  );
+  const [holder] = error.holders;
+  assertEquals(holder?.pid, peer.pid);
+  assertEquals(holder?.purpose, "a test's lease");
+  assert(error.message.includes(`by process ${peer.pid} `), error.message);
+  peer.kill();
+  {
+    using _ = await guard(dir.at("cache"), { purpose: "this" });
+    assertEquals(namesIn(dir.path).length, 2); // the cache, and our own note
+  }
+  assertEquals(namesIn(dir.path), ["cache"]);
+});
+
+Deno.test("lease() of one process is not had while another one holds the guard", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  await using peer = Peer.support("hold.ts", "guard", dir.at("cache"));
+  await peer.says("held");
+  await assertRejects(() => lease(dir.at("cache"), AT_ONCE), LockedError);
+  const waiting = lease(dir.at("cache"));
+  await peer.end();
+  using _ = await waiting;
+});
+
+test("lease() of a symbolic link is one of what it leads to", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ real: {} });
+  Deno.symlinkSync("real", dir.at("link"));
+  using _ = await lease(dir.at("link"));
+  await assertRejects(() => guard(dir.at("real"), AT_ONCE), LockedError);
+});
+
+test("attemptLock() notices that the file was replaced while it was locked", [
+  "linux",
+  "strace",
+], async () => {
+  await using dir = TempDir.make();
+  const file = dir.at("cache.lock");
+  Deno.writeTextFileSync(file, "");
+  await using peer = new Peer([
+    ...["strace", "-f", "-o", dir.at("trace"), "-e", "trace=flock"],
+    ...["-e", "inject=flock:delay_enter=1000000:when=1"],
+    ...peerCommand("lock_file.ts", file),
+  ]);
+  // strace writes the call when it begins; it locks a second later.
+  await until("a call of flock", () => {
+    try {
+      return Deno.readTextFileSync(dir.at("trace")).includes("flock(");
+    } catch {
+      return false;
+    }
+  });
+  Deno.renameSync(file, dir.at("old"));
+  Deno.writeTextFileSync(file, "");
+  await peer.says("held");
+  assertEquals(attemptLock(file, true, "existing"), undefined);
+  using old = attemptLock(dir.at("old"), true, "existing");
+  assert(old);
+});
+
+test("rebuild-cache says that there are no locks, and --no-lock goes without", [
+  "linux",
+  "strace",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { a: "" } });
+  const wrap = [
+    ...["strace", "-f", "-o", dir.at("trace"), "-e", "trace=flock"],
+    ...["-e", "inject=flock:error=ENOLCK"],
+  ];
+  const locked = await runCli(["--dir", dir.at("cache")], { wrap });
+  assertEquals(locked.code, 1, locked.stderr);
+  assert(
+    locked.stderr.includes("has no locks (No locks available (os error 37))"),
+    locked.stderr,
+  );
+  assertEquals(namesIn(dir.at("cache")), ["a"]);
+  const free = await runCli(["--no-lock", "--dir", dir.at("cache")], { wrap });
+  assertEquals(free.code, 0, free.stderr);
+  assertEquals(namesIn(dir.path), ["trace"]);
+});
+
+mountTest(
+  import.meta.url,
+  "lease() holds for those who come by another mount, or can't write beside it",
+  [],
+  async (dir) => {
+    const tmpfs = await makeFileSystem(dir, "tmpfs");
+    Deno.mkdirSync(`${tmpfs}/cache`);
+    Deno.mkdirSync(dir.at("bound"));
+    await must("mount", "--bind", `${tmpfs}/cache`, dir.at("bound"));
+    {
+      using _ = await lease(dir.at("bound"));
+      await assertRejects(() => guard(`${tmpfs}/cache`, AT_ONCE), LockedError);
+    }
+    // Nobody beside it, then: neither a lock file, nor a right to make one.
+    Deno.removeSync(`${tmpfs}/cache.lock`);
+    await must("mount", "-o", "remount,ro", tmpfs);
+    {
+      using _ = await lease(`${tmpfs}/cache`);
+      await assertRejects(() => guard(dir.at("bound"), AT_ONCE), LockedError);
+    }
+  },
+);
+
+/** The command line of a module of tests/support. */
+function peerCommand(name: string, ...args: string[]): string[] {
+  return [Deno.execPath(), ...denoRun(`tests/support/${name}`), ...args];
+}
