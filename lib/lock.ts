@@ -79,9 +79,14 @@ export class LockedError extends CacheError {
    *
    * @param path What is locked.
    * @param holders Those who hold it, as far as they are known.
+   * @param what What is locked, for people; by default, the path.
    */
-  constructor(path: string, holders: readonly LockHolder[] = []) {
-    super(`"${path}" is in use${told(holders)}`, path, "locked");
+  constructor(
+    path: string,
+    holders: readonly LockHolder[] = [],
+    what: string = `"${path}"`,
+  ) {
+    super(`${what} is in use${told(holders)}`, path, "locked");
     this.holders = holders;
   }
 }
@@ -169,13 +174,12 @@ export async function guard(
  * not meet for ever.
  *
  * @param attempt Gives the lock, or `undefined` if somebody has it.
- * @param holders Called when time is up: who has it.
+ * @param locked Called when time is up: the error that says who has it.
  */
 export async function waitFor<T>(
-  path: string,
   attempt: () => T | undefined,
   { wait = DEFAULT_WAIT, signal }: LockOptions,
-  holders: () => readonly LockHolder[] = () => [],
+  locked: () => LockedError,
 ): Promise<T> {
   const deadline = performance.now() + wait;
   for (let tries = 0;; tries++) {
@@ -183,10 +187,8 @@ export async function waitFor<T>(
     const lock = attempt();
     if (lock !== undefined) return lock;
     const left = deadline - performance.now();
-    if (left <= 0) throw new LockedError(path, holders());
-    if (tries === 0) {
-      log.debug(() => `Waiting: ${new LockedError(path, holders()).message}`);
-    }
+    if (left <= 0) throw locked();
+    if (tries === 0) log.debug(() => `Waiting: ${locked().message}`);
     const pause = Math.min(100, 2 ** tries) * (0.5 + Math.random());
     await new Promise((resolve) => setTimeout(resolve, Math.min(pause, left)));
   }
@@ -198,13 +200,20 @@ async function lockDirectory(
   options: LockOptions,
 ): Promise<Lock> {
   const path = realPath(dir);
+  const { purpose, wait = DEFAULT_WAIT } = options;
+  const started = performance.now();
   const files = await waitFor(
-    path,
-    () => attemptDirectory(path, exclusive),
+    () => {
+      const waited = performance.now() - started;
+      return attemptDirectory(
+        path,
+        exclusive,
+        mannersOf(exclusive, waited, wait),
+      );
+    },
     options,
-    () => listHolders(path),
+    () => new LockedError(path, listHolders(path)),
   );
-  const { purpose } = options;
   // Whoever is left in there has died, since nobody else holds a lock now.
   if (exclusive && purpose !== undefined) {
     for (const holder of holderFiles(path)) removeIfThere(holder);
@@ -249,11 +258,12 @@ const NO_FILE_BESIDE: ReadonlySet<ErrorKind> = new Set([
 function attemptDirectory(
   path: string,
   exclusive: boolean,
+  manners: Manners,
 ): Deno.FsFile[] | undefined {
   const held: Deno.FsFile[] = [];
   let refusal: unknown;
   try {
-    const beside = attemptLock(`${path}.lock`, exclusive, "create");
+    const beside = attemptLock(`${path}.lock`, exclusive, "create", manners);
     if (!beside) return undefined;
     held.push(beside);
   } catch (error) {
@@ -277,6 +287,43 @@ function attemptDirectory(
   throw lockFailure(path, refusal);
 }
 
+/**
+ * Leases that follow each other closely would keep a guard away for ever. So who waits
+ * for a guard asks for a turn, and who wants a lease holds back for a second at most;
+ * a guard that waits longer asks for a second in ten, so that a lease of hours costs
+ * others little.
+ *
+ * It is asked by the lock file's times, which nothing else changes: modified in 1970,
+ * read just now.
+ */
+type Manners = "insist" | "yield" | undefined;
+
+function mannersOf(
+  exclusive: boolean,
+  waited: number,
+  wait: number,
+): Manners {
+  if (exclusive) return waited % 10_000 < 1000 ? "insist" : undefined;
+  return waited < Math.min(1000, wait / 2) ? "yield" : undefined;
+}
+
+function askForTurn(file: Deno.FsFile): void {
+  try {
+    file.utimeSync(new Date(), 0);
+  } catch (error) {
+    log.trace(() => `Nobody is asked for a turn: ${osErrorText(error)}`);
+  }
+}
+
+/** For so long a turn is held free, in milliseconds: longer than who waits for it sleeps. */
+const TURN = 200;
+
+function isAskedForTurn(file: Deno.FsFile): boolean {
+  const { atime, mtime } = file.statSync();
+  return mtime?.getTime() === 0 && atime !== null &&
+    Math.abs(Date.now() - atime.getTime()) < TURN;
+}
+
 /** What it takes to get at the file that is locked. */
 type How = "create" | "existing" | "directory";
 
@@ -293,13 +340,18 @@ export function attemptLock(
   path: string,
   exclusive: boolean,
   how: How,
+  manners?: Manners,
 ): Deno.FsFile | undefined {
   for (let tries = 0; tries < 100; tries++) {
     const file = open(path, how);
     if (!file) continue; // made and removed meanwhile
     let keep = false;
     try {
-      if (!file.tryLockSync(exclusive)) return undefined;
+      if (!file.tryLockSync(exclusive)) {
+        if (manners === "insist") askForTurn(file);
+        return undefined;
+      }
+      if (manners === "yield" && isAskedForTurn(file)) return undefined;
       keep = isStillAt(path, file);
       if (keep) return file;
     } catch (error) {

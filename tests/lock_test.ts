@@ -169,3 +169,24 @@ mountTest(
 function peerCommand(name: string, ...args: string[]): string[] {
   return [Deno.execPath(), ...denoRun(`tests/support/${name}`), ...args];
 }
+
+Deno.test("guard() is had although leases follow each other without a gap", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  let [stop, leases] = [false, 0];
+  const users = [1, 2, 3, 4].map(async () => {
+    while (!stop) {
+      using _ = await lease(dir.at("cache"));
+      leases++;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  await until("leases", () => leases > 20);
+  for (let i = 0; i < 3; i++) {
+    using _ = await guard(dir.at("cache"), { wait: 30_000 });
+  }
+  const before = leases;
+  await until("leases", () => leases > before);
+  stop = true;
+  await Promise.all(users);
+});

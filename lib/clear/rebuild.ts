@@ -3,6 +3,7 @@ import { clearTarget, type Target } from "../guard_rails.ts";
 import {
   attemptLock,
   guard,
+  LockedError,
   lockFailure,
   type LockOptions,
   waitFor,
@@ -267,13 +268,17 @@ async function takeTurn(
   const { always = false, key = "" } = options;
   const file = `${path}.rebuild.lock`;
   const before = timeOf(file);
-  const lock = await waitFor(path, () => {
-    try {
-      return attemptLock(file, true, "create");
-    } catch (error) {
-      throw lockFailure(path, error);
-    }
-  }, options);
+  const lock = await waitFor(
+    () => {
+      try {
+        return attemptLock(file, true, "create");
+      } catch (error) {
+        throw lockFailure(path, error);
+      }
+    },
+    options,
+    () => new LockedError(path, [], `The right to rebuild "${path}"`),
+  );
   const built = await digest(key);
   const last = timeOf(file);
   const shared = !always && last !== before &&

@@ -1,10 +1,7 @@
 import { linkFile } from "../link/file.ts";
-import type {
-  LinkFileOptions,
-  LinkReport,
-  LinkTreeOptions,
-} from "../link/options.ts";
+import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
 import { linkTree } from "../link/tree.ts";
+import { basename } from "../path.ts";
 import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
@@ -17,36 +14,10 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
     throw new UsageError("link takes two paths: link SRC DST");
   }
   using signals = untilSignal();
-  const one = <T>(flag: string) => parsed.values(flag)[0] as T | undefined;
-  const options: LinkTreeOptions = given({
-    mode: one<NonNullable<LinkTreeOptions["mode"]>>("mode"),
-    ifExists: one<NonNullable<LinkTreeOptions["ifExists"]>>("if-exists"),
-    onLinkLimit: one<NonNullable<LinkTreeOptions["onLinkLimit"]>>(
-      "on-link-limit",
-    ),
-    maxLinks: wholeNumber(parsed, "max-links"),
-    jobs: wholeNumber(parsed, "jobs"),
-    strict: parsed.count("strict") > 0,
-    include: parsed.values("include"),
-    exclude: parsed.values("exclude"),
-    mutable: parsed.values("mutable"),
-    signal: signals.signal,
-  });
-  const json = parsed.count("json") > 0;
-  const quiet = parsed.count("quiet") > 0;
   try {
-    if (isFile(src)) {
-      if (options.ifExists === "merge") {
-        throw new UsageError("--if-exists merge is for trees: say replace");
-      }
-      const result = await linkFile(src, dst, options as LinkFileOptions);
-      if (json) printJson("link", { result: { path: dst, ...result } });
-      else if (!quiet) print(`Linked ${dst} (${result.mode})`);
-    } else {
-      const result = await linkTree(src, dst, options);
-      if (json) printJson("link", { result });
-      else if (!quiet) print(describe(result));
-    }
+    const linked = await linkAny(src, dst, parsed, signals.signal);
+    if (parsed.count("json")) printJson("link", { result: linked.result });
+    else if (!parsed.count("quiet")) print(linked.text);
   } catch (error) {
     if (signals.exitCode !== undefined && signals.signal.reason === error) {
       return signals.exitCode;
@@ -54,6 +25,60 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
     throw error;
   }
   return 0;
+}
+
+/** Links a file or a tree as the flags of {@linkcode LINKS} say. */
+export async function linkAny(
+  src: string,
+  dst: string,
+  parsed: Parsed,
+  signal: AbortSignal,
+): Promise<{ result: object; text: string }> {
+  const one = <T>(flag: string) => parsed.values(flag)[0] as T | undefined;
+  const { ifExists, ...both } = given({
+    mode: one<NonNullable<LinkTreeOptions["mode"]>>("mode"),
+    ifExists: one<NonNullable<LinkTreeOptions["ifExists"]>>("if-exists"),
+    onLinkLimit: one<NonNullable<LinkTreeOptions["onLinkLimit"]>>(
+      "on-link-limit",
+    ),
+    maxLinks: wholeNumber(parsed, "max-links"),
+    strict: parsed.count("strict") > 0,
+  });
+  const mutable = parsed.values("mutable");
+  if (isFile(src)) {
+    if (ifExists === "merge") {
+      throw new UsageError("--if-exists merge is for trees: say replace");
+    }
+    const result = await linkFile(src, dst, {
+      ...both,
+      ...ifExists && { ifExists },
+      mutable: await matchesAny(mutable, basename(dst)),
+    });
+    const text = `Linked ${dst} (${result.mode})`;
+    return { result: { path: dst, ...result }, text };
+  }
+  const jobs = wholeNumber(parsed, "jobs");
+  const result = await linkTree(src, dst, {
+    ...both,
+    ...ifExists && { ifExists },
+    ...jobs && { jobs },
+    include: parsed.values("include"),
+    exclude: parsed.values("exclude"),
+    mutable,
+    signal,
+  });
+  return { result, text: describe(result) };
+}
+
+async function matchesAny(
+  globs: readonly string[],
+  name: string,
+): Promise<boolean> {
+  if (globs.length === 0) return false;
+  const { globToRegExp } = await import("@std/path/posix/glob-to-regexp");
+  return globs.some((glob) =>
+    globToRegExp(glob, { globstar: true }).test(name)
+  );
 }
 
 function isFile(path: string): boolean {

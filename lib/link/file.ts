@@ -90,7 +90,8 @@ export async function linkFile(
     : () => publishNew(temporary, source, destination);
   let mode: LinkMode | undefined;
   try {
-    mode = placeVia(temporary, publish, source, info, false, context);
+    const { mutable = false } = options;
+    mode = placeVia(temporary, publish, source, info, mutable, context);
   } catch (error) {
     const known = error instanceof LinkError;
     if (known && error.kind === "already-exists") throw error;

@@ -39,10 +39,18 @@ export interface LinkFileOptions {
    * @default {false}
    */
   strict?: boolean;
+  /**
+   * Whether the file will be written to, so that it must share nothing: it is cloned or
+   * copied.
+   *
+   * @default {false}
+   */
+  mutable?: boolean;
 }
 
 /** Options for `linkTree()`. Globs are matched against paths below the source, with `/`. */
-export interface LinkTreeOptions extends Omit<LinkFileOptions, "ifExists"> {
+export interface LinkTreeOptions
+  extends Omit<LinkFileOptions, "ifExists" | "mutable"> {
   /**
    * What to do when something stands there. `replace` swaps the whole tree;
    * `merge` puts each file into what is there, replacing it at one stroke.

@@ -42,7 +42,7 @@ const REFUSED: [args: string[], line: string][] = [
   [[], "No --dir was given"],
   [["--dir", "file"], "not a directory"],
   [["--dri", "cache"], "did you mean --dir?"],
-  [["--dryrun", "--dir", "cache"], "Did you mean --dry-run?"],
+  [["--dryrun", "--dir", "cache"], "did you mean --dry-run?"],
   [["--dir", "cache", "-x"], "Unknown flag -x"],
   [["--dir", "cache", "extra"], '"extra"'],
   [["cache"], "--dir cache"],

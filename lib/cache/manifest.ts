@@ -1,0 +1,267 @@
+/**
+ * What is in an archive, written down when it is put: so that it can be verified, and
+ * counted without being walked.
+ *
+ * A manifest is lines of JSON: a header, then each directory, in an order that
+ * depends on nothing but the names.
+ *
+ * @module
+ */
+
+import type { Hash } from "node:crypto";
+import { CacheError, osFailure } from "../error.ts";
+import { osErrorText } from "../os_error.ts";
+
+/** The first line. */
+export interface Header {
+  readonly version: 1;
+  readonly bucket: string;
+  readonly key: string;
+  /** When it was put: an ISO 8601 date and time. */
+  readonly created: string;
+  readonly files: number;
+  readonly directories: number;
+  /** Bytes of all files; what has several names counts once. */
+  readonly bytes: number;
+  /** SHA-256 of the other lines, in hexadecimal digits. */
+  readonly digest: string;
+}
+
+/** A file: name, bytes, mode, SHA-256 of its content. */
+type FileLine = [name: string, size: number, mode: number, digest: string];
+
+/** A directory, or a tree that is a file (`path` is then absent). */
+interface DirectoryLine {
+  /** Below the tree: `""`, `/a/b`. */
+  readonly path?: string;
+  readonly mode?: number;
+  readonly files: FileLine[];
+  /** Symbolic links: name and text. */
+  readonly links: [name: string, text: string][];
+  /** Names of subdirectories. */
+  readonly directories: string[];
+}
+
+/** What a walk over a tree finds. */
+export interface Content {
+  readonly files: number;
+  readonly directories: number;
+  readonly bytes: number;
+  readonly digest: string;
+  /** The lines after the header. */
+  readonly lines: readonly string[];
+}
+
+/** Called with each path of a tree before it is looked at. */
+export type Visit = (path: string, info: Deno.FileInfo) => void;
+
+/**
+ * Walks a tree and reads all of it.
+ *
+ * @throws {CacheError} If there is something that is no file, directory or link.
+ */
+export async function readContent(
+  tree: string,
+  options: { signal?: AbortSignal; visit?: Visit } = {},
+): Promise<Content> {
+  // Only who puts or verifies needs it: loading it takes some 10 ms.
+  const { createHash } = await import("node:crypto");
+  const walk = new Walk(() => createHash("sha256"), options.visit);
+  const lines: string[] = [];
+  const root = Deno.lstatSync(tree);
+  if (!root.isDirectory) {
+    lines.push(JSON.stringify(walk.single(tree, root)));
+  } else {
+    const open = [""];
+    for (let path; (path = open.pop()) !== undefined;) {
+      const line = walk.directory(tree, path);
+      lines.push(JSON.stringify(line));
+      for (const name of line.directories.toReversed()) {
+        open.push(`${path}/${name}`);
+      }
+      if (lines.length % 64 === 0 && options.signal) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        options.signal.throwIfAborted();
+      }
+    }
+  }
+  const hash = createHash("sha256");
+  for (const line of lines) hash.update(`${line}\n`);
+  const { files, bytes, directories } = walk;
+  return { files, directories, bytes, digest: hash.digest("hex"), lines };
+}
+
+class Walk {
+  files = 0;
+  directories = 0;
+  bytes = 0;
+  readonly #newHash: () => Hash;
+  readonly #visit: Visit | undefined;
+  readonly #buffer = new Uint8Array(1 << 20);
+  /** Files that have more than one name here, by device and inode. */
+  readonly #seen = new Map<string, string>();
+
+  constructor(newHash: () => Hash, visit?: Visit) {
+    this.#newHash = newHash;
+    this.#visit = visit;
+  }
+
+  single(path: string, info: Deno.FileInfo): DirectoryLine {
+    return { files: [this.#file(path, "", info)], links: [], directories: [] };
+  }
+
+  directory(tree: string, path: string): DirectoryLine {
+    const full = tree + path;
+    const mode = this.#look(full).mode ?? 0;
+    const line: Required<DirectoryLine> = {
+      path,
+      mode: mode & 0o777,
+      files: [],
+      links: [],
+      directories: [],
+    };
+    const entries = [...Deno.readDirSync(full)]
+      .sort((a, b) => a.name < b.name ? -1 : 1);
+    for (const { name, isDirectory, isSymlink, isFile } of entries) {
+      const inner = `${full}/${name}`;
+      if (isDirectory) line.directories.push(name);
+      else if (isSymlink) line.links.push([name, Deno.readLinkSync(inner)]);
+      else if (isFile) {
+        line.files.push(this.#file(inner, name, this.#look(inner)));
+      } else {
+        throw new CacheError(
+          `Cannot keep "${inner}": it is a FIFO, a socket or a device`,
+          inner,
+          "unsupported",
+        );
+      }
+    }
+    this.directories += line.directories.length;
+    return line;
+  }
+
+  #look(path: string): Deno.FileInfo {
+    const info = Deno.lstatSync(path);
+    if (!this.#visit) return info;
+    this.#visit(path, info);
+    return Deno.lstatSync(path); // it may have been changed
+  }
+
+  #file(path: string, name: string, info: Deno.FileInfo): FileLine {
+    this.files++;
+    const { nlink, dev, ino, size, mode } = info;
+    const inode = (nlink ?? 1) > 1 ? `${dev}:${ino}` : undefined;
+    let digest = inode && this.#seen.get(inode);
+    if (!digest) {
+      this.bytes += size;
+      digest = this.#digest(path);
+      if (inode) this.#seen.set(inode, digest);
+    }
+    return [name, size, (mode ?? 0) & 0o777, digest];
+  }
+
+  #digest(path: string): string {
+    const hash = this.#newHash();
+    using file = Deno.openSync(path);
+    for (let read; (read = file.readSync(this.#buffer)) !== null;) {
+      hash.update(this.#buffer.subarray(0, read));
+    }
+    return hash.digest("hex");
+  }
+}
+
+/** The text of a manifest. */
+export function manifestText(header: Header, { lines }: Content): string {
+  return [JSON.stringify(header), ...lines, ""].join("\n");
+}
+
+/** Reads the first line only. */
+export function readHeader(path: string): Header {
+  const decoder = new TextDecoder();
+  let text = "";
+  using file = Deno.openSync(path);
+  const buffer = new Uint8Array(4096);
+  for (let read; (read = file.readSync(buffer)) !== null;) {
+    text += decoder.decode(buffer.subarray(0, read), { stream: true });
+    const end = text.indexOf("\n");
+    if (end >= 0) return parseHeader(path, text.slice(0, end));
+  }
+  return parseHeader(path, text);
+}
+
+function parseHeader(path: string, line: string): Header {
+  try {
+    const header: Header = JSON.parse(line);
+    if (header.version === 1 && typeof header.key === "string") return header;
+  } catch {
+    // said below
+  }
+  throw new CacheError(`"${path}" is no manifest`, path, "invalid");
+}
+
+/**
+ * Compares an archive with its manifest.
+ *
+ * @returns What is wrong, the first ten of it; empty if nothing is.
+ */
+export async function checkArchive(
+  archive: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  let lines: string[];
+  let now: Content;
+  try {
+    const manifest = `${archive}/manifest`;
+    const { digest } = readHeader(manifest);
+    lines = Deno.readTextFileSync(manifest).split("\n").slice(1, -1);
+    now = await readContent(`${archive}/tree`, signal ? { signal } : {});
+    if (now.digest === digest) return [];
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    return [
+      error instanceof CacheError ? error.message : osErrorText(error),
+    ];
+  }
+  const wrong = [...differences(lines, now.lines)];
+  if (wrong.length === 0) wrong.push("The manifest does not match its digest");
+  return wrong.slice(0, 10);
+}
+
+function* differences(
+  before: readonly string[],
+  after: readonly string[],
+): Generator<string> {
+  const then = byPath(before);
+  const now = byPath(after);
+  for (const [path, what] of then) {
+    const is = now.get(path);
+    if (is === undefined) yield `"${path}" is missing`;
+    else if (is !== what) yield `"${path}" has changed`;
+  }
+  for (const path of now.keys()) {
+    if (!then.has(path)) yield `"${path}" was not there`;
+  }
+}
+
+function byPath(lines: readonly string[]): Map<string, string> {
+  const all = new Map<string, string>();
+  for (const text of lines) {
+    let line: DirectoryLine;
+    try {
+      line = JSON.parse(text);
+    } catch {
+      continue; // then its digest does not match
+    }
+    const { path = "", mode, files, links } = line;
+    if (mode !== undefined) all.set(`${path}/`, String(mode));
+    for (const [name, ...what] of [...files, ...links]) {
+      all.set(`${path}/${name}`, JSON.stringify(what));
+    }
+  }
+  return all;
+}
+
+/** Wraps what the OS said to a walk. */
+export function contentFailure(path: string, error: unknown): CacheError {
+  return error instanceof CacheError ? error : osFailure("read", path, error);
+}

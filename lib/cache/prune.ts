@@ -1,0 +1,403 @@
+/**
+ * Removes what nobody needs from a cache. It waits for nobody: what is in use stays.
+ *
+ * Archives are listed before keys. So an archive that no key is found for was there
+ * before the keys were read: its publisher still holds its lease, or has placed its
+ * key since, which is looked at again under the archive's lock.
+ *
+ * @module
+ */
+
+import { removeTree } from "../clear/remove.ts";
+import { log } from "../log.ts";
+import { removeIfThere } from "../names.ts";
+import { errorKind, osErrorText, patiently } from "../os_error.ts";
+import { join } from "../path.ts";
+import { headerOf } from "./archive.ts";
+import { type Blob, listBlobs, removeBlob } from "./blob.ts";
+import { idOf, nameOf } from "./layout.ts";
+import { type Found, lastUse, listPointers } from "./list.ts";
+import { readPointer } from "./pointer.ts";
+import {
+  attempt,
+  type Held,
+  isThere,
+  type Store,
+  swapLock,
+  useRoot,
+} from "./store.ts";
+
+/** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
+export interface PruneOptions {
+  /** What has not been used for so many milliseconds goes. */
+  maxAge?: number;
+  /** So many bytes may stay; the least recently used go first. */
+  maxSize?: number;
+  /** So many keys and blobs may stay; the least recently used go first. */
+  maxEntries?: number;
+  /**
+   * Whether to look only.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
+  /** Stops the work; what is not removed by then stays. */
+  signal?: AbortSignal;
+}
+
+/** What `Cache.prune()` did, or in a dry run would do. */
+export interface PruneReport {
+  /** Keys that were removed, by their names in the bucket's folder where no better is known. */
+  readonly evicted: readonly {
+    readonly bucket: string;
+    readonly key: string;
+    readonly id: string;
+    readonly bytes: number;
+  }[];
+  /** Blobs that were removed. */
+  readonly blobs: number;
+  /** Archives that no key pointed to, and what dead processes left. */
+  readonly unreferenced: number;
+  /** Archives that should have gone, but are in use. */
+  readonly inUse: number;
+  /** Bytes of what was removed, each file counted once. */
+  readonly bytes: number;
+  /** Bytes that the file system has back: what is linked elsewhere takes as much as before. */
+  readonly freed: number;
+  /** Keys and blobs that stay. */
+  readonly entries: number;
+  /** Their bytes. */
+  readonly size: number;
+  /** What could not be removed, and why. */
+  readonly failures: readonly {
+    readonly path: string;
+    readonly message: string;
+  }[];
+  /** Milliseconds in all. */
+  readonly durationMs: number;
+}
+
+/** Something that may be evicted. */
+interface Candidate {
+  readonly lastUse: number;
+  readonly bytes: number;
+  evict(): Promise<boolean>;
+}
+
+/** Removes what the limits do not allow, and what nobody can reach. */
+export async function prune(
+  store: Store,
+  options: PruneOptions,
+): Promise<PruneReport> {
+  if (!isThere(store.layout.root)) return new Prune(store, options).report();
+  using _ = await useRoot(store);
+  return await new Prune(store, options).run();
+}
+
+class Prune {
+  readonly #store: Store;
+  readonly #options: PruneOptions;
+  readonly #started = performance.now();
+  readonly #evicted: PruneReport["evicted"][number][] = [];
+  readonly #failures: PruneReport["failures"][number][] = [];
+  #blobs = 0;
+  #unreferenced = 0;
+  #inUse = 0;
+  #bytes = 0;
+  #freed = 0;
+  #entries = 0;
+  #size = 0;
+
+  constructor(store: Store, options: PruneOptions) {
+    this.#store = store;
+    this.#options = options;
+  }
+
+  async run(): Promise<PruneReport> {
+    const { layout } = this.#store;
+    const archives = layout.list(layout.in("archives")).flatMap((name) =>
+      idOf(name) === name ? [name] : []
+    );
+    const pointers = listPointers(this.#store);
+    await this.#evictBeyondLimits(pointers);
+    const referenced = new Set(pointers.map(({ id }) => id));
+    for (const id of archives) {
+      this.#options.signal?.throwIfAborted();
+      if (!referenced.has(id)) await this.#removeUnreferenced(id);
+    }
+    await this.#sweep();
+    return this.report();
+  }
+
+  report(): PruneReport {
+    return {
+      evicted: this.#evicted,
+      blobs: this.#blobs,
+      unreferenced: this.#unreferenced,
+      inUse: this.#inUse,
+      bytes: this.#bytes,
+      freed: this.#freed,
+      entries: this.#entries,
+      size: this.#size,
+      failures: this.#failures,
+      durationMs: performance.now() - this.#started,
+    };
+  }
+
+  /** By age, then the least recently used until the rest is small enough. */
+  async #evictBeyondLimits(pointers: readonly Found[]): Promise<void> {
+    const { maxAge, maxEntries = Infinity, maxSize = Infinity } = this.#options;
+    const all = [
+      ...pointers.map((it) => this.#keyCandidate(it)),
+      ...listBlobs(this.#store).map((it) => this.#blobCandidate(it)),
+    ].sort((a, b) => a.lastUse - b.lastUse);
+    const oldest = maxAge === undefined ? -Infinity : Date.now() - maxAge;
+    this.#entries = all.length;
+    this.#size = all.reduce((sum, { bytes }) => sum + bytes, 0);
+    for (const candidate of all) {
+      this.#options.signal?.throwIfAborted();
+      const goes = candidate.lastUse <= oldest ||
+        this.#entries > maxEntries || this.#size > maxSize ||
+        candidate.lastUse === NEVER;
+      if (!goes || !await candidate.evict()) continue;
+      this.#entries--;
+      this.#size -= candidate.bytes;
+    }
+  }
+
+  #keyCandidate(found: Found): Candidate {
+    const { id } = found;
+    const header = id === undefined ? undefined : headerOf(this.#store, id);
+    return {
+      // A damaged pointer, or one to a damaged archive, is of no use to anybody.
+      lastUse: header && id !== undefined ? lastUse(this.#store, id) : NEVER,
+      bytes: header?.bytes ?? 0,
+      evict: () =>
+        this.#tried(
+          found.path,
+          () =>
+            this.#evict(found, header?.key ?? found.name, header?.bytes ?? 0),
+        ),
+    };
+  }
+
+  #blobCandidate(blob: Blob): Candidate {
+    const { lastUse, bytes, path, nlink } = blob;
+    return {
+      lastUse,
+      bytes,
+      evict: () =>
+        this.#tried(path, () => {
+          if (!this.#options.dryRun) removeBlob(blob);
+          this.#blobs++;
+          this.#bytes += bytes;
+          if (nlink <= 1) this.#freed += bytes;
+          return Promise.resolve(true);
+        }),
+    };
+  }
+
+  /** One that can't be removed does not keep the others. */
+  async #tried(
+    path: string,
+    call: () => Promise<boolean>,
+  ): Promise<boolean> {
+    try {
+      return await call();
+    } catch (error) {
+      const { signal } = this.#options;
+      if (signal?.aborted && error === signal.reason) throw error;
+      this.#failures.push({ path, message: osErrorText(error) });
+      return false;
+    }
+  }
+
+  async #evict(found: Found, key: string, bytes: number): Promise<boolean> {
+    const { bucket, id } = found;
+    using lease = this.#takeKey(found);
+    if (!lease) return false;
+    this.#evicted.push({ bucket, key, id: id ?? "", bytes });
+    if (id !== undefined) await this.#removeArchive(id);
+    return true;
+  }
+
+  /**
+   * Removes a key, under its lock, so that what is put there meanwhile is not lost.
+   *
+   * @returns The lock on what it pointed to; `undefined` if the key stays.
+   */
+  #takeKey({ name, path, id }: Found): Held | undefined {
+    const store = this.#store;
+    using swap = attempt(store, swapLock(store, name), true, "create");
+    if (swap && readPointer(path) !== id) return undefined; // replaced: not ours
+    // A damaged key has nothing that could be in use.
+    const lease = swap && (id === undefined ? swap : this.#lock(id));
+    if (!lease) {
+      this.#inUse++;
+      return undefined;
+    }
+    try {
+      if (!this.#options.dryRun) patiently(() => Deno.removeSync(path));
+      return lease;
+    } catch (error) {
+      lease[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async #removeUnreferenced(id: string): Promise<void> {
+    const { layout } = this.#store;
+    await this.#tried(layout.archive(id), async () => {
+      using lease = this.#lock(id);
+      if (!lease) {
+        this.#inUse++;
+        return false;
+      }
+      if (!isThere(layout.archive(id))) return false; // a peer removed it
+      if (await this.#hasKey(id)) return false;
+      this.#unreferenced++;
+      await this.#removeArchive(id);
+      return true;
+    });
+  }
+
+  /** Whether its key was placed after the keys were listed. */
+  async #hasKey(id: string): Promise<boolean> {
+    const header = headerOf(this.#store, id);
+    if (!header) return false;
+    const folder = this.#store.layout.bucket(header.bucket);
+    return readPointer(join(folder, await nameOf(header.key))) === id;
+  }
+
+  /** The lock on an archive that nobody uses; `undefined` if somebody does. */
+  #lock(id: string): Held | undefined {
+    return attempt(this.#store, this.#store.layout.lease(id), true, "create");
+  }
+
+  /** Takes an archive out of sight at one stroke, and deletes it. Under its lock. */
+  async #removeArchive(id: string): Promise<void> {
+    const { layout } = this.#store;
+    const archive = layout.archive(id);
+    const doomed = layout.in("tmp", id);
+    if (!isThere(archive)) return;
+    const { bytes, freed } = weigh(archive);
+    if (!this.#options.dryRun) {
+      patiently(() => Deno.renameSync(archive, doomed));
+      await this.#delete(doomed);
+      removeIfThere(layout.lease(id));
+      log.debug(() => `Removed ${id}`);
+    }
+    this.#bytes += bytes;
+    this.#freed += freed;
+  }
+
+  async #delete(path: string): Promise<void> {
+    const { signal } = this.#options;
+    for (const failure of await removeTree(path, { busyTimeout: 0, signal })) {
+      this.#failures.push(failure);
+    }
+  }
+
+  /** What dead processes left, and locks that nobody needs. */
+  async #sweep(): Promise<void> {
+    const { layout } = this.#store;
+    const folder = layout.in("tmp");
+    for (const name of layout.list(folder)) {
+      await this.#tried(join(folder, name), () => this.#sweepTmp(name));
+    }
+    if (this.#options.dryRun) return;
+    for (const name of layout.list(layout.in("quarantine"))) {
+      const path = layout.in("quarantine", name);
+      await this.#tried(path, async () => {
+        this.#unreferenced++;
+        const { bytes, freed } = weigh(path);
+        await this.#delete(path);
+        this.#bytes += bytes;
+        this.#freed += freed;
+        return true;
+      });
+    }
+    for (const name of layout.list(layout.in("leases"))) {
+      const id = idOf(name);
+      if (id === undefined || this.#isKnown(id)) continue;
+      this.#removeLock(layout.in("leases", name), () => !this.#isKnown(id));
+    }
+    for (const name of layout.list(layout.in("locks"))) {
+      if (name.startsWith("swap-")) continue;
+      this.#removeLock(layout.in("locks", name), () => true);
+    }
+  }
+
+  async #sweepTmp(name: string): Promise<boolean> {
+    const { layout } = this.#store;
+    const id = idOf(name);
+    // A name that is nobody's: nobody can say whether it is in use.
+    if (id === undefined) return false;
+    using lease = this.#lock(id);
+    if (!lease) return false; // somebody is at it, or another prune
+    const path = layout.in("tmp", name);
+    if (!isThere(path)) {
+      removeIfThere(layout.lease(id));
+      return false;
+    }
+    this.#unreferenced++;
+    if (this.#options.dryRun) return true;
+    const { bytes, freed } = weigh(path);
+    await this.#delete(path);
+    if (!this.#isKnown(id)) removeIfThere(layout.lease(id));
+    this.#bytes += bytes;
+    this.#freed += freed;
+    return true;
+  }
+
+  #isKnown(id: string): boolean {
+    const { layout } = this.#store;
+    return [layout.archive(id), layout.in("tmp", id)].some(isThere);
+  }
+
+  /** Those who wait for it notice that it went (see `attemptLock()`). */
+  #removeLock(path: string, isDone: () => boolean): void {
+    try {
+      using lock = attempt(this.#store, path, true, "existing");
+      if (lock && isDone()) removeIfThere(path);
+    } catch (error) {
+      log.trace(() => `"${path}" stays: ${osErrorText(error)}`);
+    }
+  }
+}
+
+/** Last used before everything else. */
+const NEVER = -1;
+
+/**
+ * The bytes of a tree, each file counted once, and how many of them the file system
+ * gets back when the tree goes: those of files that have no name elsewhere.
+ */
+function weigh(root: string): { bytes: number; freed: number } {
+  let [bytes, freed] = [0, 0];
+  const names = new Map<string, number>();
+  const count = (path: string) => {
+    const { dev, ino, nlink, size } = Deno.lstatSync(path);
+    const inode = `${dev}:${ino}`;
+    const seen = (names.get(inode) ?? 0) + 1;
+    if ((nlink ?? 1) > 1) names.set(inode, seen);
+    if (seen === 1) bytes += size;
+    if (seen === (nlink ?? 1)) freed += size;
+  };
+  const open = [root];
+  for (let path; (path = open.pop()) !== undefined;) {
+    let entries: Iterable<Deno.DirEntry>;
+    try {
+      entries = Deno.readDirSync(path);
+    } catch (error) {
+      if (errorKind(error) !== "not-directory") throw error;
+      count(path);
+      continue;
+    }
+    for (const { name, isDirectory, isFile } of entries) {
+      if (isDirectory) open.push(join(path, name));
+      else if (isFile) count(join(path, name));
+    }
+  }
+  return { bytes, freed };
+}
