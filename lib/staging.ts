@@ -113,9 +113,12 @@ function tryLock(file: Deno.FsFile): boolean {
 /**
  * Deletes what dead builders left beside `destination`. A staging whose builder
  * lives is left alone.
+ *
+ * @returns The paths of what was deleted.
  */
-export async function sweepStagings(destination: string): Promise<void> {
+export async function sweepStagings(destination: string): Promise<string[]> {
   const parent = dirname(destination);
+  const swept: string[] = [];
   for (const name of listSiblings(parent, basename(destination), "partial")) {
     const path = join(parent, name);
     if (!isDead(path)) continue;
@@ -127,8 +130,10 @@ export async function sweepStagings(destination: string): Promise<void> {
       continue;
     }
     await removeTree(aside, { busyTimeout: 0 });
+    swept.push(path);
     log.debug(() => `Deleted "${path}", which an earlier run left`);
   }
+  return swept;
 }
 
 function isDead(path: string): boolean {

@@ -4,17 +4,15 @@
  * @module
  */
 
-import { removeTree } from "../clear/remove.ts";
 import { CacheError, osFailure } from "../error.ts";
 import { linkFile } from "../link/file.ts";
 import { linkTree } from "../link/tree.ts";
 import { LockedError, waitFor } from "../lock.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../names.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { fromFileUrl, join, resolve } from "../path.ts";
 import { flushAll } from "./flush.ts";
-import { nameOf, shareLike } from "./layout.ts";
+import { nameOf } from "./layout.ts";
 import {
   contentFailure,
   type Header,

@@ -237,7 +237,10 @@ class Prune {
       return undefined;
     }
     try {
-      if (!this.#options.dryRun) patiently(() => Deno.removeSync(path));
+      if (!this.#options.dryRun) {
+        log.debug(() => `Evicting "${path}" (${id})`);
+        patiently(() => Deno.removeSync(path));
+      }
       return lease;
     } catch (error) {
       lease[Symbol.dispose]();
@@ -280,7 +283,7 @@ class Prune {
     const archive = layout.archive(id);
     const doomed = layout.in("tmp", id);
     if (!isThere(archive)) return;
-    const { bytes, freed } = weigh(archive);
+    const { bytes, freed } = weigh(join(archive, "tree"));
     if (!this.#options.dryRun) {
       patiently(() => Deno.renameSync(archive, doomed));
       await this.#delete(doomed);

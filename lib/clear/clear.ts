@@ -10,6 +10,7 @@ import {
   osErrorText,
 } from "../os_error.ts";
 import { join } from "../path.ts";
+import { sweepStagings } from "../staging.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import {
   type ClearOptions,
@@ -309,7 +310,7 @@ class Clear {
     }
   }
 
-  /** Deletes the asides of dead runs. That one can't be deleted is no failure of this clear. */
+  /** Deletes the asides and stagings of dead runs. That one can't be deleted is no failure of this clear. */
   async #sweep(own: readonly string[]): Promise<string[]> {
     const { path } = this.#target;
     const { busyTimeout, signal } = this.#options;
@@ -317,6 +318,7 @@ class Clear {
     let asides: string[];
     try {
       asides = listAsides(path);
+      swept.push(...await sweepStagings(path));
     } catch (error) {
       log.debug(() => `No sweep: ${error}`);
       return swept;

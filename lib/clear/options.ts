@@ -70,7 +70,7 @@ export interface ClearReport {
   readonly stands: boolean;
   /** What could not be removed, and why. */
   readonly left: readonly Failure[];
-  /** Asides of earlier runs that were deleted, or in a dry run would be. */
+  /** Asides and stagings of earlier runs that were deleted, or in a dry run (asides) would be. */
   readonly swept: readonly string[];
   /** Asides that still have files in them: deferred, or not to be removed. */
   readonly asides: readonly string[];

@@ -6,6 +6,45 @@ import { SIGNALS } from "./signals.ts";
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 
+/** How a command is run. */
+export interface ChildOptions {
+  /** Variables of its environment, beside ours. */
+  env?: Record<string, string>;
+  /** If it is aborted already, nothing is run. */
+  signal: AbortSignal;
+  /** Whether its output goes to our standard error, since ours is one JSON object. */
+  toStderr?: boolean;
+}
+
+/** The command failed: its exit code comes back, and says enough. */
+export class CommandFailed extends Error {
+  /** Its exit code. */
+  readonly code: number;
+
+  constructor(code: number) {
+    super(`The command exited with code ${code}`);
+    this.code = code;
+  }
+}
+
+/**
+ * Runs a command that fills a directory, which it finds in `REBUILD_CACHE_DIR`, and
+ * wherever `{}` stands in its arguments.
+ *
+ * @throws {CommandFailed} If it does not exit with 0.
+ */
+export async function runBuild(
+  [program, ...args]: readonly [string, ...string[]],
+  dir: string,
+  options: ChildOptions,
+): Promise<void> {
+  const code = await runChild(
+    [program, ...args.map((arg) => arg.replaceAll("{}", () => dir))],
+    { ...options, env: { REBUILD_CACHE_DIR: dir } },
+  );
+  if (code !== 0) throw new CommandFailed(code);
+}
+
 /**
  * Runs a command to its end, with the same input, output and errors, and passes on
  * the signals that come meanwhile.
@@ -13,13 +52,11 @@ const NOT_FOUND = 127;
  * A Ctrl-C comes to the command from the terminal already, so it is passed on only
  * where there is none.
  *
- * @param signal If it is aborted already, nothing is run.
  * @returns Its exit code; 128 and the number of the signal that killed it.
  */
 export async function runChild(
   [program, ...args]: readonly [string, ...string[]],
-  env: Record<string, string>,
-  signal: AbortSignal,
+  { env = {}, signal, toStderr = false }: ChildOptions,
 ): Promise<number> {
   signal.throwIfAborted();
   let child: Deno.ChildProcess;
@@ -28,7 +65,7 @@ export async function runChild(
       args,
       env,
       stdin: "inherit",
-      stdout: "inherit",
+      stdout: toStderr ? "piped" : "inherit",
       stderr: "inherit",
     }).spawn();
   } catch (error) {
@@ -51,6 +88,9 @@ export async function runChild(
     return [name, handler] as const;
   });
   try {
+    if (toStderr) {
+      await child.stdout.pipeTo(Deno.stderr.writable, { preventClose: true });
+    }
     return (await child.status).code;
   } finally {
     for (const [name, handler] of handlers) {

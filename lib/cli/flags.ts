@@ -139,6 +139,41 @@ signals are passed on to it. Any number may use a DIR at the same time.`,
   ],
 };
 
+/** Flags that say how files are put in their place. */
+export const LINKS: readonly Flag[] = [
+  {
+    name: "mode",
+    value: "MODE",
+    choices: ["auto", "clone", "hardlink", "symlink", "copy"],
+    doc: "auto (clone, hard link, copy), clone, hardlink, symlink, copy",
+  },
+  {
+    name: "if-exists",
+    value: "WHAT",
+    choices: ["error", "skip", "replace", "merge"],
+    doc: "error, skip, replace, merge (into the tree that is there)",
+  },
+  {
+    name: "on-link-limit",
+    value: "WHAT",
+    choices: ["reset", "copy", "error"],
+    doc: "reset (a fresh inode for the cached file), copy, error",
+  },
+  {
+    name: "max-links",
+    value: "N",
+    doc: "Act as if N hard links to a file were the limit",
+  },
+  {
+    name: "mutable",
+    value: "GLOB",
+    repeat: true,
+    doc: "Files that will be written to: cloned or copied",
+  },
+  { name: "jobs", value: "N", doc: "Threads, at most (2)" },
+  { name: "strict", doc: "Fail instead of using the next mode" },
+];
+
 /** Puts a cached tree in its place. */
 export const LINK: Command = {
   name: "link",
@@ -148,29 +183,7 @@ export const LINK: Command = {
 allow: each file by a clone, a hard link, a symbolic link or a copy. DST appears
 whole or not at all. What stands there is never written through.`,
   flags: [
-    {
-      name: "mode",
-      value: "MODE",
-      choices: ["auto", "clone", "hardlink", "symlink", "copy"],
-      doc: "auto (clone, hard link, copy), clone, hardlink, symlink, copy",
-    },
-    {
-      name: "if-exists",
-      value: "WHAT",
-      choices: ["error", "skip", "replace", "merge"],
-      doc: "error, skip, replace, merge (into the tree that is there)",
-    },
-    {
-      name: "on-link-limit",
-      value: "WHAT",
-      choices: ["reset", "copy", "error"],
-      doc: "reset (a fresh inode for the cached file), copy, error",
-    },
-    {
-      name: "max-links",
-      value: "N",
-      doc: "Act as if N hard links to a file were the limit",
-    },
+    ...LINKS,
     {
       name: "include",
       value: "GLOB",
@@ -183,14 +196,6 @@ whole or not at all. What stands there is never written through.`,
       repeat: true,
       doc: "Neither files nor directories that it matches",
     },
-    {
-      name: "mutable",
-      value: "GLOB",
-      repeat: true,
-      doc: "Files that will be written to: cloned or copied",
-    },
-    { name: "jobs", value: "N", doc: "Threads, at most (2)" },
-    { name: "strict", doc: "Fail instead of using the next mode" },
   ],
   examples: [
     [
@@ -201,6 +206,134 @@ whole or not at all. What stands there is never written through.`,
       "rebuild-cache link --mode hardlink --mutable '**/*.db' store/x env/x",
       "Share all files but those that will be written to",
     ],
+  ],
+};
+
+/** Flags of every command on a keyed cache. */
+const CACHE: readonly Flag[] = [
+  { name: "dir", value: "ROOT", doc: "The cache" },
+  {
+    name: "bucket",
+    value: "NAME",
+    doc: 'The bucket that KEY is in ("default")',
+  },
+];
+
+const DURABLE: Flag = {
+  name: "durable",
+  doc: "End only when it is on the disk",
+};
+
+/** Puts something into a keyed cache. */
+export const PUT: Command = {
+  name: "put",
+  usage: "rebuild-cache put --dir ROOT KEY SRC",
+  doc:
+    `Put a copy of the file or directory SRC into a cache, under KEY (any text). What KEY
+pointed to before stays for those who use it, until a prune.`,
+  flags: [...CACHE, DURABLE, ...LOCKS],
+  examples: [
+    [
+      "rebuild-cache put --dir ~/.cache/deps npm-abc node_modules",
+      "Keep a tree",
+    ],
+    [
+      "rebuild-cache put --dir /mnt/cache --durable model-7 model.bin",
+      "Keep a file, through a power cut, too",
+    ],
+  ],
+};
+
+/** Gets something out of a keyed cache. */
+export const GET: Command = {
+  name: "get",
+  usage: "rebuild-cache get --dir ROOT KEY DST",
+  doc:
+    `Put what KEY points to at DST, as cheaply as the file systems allow (see "link").
+On a miss, write nothing and exit with 1.`,
+  flags: [...CACHE, ...LINKS, ...LOCKS],
+  examples: [
+    [
+      "rebuild-cache get --dir ~/.cache/deps npm-abc node_modules",
+      "Get a tree",
+    ],
+    [
+      "rebuild-cache get --dir ~/.cache/deps --mode copy model-7 model.bin",
+      "Get a copy to write to",
+    ],
+  ],
+};
+
+/** Gets something, or builds it. */
+export const ENSURE: Command = {
+  name: "ensure",
+  usage: "rebuild-cache ensure --dir ROOT KEY DST -- COMMAND…",
+  doc:
+    `Put what KEY points to at DST. On a miss, run COMMAND first, once among all processes
+that ask for KEY: it fills a directory, which it finds in REBUILD_CACHE_DIR and wherever
+{} stands in its arguments, and that is put under KEY. If it fails, nothing is.`,
+  flags: [...CACHE, ...LINKS, DURABLE, ...LOCKS],
+  runs: true,
+  examples: [
+    [
+      "rebuild-cache ensure --dir ~/.cache/w wheels-1 wheels -- pip wheel -w {} -r requirements.txt",
+      "Build wheels, but for the first time only",
+    ],
+    [
+      "rebuild-cache ensure --dir ~/.cache/x v7 tool -- tar -xf tool-7.tar.gz -C {}",
+      "Unpack once for all jobs",
+    ],
+  ],
+};
+
+/** Lists a keyed cache. */
+export const LS: Command = {
+  name: "ls",
+  usage: "rebuild-cache ls --dir ROOT",
+  doc:
+    `List what is in a cache: key, size, files, age, last use, and whether it is in use.`,
+  flags: [{ name: "dir", value: "ROOT", doc: "The cache" }],
+  examples: [
+    ["rebuild-cache ls --dir ~/.cache/deps", "What is there"],
+    ["rebuild-cache ls --dir ~/.cache/deps --json", "The same, for a program"],
+  ],
+};
+
+/** Prunes a keyed cache. */
+export const PRUNE: Command = {
+  name: "prune",
+  usage: "rebuild-cache prune --dir ROOT",
+  doc:
+    `Remove what no key points to, and, with a limit, what was least recently used. What
+is in use stays, and nobody has to wait.`,
+  flags: [
+    { name: "dir", value: "ROOT", doc: "The cache" },
+    { name: "max-age", value: "AGE", doc: "Not used for so long: 30d, 12h" },
+    { name: "max-size", value: "SIZE", doc: "So much may stay: 10GB, 500MiB" },
+    { name: "max-entries", value: "N", doc: "So many may stay" },
+    { name: "dry-run", doc: "Change nothing; say what would be done" },
+    ...LOCKS,
+  ],
+  examples: [
+    ["rebuild-cache prune --dir ~/.cache/deps", "Remove garbage only"],
+    [
+      "rebuild-cache prune --dir ~/.cache/deps --max-age 30d --max-size 10GB",
+      "Keep a month, and 10 GB at most",
+    ],
+  ],
+};
+
+/** Verifies a keyed cache. */
+export const VERIFY: Command = {
+  name: "verify",
+  usage: "rebuild-cache verify --dir ROOT",
+  doc:
+    `Read everything in a cache and compare it with what was put. What is damaged is moved
+to quarantine, and its key is a miss. Exit with 1 if something is.`,
+  flags: [{ name: "dir", value: "ROOT", doc: "The cache" }, ...LOCKS],
+  examples: [
+    ["rebuild-cache verify --dir ~/.cache/deps", "After a crash of the disk"],
+    ["rebuild-cache verify --dir ~/.cache/deps --json", "For a program"],
   ],
 };
 
@@ -229,7 +362,18 @@ which mode "auto" uses there, and why.`,
 };
 
 /** All commands; the first is meant when none is named. */
-export const COMMANDS: readonly Command[] = [CLEAR, USE, LINK, DOCTOR];
+export const COMMANDS: readonly Command[] = [
+  CLEAR,
+  USE,
+  LINK,
+  PUT,
+  GET,
+  ENSURE,
+  LS,
+  PRUNE,
+  VERIFY,
+  DOCTOR,
+];
 
 /** The word by which a compiled binary calls itself to delete asides. */
 export const DELETE_ASIDES = "__delete-asides";
@@ -242,9 +386,9 @@ export class UsageError extends Error {
 
 /** What was typed. */
 export interface Parsed {
-  /** Whether a flag was given, and how often. */
+  /** Whether a flag was given, and how often; 0 if the command has no such flag. */
   count(flag: string): number;
-  /** The values of a flag, in order. */
+  /** The values of a flag, in order; none if the command has no such flag. */
   values(flag: string): readonly string[];
   /** What is not a flag. */
   readonly positionals: readonly string[];
@@ -301,8 +445,9 @@ export function parse(command: Command, typed: readonly string[]): Parsed {
     }
   }
   return {
-    count: (flag) => parsed[keyOf(flag)]!.filter((it) => it !== false).length,
-    values: (flag) => parsed[flag] as string[],
+    count: (flag) =>
+      (parsed[keyOf(flag)] ?? []).filter((it) => it !== false).length,
+    values: (flag) => (parsed[flag] ?? []) as string[],
     positionals: parsed._ as string[],
     run: run as [string, ...string[]] | undefined,
     typed: ["rebuild-cache", command.name, ...typed].filter(Boolean).join(" ")
@@ -368,12 +513,68 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** The value of a flag that takes a whole number from 1. */
-export function wholeNumber(parsed: Parsed, flag: string): number | undefined {
+/** The value of a flag that takes a whole number, from 1 or another least one. */
+export function wholeNumber(
+  parsed: Parsed,
+  flag: string,
+  from = 1,
+): number | undefined {
   const [text] = parsed.values(flag);
   if (text === undefined) return undefined;
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new UsageError(`--${flag} takes a whole number from 1, not "${text}"`);
+  if (/^(0|[1-9]\d{0,8})$/.test(text) && Number(text) >= from) {
+    return Number(text);
+  }
+  throw new UsageError(
+    `--${flag} takes a whole number from ${from}, not "${text}"`,
+  );
+}
+
+const SIZES: Record<string, number> = {
+  "": 1,
+  b: 1,
+  ...Object.fromEntries(
+    ["k", "m", "g", "t"].flatMap((letter, i) => [
+      [letter, 1000 ** (i + 1)],
+      [`${letter}b`, 1000 ** (i + 1)],
+      [`${letter}ib`, 1024 ** (i + 1)],
+    ]),
+  ),
+};
+
+const AGES: Record<string, number> = {
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** The value of a flag that takes a number with a unit. */
+function withUnit(
+  parsed: Parsed,
+  flag: string,
+  units: Record<string, number>,
+  such: string,
+): number | undefined {
+  const [text] = parsed.values(flag);
+  if (text === undefined) return undefined;
+  const [, number, unit = ""] = /^(\d{1,15}(?:\.\d{1,6})?) ?([a-z]*)$/i
+    .exec(text) ?? [];
+  const factor = units[unit.toLowerCase()];
+  if (number !== undefined && factor) {
+    return Math.floor(Number(number) * factor);
+  }
+  throw new UsageError(`--${flag} takes ${such}, not "${text}"`);
+}
+
+/** The value of a flag that takes a size, in bytes. */
+export function bytes(parsed: Parsed, flag: string): number | undefined {
+  return withUnit(parsed, flag, SIZES, "a size such as 10GB or 500MiB");
+}
+
+/** The value of a flag that takes an age, in milliseconds. */
+export function age(parsed: Parsed, flag: string): number | undefined {
+  return withUnit(parsed, flag, AGES, "an age such as 30d or 12h");
 }
 
 /** The value of a flag that takes a number of seconds from 0. */
@@ -392,7 +593,7 @@ export function help(command: Command): string {
     return [`  ${short}--${flag.name}${value}`, flag.doc] as const;
   });
   const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
-  const others = COMMANDS.filter((other) => other !== command);
+  const others = command === CLEAR ? COMMANDS.slice(1) : [];
   return [
     `Usage: ${command.usage}`,
     ...others.map(({ usage }) => `       ${usage}`),

@@ -80,17 +80,28 @@ export async function main(args: readonly string[]): Promise<number> {
 /** Each command's module is loaded when it is needed. */
 async function run({ name }: Command, parsed: Parsed): Promise<number> {
   switch (name) {
-    case "link":
-      return await (await import("./link.ts")).linkCommand(parsed);
-    case "doctor":
-      return await (await import("./doctor.ts")).doctorCommand(parsed);
     case "use":
       return await (await import("./use.ts")).useCommand(parsed);
+    case "link":
+      return await (await import("./link.ts")).linkCommand(parsed);
+    case "put":
+      return await (await import("./put.ts")).putCommand(parsed);
+    case "get":
+      return await (await import("./get.ts")).getCommand(parsed);
+    case "ensure":
+      return await (await import("./ensure.ts")).ensureCommand(parsed);
+    case "ls":
+      return (await import("./ls.ts")).lsCommand(parsed);
+    case "prune":
+      return await (await import("./prune.ts")).pruneCommand(parsed);
+    case "verify":
+      return await (await import("./verify.ts")).verifyCommand(parsed);
+    case "doctor":
+      return await (await import("./doctor.ts")).doctorCommand(parsed);
   }
-  if (parsed.run) {
-    return await (await import("./rebuild.ts")).rebuildCommand(parsed);
-  }
-  return await (await import("./clear.ts")).clearCommand(parsed);
+  return parsed.run
+    ? await (await import("./rebuild.ts")).rebuildCommand(parsed)
+    : await (await import("./clear.ts")).clearCommand(parsed);
 }
 
 function commandNamed(word: string | undefined): Command {

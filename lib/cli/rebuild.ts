@@ -4,22 +4,12 @@ import {
   type RebuildReport,
 } from "../clear/rebuild.ts";
 import { clearTarget } from "../guard_rails.ts";
-import { runChild } from "./child.ts";
+import { CommandFailed, runBuild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 import { complain, print, printJson } from "./output.ts";
 import { milliseconds } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-
-/** The command failed: its exit code comes back, and says enough. */
-class CommandFailed extends Error {
-  readonly code: number;
-
-  constructor(code: number) {
-    super(`The command exited with code ${code}`);
-    this.code = code;
-  }
-}
 
 /** `rebuild-cache --dir DIR -- COMMAND…` */
 export async function rebuildCommand(parsed: Parsed): Promise<number> {
@@ -56,12 +46,11 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
     return 0;
   }
   try {
-    const report = await rebuildCache(dir, async (at) => {
-      const code = await runChild(inserted(command, at), {
-        REBUILD_CACHE_DIR: at,
-      }, signals.signal);
-      if (code !== 0) throw new CommandFailed(code);
-    }, options);
+    const report = await rebuildCache(dir, (at) =>
+      runBuild(command, at, {
+        signal: signals.signal,
+        toStderr: parsed.count("json") > 0,
+      }), options);
     if (parsed.count("json")) printJson("rebuild", { result: report });
     else if (!parsed.count("quiet")) print(describe(report));
     return 0;
@@ -77,14 +66,6 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
     complain(`Interrupted${kept}`);
     return signals.exitCode;
   }
-}
-
-/** The command with a directory wherever `{}` stands in its arguments. */
-export function inserted(
-  [program, ...args]: readonly [string, ...string[]],
-  dir: string,
-): [string, ...string[]] {
-  return [program, ...args.map((arg) => arg.replaceAll("{}", () => dir))];
 }
 
 function describe({ path, outcome, durationMs }: RebuildReport): string {

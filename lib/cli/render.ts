@@ -28,3 +28,12 @@ export function size(bytes: number): string {
 export function thousands(count: number): string {
   return String(count).replaceAll(/\B(?=(\d{3})+$)/g, ",");
 }
+
+/** "3 s", "12 min", "5 h", "30 d": one unit is enough for an age. */
+export function span(ms: number): string {
+  const units = [["d", 86_400_000], ["h", 3_600_000], ["min", 60_000]] as const;
+  for (const [unit, length] of units) {
+    if (ms >= length) return `${Math.floor(ms / length)} ${unit}`;
+  }
+  return `${Math.max(0, Math.floor(ms / 1000))} s`;
+}

@@ -20,7 +20,7 @@ export async function useCommand(parsed: Parsed): Promise<number> {
     for (const dir of lock ? dirs : []) {
       held.use<Lock>(await lease(dir, options));
     }
-    return await runChild(parsed.run, {}, signals.signal);
+    return await runChild(parsed.run, { signal: signals.signal });
   } catch (error) {
     if (error !== signals.signal.reason) throw error;
     return signals.exitCode ?? 1;

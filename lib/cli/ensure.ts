@@ -1,0 +1,37 @@
+import { CommandFailed, runBuild } from "./child.ts";
+import { ENSURE, type Parsed, UsageError } from "./flags.ts";
+import { linkAny } from "./link.ts";
+import { complain, print, printJson } from "./output.ts";
+import { untilSignal } from "./signals.ts";
+import { keyAndPath, openStore, untilInterrupted } from "./store.ts";
+
+/** `rebuild-cache ensure KEY DST -- COMMAND…` */
+export async function ensureCommand(parsed: Parsed): Promise<number> {
+  const [key, dst] = keyAndPath(parsed, ENSURE.usage);
+  const { run } = parsed;
+  if (!run) throw new UsageError(`It takes a command: ${ENSURE.usage}`);
+  using signals = untilSignal();
+  const { signal } = signals;
+  const json = parsed.count("json") > 0;
+  const cache = openStore(parsed, signal);
+  return await untilInterrupted(signals, async () => {
+    try {
+      const { entry, built } = await cache.ensure(
+        key,
+        (at) => runBuild(run, at, { signal, toStderr: json }),
+      );
+      using _ = entry;
+      const { result, text } = await linkAny(entry.path, dst, parsed, signal);
+      const outcome = built ? "built" : "hit";
+      if (json) printJson("ensure", { result: { outcome, link: result } });
+      else if (!parsed.count("quiet")) {
+        print(built ? `Built ${key}. ${text}` : text);
+      }
+      return 0;
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      complain(`${error.message}: nothing was put under "${key}"`);
+      return signals.exitCode ?? error.code;
+    }
+  });
+}

@@ -1,0 +1,32 @@
+import { GET, type Parsed } from "./flags.ts";
+import { linkAny } from "./link.ts";
+import { complain, print, printJson } from "./output.ts";
+import { untilSignal } from "./signals.ts";
+import { keyAndPath, openStore, untilInterrupted } from "./store.ts";
+
+/** `rebuild-cache get KEY DST` */
+export async function getCommand(parsed: Parsed): Promise<number> {
+  const [key, dst] = keyAndPath(parsed, GET.usage);
+  using signals = untilSignal();
+  const cache = openStore(parsed, signals.signal);
+  return await untilInterrupted(signals, async () => {
+    using entry = await cache.get(key);
+    if (!entry) {
+      if (parsed.count("json")) {
+        printJson("get", { result: { outcome: "miss" } });
+      }
+      complain(`"${key}" is not in the cache "${cache.path}"`);
+      return 1;
+    }
+    const { result, text } = await linkAny(
+      entry.path,
+      dst,
+      parsed,
+      signals.signal,
+    );
+    if (parsed.count("json")) {
+      printJson("get", { result: { outcome: "hit", link: result } });
+    } else if (!parsed.count("quiet")) print(text);
+    return 0;
+  });
+}

@@ -1,0 +1,51 @@
+import type { Parsed } from "./flags.ts";
+import { print, printJson } from "./output.ts";
+import { plural, size, span } from "./render.ts";
+import { openStore } from "./store.ts";
+import { UsageError } from "./flags.ts";
+
+/** `rebuild-cache ls` */
+export function lsCommand(parsed: Parsed): number {
+  if (parsed.positionals.length > 0) {
+    throw new UsageError(`"${parsed.positionals[0]}" is not understood`);
+  }
+  const cache = openStore(parsed, new AbortController().signal);
+  const entries = cache.entries();
+  if (parsed.count("json")) {
+    printJson("ls", { result: { path: cache.path, entries } });
+    return 0;
+  }
+  const now = Date.now();
+  const rows = entries.map((entry) => [
+    entry.bucket === "default" ? "" : `${entry.bucket}/`,
+    shown(entry.key),
+    size(entry.bytes),
+    plural(entry.files, "file"),
+    `${span(now - Date.parse(entry.created))} old`,
+    `used ${span(now - Date.parse(entry.lastUse))} ago`,
+    entry.inUse ? "in use" : "",
+  ]);
+  const widths = [0, 1, 2, 3, 4, 5, 6].map((column) =>
+    Math.max(0, ...rows.map((row) => row[column]!.length))
+  );
+  for (const row of rows) {
+    const [bucket, key, bytes, files, ...rest] = row.map((cell, i) =>
+      i === 2 || i === 3 ? cell.padStart(widths[i]!) : cell
+    );
+    const name = `${bucket}${key}`.padEnd(widths[0]! + widths[1]!);
+    const times = rest.map((cell, i) => cell.padEnd(widths[i + 4]!));
+    print([name, bytes, files, ...times].join("  ").trimEnd());
+  }
+  if (!parsed.count("quiet")) {
+    const sum = entries.reduce((sum, { bytes }) => sum + bytes, 0);
+    print(`${plural(entries.length, "entry", "entries")}, ${size(sum)}`);
+  }
+  return 0;
+}
+
+/** A key in one line, and not longer than one. */
+function shown(key: string): string {
+  // deno-lint-ignore no-control-regex -- what could move a terminal's cursor
+  const line = key.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+}
