@@ -292,6 +292,7 @@ export async function putSource(
   src: string | URL,
 ): Promise<Archive> {
   const source = src instanceof URL ? fromFileUrl(src) : resolve(src);
+  await nameOf(key); // refused before anything is looked at
   let isFile: boolean;
   try {
     isFile = Deno.statSync(source).isFile;

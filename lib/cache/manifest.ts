@@ -68,9 +68,8 @@ export async function readContent(
   const { createHash } = await import("node:crypto");
   const walk = new Walk(() => createHash("sha256"), options.visit);
   const lines: string[] = [];
-  const root = Deno.lstatSync(tree);
-  if (!root.isDirectory) {
-    lines.push(JSON.stringify(walk.single(tree, root)));
+  if (!Deno.lstatSync(tree).isDirectory) {
+    lines.push(JSON.stringify(walk.single(tree)));
   } else {
     const open = [""];
     for (let path; (path = open.pop()) !== undefined;) {
@@ -106,7 +105,9 @@ class Walk {
     this.#visit = visit;
   }
 
-  single(path: string, info: Deno.FileInfo): DirectoryLine {
+  single(path: string): DirectoryLine {
+    const info = this.#look(path);
+    if (!info.isFile) throw notKept(path);
     return { files: [this.#file(path, "", info)], links: [], directories: [] };
   }
 
@@ -129,11 +130,7 @@ class Walk {
       else if (isFile) {
         line.files.push(this.#file(inner, name, this.#look(inner)));
       } else {
-        throw new CacheError(
-          `Cannot keep "${inner}": it is a FIFO, a socket or a device`,
-          inner,
-          "unsupported",
-        );
+        throw notKept(inner);
       }
     }
     this.directories += line.directories.length;
@@ -168,6 +165,14 @@ class Walk {
     }
     return hash.digest("hex");
   }
+}
+
+function notKept(path: string): CacheError {
+  return new CacheError(
+    `Cannot keep "${path}": it is no file, directory or symbolic link in a directory`,
+    path,
+    "unsupported",
+  );
 }
 
 /** The text of a manifest. */
@@ -215,7 +220,9 @@ export async function checkArchive(
     const { digest } = readHeader(manifest);
     lines = Deno.readTextFileSync(manifest).split("\n").slice(1, -1);
     now = await readContent(`${archive}/tree`, signal ? { signal } : {});
-    if (now.digest === digest) return [];
+    const same = lines.length === now.lines.length &&
+      lines.every((line, i) => line === now.lines[i]);
+    if (same && now.digest === digest) return [];
   } catch (error) {
     if (signal?.aborted) throw error;
     return [
@@ -223,7 +230,7 @@ export async function checkArchive(
     ];
   }
   const wrong = [...differences(lines, now.lines)];
-  if (wrong.length === 0) wrong.push("The manifest does not match its digest");
+  if (wrong.length === 0) wrong.push("The manifest itself is damaged");
   return wrong.slice(0, 10);
 }
 

@@ -100,6 +100,8 @@ class Prune {
   readonly #started = performance.now();
   readonly #evicted: PruneReport["evicted"][number][] = [];
   readonly #failures: PruneReport["failures"][number][] = [];
+  /** Names in `tmp` that were deleted already, as far as that was possible. */
+  readonly #doomed = new Set<string>();
   #blobs = 0;
   #unreferenced = 0;
   #inUse = 0;
@@ -281,11 +283,13 @@ class Prune {
   async #removeArchive(id: string): Promise<void> {
     const { layout } = this.#store;
     const archive = layout.archive(id);
-    const doomed = layout.in("tmp", id);
+    const name = `${id}.gone`;
+    const doomed = layout.in("tmp", name);
     if (!isThere(archive)) return;
     const { bytes, freed } = weigh(join(archive, "tree"));
     if (!this.#options.dryRun) {
       patiently(() => Deno.renameSync(archive, doomed));
+      this.#doomed.add(name);
       await this.#delete(doomed);
       removeIfThere(layout.lease(id));
       log.debug(() => `Removed ${id}`);
@@ -335,7 +339,7 @@ class Prune {
     const { layout } = this.#store;
     const id = idOf(name);
     // A name that is nobody's: nobody can say whether it is in use.
-    if (id === undefined) return false;
+    if (id === undefined || this.#doomed.has(name)) return false;
     using lease = this.#lock(id);
     if (!lease) return false; // somebody is at it, or another prune
     const path = layout.in("tmp", name);

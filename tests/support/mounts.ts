@@ -46,6 +46,7 @@ export function mountTest(
     if (code !== 0 || !stdout.includes("1 passed")) {
       throw new Error(`In its namespace: ${stdout}\n${stderr}`);
     }
+    if (stdout.includes("- output -")) console.log(stdout); // figures
   });
 }
 

@@ -1,0 +1,159 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { Peer, runCli } from "../support/command.ts";
+import { test } from "../support/needs.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
+import { exists, until } from "../support/until.ts";
+
+/** A `rebuild-cache` that works on the cache in `dir`, and its JSON. */
+function commandIn(dir: TempDir) {
+  return async (name: string, ...args: string[]) => {
+    const cache = ["--dir", dir.at("cache"), "--json"];
+    const ran = await runCli([name, ...cache, ...args], { cwd: dir.path });
+    const text = ran.stdout;
+    // deno-lint-ignore no-explicit-any -- what a program would see
+    const json: any = text ? JSON.parse(text) : undefined;
+    return { ...ran, json };
+  };
+}
+
+Deno.test("rebuild-cache put, get, ls and prune keep a cache", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content", sub: { b: "more" } } });
+  const command = commandIn(dir);
+  assertEquals((await command("put", "a key", "src")).json.result.files, 2);
+  assertEquals((await command("put", "file", "src/a")).code, 0);
+  assertEquals(
+    (await command("get", "a key", "out")).json.result.outcome,
+    "hit",
+  );
+  assertEquals(Deno.readTextFileSync(dir.at("out", "sub", "b")), "more");
+  assertEquals((await command("get", "file", "out-file")).code, 0);
+  assertEquals(Deno.readTextFileSync(dir.at("out-file")), "content");
+  const { entries } = (await command("ls")).json.result;
+  assertEquals(entries.map(({ key }: { key: string }) => key), [
+    "a key",
+    "file",
+  ]);
+  const plain = await runCli(["ls", "--dir", dir.at("cache")]);
+  assert(
+    /^a key +11 B +2 files +\d+ s old +used \d+ s ago$/m.test(plain.stdout),
+  );
+  const { result } = (await command("prune", "--max-size", "8B")).json;
+  assertEquals([result.entries, result.evicted.length], [1, 1]);
+  assertEquals((await command("verify")).json.result.archives, 1);
+});
+
+Deno.test("rebuild-cache get writes nothing on a miss, and nothing over what is there", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content" }, there: { old: "old" } });
+  const command = commandIn(dir);
+  for (let i = 0; i < 2; i++) {
+    const miss = await command("get", "nothing", "out");
+    assertEquals([miss.code, miss.json.result.outcome], [1, "miss"]);
+    assertStringIncludes(miss.stderr, '"nothing" is not in the cache');
+    assertEquals(namesIn(dir.path).includes("out"), false);
+    await command("put", "key", "src");
+  }
+  const taken = await command("get", "key", "there");
+  assertEquals([taken.code, taken.json.error.kind], [1, "already-exists"]);
+  const merged = await command("get", "--if-exists", "merge", "key", "there");
+  assertEquals(merged.code, 0, merged.stderr);
+  assertEquals(namesIn(dir.at("there")), ["a", "old"]);
+});
+
+test("rebuild-cache ensure runs a command once for four, then not at all", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  const script = `echo run >> ${dir.at("runs")}; while [ ! -e ${
+    dir.at("go")
+  } ]; do sleep 0.01; done; echo built > "$REBUILD_CACHE_DIR"/file; test {} = "$REBUILD_CACHE_DIR"`;
+  const args = (to: string) => [
+    ...["ensure", "-v", "--dir", dir.at("cache"), "key", dir.at(to)],
+    ...["--", "sh", "-c", script],
+  ];
+  await using first = Peer.cli(args("one"));
+  await until("the first run", () => exists(dir.at("runs")));
+  await using stack = new AsyncDisposableStack();
+  const others = ["two", "three", "four"]
+    .map((to) => stack.use(Peer.cli(args(to))));
+  for (const other of others) await other.says("Waiting: ");
+  Deno.writeTextFileSync(dir.at("go"), "");
+  for (const peer of [first, ...others]) {
+    const { code, heard } = await peer.end();
+    assertEquals(code, 0, heard);
+  }
+  const warm = await runCli(args("five"));
+  assertEquals(warm.code, 0, warm.stderr);
+  assertEquals(Deno.readTextFileSync(dir.at("runs")), "run\n");
+  for (const to of ["one", "two", "three", "four", "five"]) {
+    assertEquals(Deno.readTextFileSync(dir.at(to, "file")), "built\n");
+  }
+});
+
+test(
+  "rebuild-cache ensure puts nothing, when the command fails or is interrupted",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    const command = commandIn(dir);
+    const build = (script: string) => ["key", "out", "--", "sh", "-c", script];
+    const failed = await command("ensure", ...build("echo x > {}/x; exit 4"));
+    assertEquals(failed.code, 4);
+    assertStringIncludes(failed.stderr, 'nothing was put under "key"');
+    await using peer = Peer.cli([
+      ...["ensure", "--dir", dir.at("cache")],
+      ...build("echo begun; exec sleep 60"),
+    ], { cwd: dir.path });
+    await peer.says("begun");
+    peer.kill("SIGTERM");
+    assertEquals((await peer.end()).code, 143);
+    assertEquals((await command("ls")).json.result.entries, []);
+    assertEquals(namesIn(dir.path), ["cache"]);
+    assertEquals(namesIn(dir.at("cache", "tmp")), []);
+  },
+);
+
+Deno.test("rebuild-cache verify exits with 1, when something is damaged", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: "content" });
+  const command = commandIn(dir);
+  const { id } = (await command("put", "key", "src")).json.result;
+  assertEquals((await command("verify")).code, 0);
+  Deno.writeTextFileSync(dir.at("cache", "archive-v0", id, "tree"), "x");
+  const { code, stderr, json } = await command("verify");
+  assertEquals([code, json.result.damaged.length], [1, 1]);
+  assertStringIncludes(stderr, '("key") is damaged, and quarantined');
+});
+
+Deno.test("rebuild-cache refuses what makes no sense of a cache, in one line", async () => {
+  await using dir = TempDir.make();
+  const command = commandIn(dir);
+  for (
+    const args of [
+      ["put", "key"],
+      ["put", "key", "src", "more"],
+      ["put", "", "src"],
+      ["get", "key"],
+      ["get", "--bucket", "../x", "key", "dst"],
+      ["ensure", "key", "dst"],
+      ["ensure", "key", "--", "true"],
+      ["prune", "--max-age", "3 years"],
+      ["prune", "--max-size", "-1"],
+      ["prune", "--max-entries", "few"],
+      ["prune", "word"],
+      ["ls", "word"],
+      ["verify", "word"],
+    ]
+  ) {
+    const { code, stderr, json } = await command(...args as [string]);
+    assertEquals(code, 2, `${args.join(" ")}: ${stderr}`);
+    assertEquals(stderr.trim().split("\n").length, 1, stderr);
+    assert(json.error.message);
+  }
+  const none = await runCli(["ls"]);
+  assertEquals([none.code, none.stderr.includes("No --dir")], [2, true]);
+  assertEquals(namesIn(dir.path), []);
+});
