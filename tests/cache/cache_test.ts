@@ -393,11 +393,11 @@ test("Cache.put() with durable flushes before it places the key", [
       .put("key", ${JSON.stringify(dir.at("file"))});
   `;
   Deno.writeTextFileSync(dir.at("script.ts"), script);
-  const rest = denoRun("mod.ts").slice(0, -1);
+  const flags = denoRun("mod.ts").slice(0, -1);
   await must(
     ...["strace", "-f", "-y", "-o", dir.at("trace")],
     ...["-e", "trace=fsync,rename,renameat,renameat2"],
-    ...[Deno.execPath(), ...rest, dir.at("script.ts")],
+    ...[Deno.execPath(), ...flags, dir.at("script.ts")],
   );
   const calls = Deno.readTextFileSync(dir.at("trace")).split("\n")
     .filter((line) => line.includes("/cache/"))
@@ -413,7 +413,10 @@ test("Cache.put() with durable flushes before it places the key", [
   ];
   const found = order.map((call) => calls.findIndex((it) => call.test(it)));
   assert(found.every((at) => at >= 0), calls.join("\n"));
-  assertEquals(found, found.toSorted((a, b) => a - b), calls.join("\n"));
+  // The first two are files, which are flushed together.
+  const [one, two, ...rest] = found as [number, number];
+  const inOrder = [Math.max(one, two), ...rest];
+  assertEquals(inOrder, inOrder.toSorted((a, b) => a - b), calls.join("\n"));
 });
 
 Deno.test("Cache waits for who clears it, and tells who that is", async () => {

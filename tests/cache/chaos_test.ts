@@ -43,6 +43,8 @@ async function chaos(
   let kills = 0;
   while (Date.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 100));
+    const dead = peers.find(({ over }) => over);
+    if (dead) throw new Error(`It died: ${(await dead.end()).heard}`);
     if (!kill) continue;
     const one = Math.floor(Math.random() * peers.length);
     peers[one]!.kill("SIGKILL");

@@ -80,6 +80,7 @@ export async function must(...command: string[]): Promise<string> {
 export class Peer implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   #heard = "";
+  #over = false;
   readonly #ended: Promise<void>;
 
   /** Starts any command. */
@@ -92,6 +93,7 @@ export class Peer implements AsyncDisposable {
       stdout: "piped",
       stderr: "piped",
     }).spawn();
+    this.#child.status.then(() => this.#over = true);
     const { stdout, stderr } = this.#child;
     this.#ended = Promise.all([stdout, stderr].map(async (stream) => {
       for await (const text of stream.pipeThrough(new TextDecoderStream())) {
@@ -120,12 +122,17 @@ export class Peer implements AsyncDisposable {
     return this.#heard;
   }
 
+  /** Whether it has ended. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   /** Waits until it has said something. */
   async says(text: string): Promise<void> {
-    let ended = false;
-    this.#child.status.then(() => ended = true);
     await until(`"${text}" of: ${this.#heard}`, () => {
-      if (ended && !this.#heard.includes(text)) throw new Error(this.#heard);
+      if (this.#over && !this.#heard.includes(text)) {
+        throw new Error(this.#heard);
+      }
       return this.#heard.includes(text);
     });
   }
