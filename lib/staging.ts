@@ -112,14 +112,20 @@ function tryLock(file: Deno.FsFile): boolean {
 
 /**
  * Deletes what dead builders left beside `destination`. A staging whose builder
- * lives is left alone.
+ * lives is left alone. That something can't be swept is no failure of who sweeps.
  *
  * @returns The paths of what was deleted.
  */
 export async function sweepStagings(destination: string): Promise<string[]> {
   const parent = dirname(destination);
   const swept: string[] = [];
-  for (const name of listSiblings(parent, basename(destination), "partial")) {
+  let names: string[] = [];
+  try {
+    names = listSiblings(parent, basename(destination), "partial");
+  } catch (error) {
+    log.debug(() => `No sweep in "${parent}": ${osErrorText(error)}`);
+  }
+  for (const name of names) {
     const path = join(parent, name);
     if (!isDead(path)) continue;
     const aside = siblingPath(destination, "stale");

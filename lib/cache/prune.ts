@@ -81,7 +81,8 @@ export interface PruneReport {
 interface Candidate {
   readonly lastUse: number;
   readonly bytes: number;
-  evict(): Promise<boolean>;
+  /** False if it stays, since it is in use or was replaced; `undefined` if that failed. */
+  readonly evict: () => Promise<boolean | undefined>;
 }
 
 /** Removes what the limits do not allow, and what nobody can reach. */
@@ -156,14 +157,21 @@ class Prune {
     const oldest = maxAge === undefined ? -Infinity : Date.now() - maxAge;
     this.#entries = all.length;
     this.#size = all.reduce((sum, { bytes }) => sum + bytes, 0);
-    for (const candidate of all) {
+    // What can't be removed counts as removed here: nothing newer goes in its stead.
+    let [entries, size] = [this.#entries, this.#size];
+    for (const { lastUse, bytes, evict } of all) {
       this.#options.signal?.throwIfAborted();
-      const goes = candidate.lastUse <= oldest ||
-        this.#entries > maxEntries || this.#size > maxSize ||
-        candidate.lastUse === NEVER;
-      if (!goes || !await candidate.evict()) continue;
-      this.#entries--;
-      this.#size -= candidate.bytes;
+      const goes = lastUse <= oldest || lastUse === NEVER ||
+        entries > maxEntries || size > maxSize;
+      const gone = goes ? await evict() : false;
+      if (gone !== false) {
+        entries--;
+        size -= bytes;
+      }
+      if (gone) {
+        this.#entries--;
+        this.#size -= bytes;
+      }
     }
   }
 
@@ -199,18 +207,18 @@ class Prune {
     };
   }
 
-  /** One that can't be removed does not keep the others. */
+  /** One that can't be removed does not keep the others: `undefined`, and it is reported. */
   async #tried(
     path: string,
     call: () => Promise<boolean>,
-  ): Promise<boolean> {
+  ): Promise<boolean | undefined> {
     try {
       return await call();
     } catch (error) {
       const { signal } = this.#options;
       if (signal?.aborted && error === signal.reason) throw error;
       this.#failures.push({ path, message: osErrorText(error) });
-      return false;
+      return undefined;
     }
   }
 
@@ -219,7 +227,11 @@ class Prune {
     using lease = this.#takeKey(found);
     if (!lease) return false;
     this.#evicted.push({ bucket, key, id: id ?? "", bytes });
-    if (id !== undefined) await this.#removeArchive(id);
+    // Its key is gone, whatever becomes of the rest: the next prune finds that.
+    await this.#tried(found.path, async () => {
+      if (id !== undefined) await this.#removeArchive(id);
+      return true;
+    });
     return true;
   }
 
