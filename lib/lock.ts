@@ -373,7 +373,11 @@ function open(path: string, how: How): Deno.FsFile | undefined {
   } catch (error) {
     const kind = errorKind(error);
     if (kind === "permission" || kind === "read-only") {
-      return Deno.openSync(path); // another user's: can be locked all the same
+      try {
+        return Deno.openSync(path); // another user's: can be locked all the same
+      } catch {
+        throw error;
+      }
     }
     if (kind !== "not-found" || how === "existing") throw error;
   }

@@ -355,10 +355,7 @@ class Prune {
     using lease = this.#lock(id);
     if (!lease) return false; // somebody is at it, or another prune
     const path = layout.in("tmp", name);
-    if (!isThere(path)) {
-      removeIfThere(layout.lease(id));
-      return false;
-    }
+    if (!isThere(path)) return false; // its publisher, or a peer, is done with it
     this.#unreferenced++;
     if (this.#options.dryRun) return true;
     const { bytes, freed } = weigh(path);
@@ -388,6 +385,8 @@ class Prune {
 /** Last used before everything else. */
 const NEVER = -1;
 
+type Kind = Pick<Deno.DirEntry, "isDirectory" | "isFile">;
+
 /**
  * The bytes of a tree, each file counted once, and how many of them the file system
  * gets back when the tree goes: those of files that have no name elsewhere.
@@ -403,19 +402,15 @@ function weigh(root: string): { bytes: number; freed: number } {
     if (seen === 1) bytes += size;
     if (seen === (nlink ?? 1)) freed += size;
   };
-  const open = [root];
+  const open: string[] = [];
+  const look = (path: string, { isDirectory, isFile }: Kind) => {
+    if (isDirectory) open.push(path);
+    else if (isFile) count(path);
+  };
+  look(root, Deno.lstatSync(root)); // not what a link leads to
   for (let path; (path = open.pop()) !== undefined;) {
-    let entries: Iterable<Deno.DirEntry>;
-    try {
-      entries = Deno.readDirSync(path);
-    } catch (error) {
-      if (errorKind(error) !== "not-directory") throw error;
-      count(path);
-      continue;
-    }
-    for (const { name, isDirectory, isFile } of entries) {
-      if (isDirectory) open.push(join(path, name));
-      else if (isFile) count(join(path, name));
+    for (const entry of Deno.readDirSync(path)) {
+      look(join(path, entry.name), entry);
     }
   }
   return { bytes, freed };

@@ -78,7 +78,7 @@ export function attempt(
   try {
     return attemptLock(path, exclusive, how);
   } catch (error) {
-    if (errorKind(error) === "not-found") throw error;
+    if (how === "existing" && errorKind(error) === "not-found") throw error;
     throw lockFailure(path, error);
   }
 }

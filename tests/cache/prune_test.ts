@@ -170,6 +170,8 @@ test("Cache.prune() follows no symbolic link", ["posix"], async () => {
   }
   Deno.symlinkSync(dir.at("outside"), dir.at("cache", "tmp", "f".repeat(32)));
   Deno.symlinkSync(dir.at("outside"), dir.at("cache", "quarantine", "q"));
+  const key = `${"e".repeat(32)}.key`; // a publisher that died just before
+  Deno.symlinkSync("../archive-v0/none/tree", dir.at("cache", "tmp", key));
   const { failures } = await cache.prune({ maxSize: 0 });
   assertEquals(failures, []);
   assertEquals(namesIn(dir.at("cache", "tmp")), []);
