@@ -214,16 +214,12 @@ async function lockDirectory(
     options,
     () => new LockedError(path, listHolders(path)),
   );
-  // Whoever is left in there has died, since nobody else holds a lock now.
-  if (exclusive && purpose !== undefined) {
-    for (const holder of holderFiles(path)) removeIfThere(holder);
-  }
-  const side = purpose === undefined ? undefined : sayWho(path, purpose);
+  const note = noteHolder(path, purpose, exclusive);
   return {
     path,
     exclusive,
     [Symbol.dispose]() {
-      if (side !== undefined) removeIfThere(side);
+      note?.[Symbol.dispose]();
       for (const file of files.splice(0).reverse()) file.close();
     },
   };
@@ -435,25 +431,36 @@ export function lockFailure(path: string, error: unknown): CacheError {
   );
 }
 
-/** Writes down who holds a lock. For people only: nothing is decided by it. */
-function sayWho(path: string, purpose: string): string | undefined {
+/**
+ * Writes down who holds a lock, beside what it guards. For people only: nothing is
+ * decided by it.
+ *
+ * @param path What is guarded.
+ * @param exclusive Whether nobody else holds the lock, so that notes which are there are
+ * those of processes that died.
+ * @returns What removes the note. None without a purpose.
+ */
+export function noteHolder(
+  path: string,
+  purpose: string | undefined,
+  exclusive: boolean,
+): Disposable | undefined {
+  if (exclusive) holderFiles(path).forEach(removeIfThere);
+  if (purpose === undefined) return undefined;
   const file = siblingPath(path, "holder");
-  const since = new Date().toISOString();
   const host = hostName();
   const holder: LockHolder = {
     pid: Deno.pid,
     ...host !== undefined && { host },
     purpose,
-    since,
+    since: new Date().toISOString(),
   };
   try {
     Deno.writeTextFileSync(file, JSON.stringify(holder), { createNew: true });
-    return file;
   } catch (error) {
     log.debug(() => `Nobody is told who holds "${path}": ${error}`);
-    removeIfThere(file);
-    return undefined;
   }
+  return { [Symbol.dispose]: () => removeIfThere(file) };
 }
 
 function hostName(): string | undefined {
@@ -475,7 +482,8 @@ function holderFiles(path: string): string[] {
   }
 }
 
-function listHolders(path: string): LockHolder[] {
+/** Who says to hold a lock, the first one first. */
+export function listHolders(path: string): LockHolder[] {
   const holders: LockHolder[] = [];
   for (const file of holderFiles(path)) {
     try {

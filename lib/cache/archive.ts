@@ -6,7 +6,8 @@
 
 import { CacheError, osFailure } from "../error.ts";
 import { linkFile } from "../link/file.ts";
-import { linkTree } from "../link/tree.ts";
+import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
+import { linkListed, linkTree } from "../link/tree.ts";
 import { LockedError, waitFor } from "../lock.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
@@ -26,6 +27,7 @@ import {
   closeSlot,
   type Held,
   hold,
+  holdLong,
   isThere,
   openSlot,
   type Slot,
@@ -57,6 +59,16 @@ export interface Archive {
 export interface Entry extends Archive, Disposable {
   /** The absolute path of what was put: a directory or a file. Never write to it. */
   readonly path: string;
+  /**
+   * Puts a directory where it is needed, as `linkTree()` does, but faster: what is in it
+   * is known. (A file is for `linkFile()`.)
+   *
+   * @param dst Where it should be. Its parent must exist.
+   * @param options How to put it there.
+   * @returns What was done, counted.
+   * @throws {LinkError} If it could not be done.
+   */
+  link(dst: string | URL, options?: LinkTreeOptions): Promise<LinkReport>;
 }
 
 /** A place to build what will be put. Dispose of it, whether it was committed or not. */
@@ -94,9 +106,12 @@ export async function getEntry(
   if (!header || header.key !== key) return undefined;
   touch(store, id);
   const kept = held.move();
+  const [path, manifest] = ["tree", "manifest"]
+    .map((name) => join(layout.archive(id), name)) as [string, string];
   return {
     ...toArchive(header, id),
-    path: join(layout.archive(id), "tree"),
+    path,
+    link: (dst, options = {}) => linkListed(path, dst, options, manifest),
     [Symbol.dispose]: () => kept.dispose(),
   };
 }
@@ -327,7 +342,7 @@ export async function ensureEntry(
   const { layout, bucket, options } = store;
   const name = await nameOf(key);
   const lock = layout.in("locks", `build-${bucket}.${name}.lock`);
-  using _ = await hold(store, lock, `The right to build "${key}"`);
+  using _ = await holdLong(store, lock, `The right to build "${key}"`);
   const meanwhile = await getEntry(store, key);
   if (meanwhile) return { entry: meanwhile, built: false };
   await build(staging.path);

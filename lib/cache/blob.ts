@@ -17,7 +17,7 @@ import { flushAll } from "./flush.ts";
 import { readContent } from "./manifest.ts";
 import {
   closeSlot,
-  hold,
+  holdLong,
   isThere,
   openSlot,
   type Store,
@@ -114,7 +114,7 @@ async function provide(
   const file = join(slot.path, "blob");
   try {
     const lock = layout.in("locks", `blob-${digest}.lock`);
-    using _ = await hold(store, lock, `The right to fetch ${digest}`);
+    using _ = await holdLong(store, lock, `The right to fetch ${digest}`);
     if (isThere(path)) return false;
     const other = blobPath(store, digest, !executable);
     const fetched = !copyOther(other, file);

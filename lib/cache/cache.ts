@@ -136,7 +136,7 @@ export interface Cache {
  *
  * @example Using what is cached, or building it
  * ```ts
- * import { linkTree, openCache } from "@rebuild/cache";
+ * import { openCache } from "@rebuild/cache";
  * import { assertEquals } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
@@ -147,7 +147,7 @@ export interface Cache {
  *   });
  *   using _ = entry;
  *   assertEquals(built, true);
- *   await linkTree(entry.path, `${dir}/node_modules`);
+ *   await entry.link(`${dir}/node_modules`);
  * }
  * {
  *   await using entry = await cache.get("deps-1");

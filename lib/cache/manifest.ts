@@ -10,6 +10,7 @@
 
 import type { Hash } from "node:crypto";
 import { CacheError, osFailure } from "../error.ts";
+import type { ListedDirectory, ListedFile } from "../link/listing.ts";
 import { osErrorText } from "../os_error.ts";
 
 /** The first line. */
@@ -25,21 +26,6 @@ export interface Header {
   readonly bytes: number;
   /** SHA-256 of the other lines, in hexadecimal digits. */
   readonly digest: string;
-}
-
-/** A file: name, bytes, mode, SHA-256 of its content. */
-type FileLine = [name: string, size: number, mode: number, digest: string];
-
-/** A directory, or a tree that is a file (`path` is then absent). */
-interface DirectoryLine {
-  /** Below the tree: `""`, `/a/b`. */
-  readonly path?: string;
-  readonly mode?: number;
-  readonly files: FileLine[];
-  /** Symbolic links: name and text. */
-  readonly links: [name: string, text: string][];
-  /** Names of subdirectories. */
-  readonly directories: string[];
 }
 
 /** What a walk over a tree finds. */
@@ -105,16 +91,16 @@ class Walk {
     this.#visit = visit;
   }
 
-  single(path: string): DirectoryLine {
+  single(path: string): ListedDirectory {
     const info = this.#look(path);
     if (!info.isFile) throw notKept(path);
     return { files: [this.#file(path, "", info)], links: [], directories: [] };
   }
 
-  directory(tree: string, path: string): DirectoryLine {
+  directory(tree: string, path: string): ListedDirectory {
     const full = tree + path;
     const mode = this.#look(full).mode ?? 0;
-    const line: Required<DirectoryLine> = {
+    const line: Required<ListedDirectory> = {
       path,
       mode: mode & 0o777,
       files: [],
@@ -144,7 +130,7 @@ class Walk {
     return Deno.lstatSync(path); // it may have been changed
   }
 
-  #file(path: string, name: string, info: Deno.FileInfo): FileLine {
+  #file(path: string, name: string, info: Deno.FileInfo): ListedFile {
     this.files++;
     const { nlink, dev, ino, size, mode } = info;
     const inode = (nlink ?? 1) > 1 ? `${dev}:${ino}` : undefined;
@@ -253,7 +239,7 @@ function* differences(
 function byPath(lines: readonly string[]): Map<string, string> {
   const all = new Map<string, string>();
   for (const text of lines) {
-    let line: DirectoryLine;
+    let line: ListedDirectory;
     try {
       line = JSON.parse(text);
     } catch {

@@ -11,7 +11,7 @@
 import { removeTree } from "../clear/remove.ts";
 import { log } from "../log.ts";
 import { removeIfThere } from "../names.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
+import { osErrorText, patiently } from "../os_error.ts";
 import { join } from "../path.ts";
 import { headerOf } from "./archive.ts";
 import { type Blob, listBlobs, removeBlob } from "./blob.ts";
@@ -60,6 +60,8 @@ export interface PruneReport {
   readonly unreferenced: number;
   /** Archives that should have gone, but are in use. */
   readonly inUse: number;
+  /** Their bytes. */
+  readonly inUseBytes: number;
   /** Bytes of what was removed, each file counted once. */
   readonly bytes: number;
   /** Bytes that the file system has back: what is linked elsewhere takes as much as before. */
@@ -106,6 +108,7 @@ class Prune {
   #blobs = 0;
   #unreferenced = 0;
   #inUse = 0;
+  #inUseBytes = 0;
   #bytes = 0;
   #freed = 0;
   #entries = 0;
@@ -138,6 +141,7 @@ class Prune {
       blobs: this.#blobs,
       unreferenced: this.#unreferenced,
       inUse: this.#inUse,
+      inUseBytes: this.#inUseBytes,
       bytes: this.#bytes,
       freed: this.#freed,
       entries: this.#entries,
@@ -224,8 +228,13 @@ class Prune {
 
   async #evict(found: Found, key: string, bytes: number): Promise<boolean> {
     const { bucket, id } = found;
-    using lease = this.#takeKey(found);
-    if (!lease) return false;
+    const taken = this.#takeKey(found);
+    if (taken === "in use") {
+      this.#inUse++;
+      this.#inUseBytes += bytes;
+    }
+    if (typeof taken === "string") return false;
+    using _ = taken;
     this.#evicted.push({ bucket, key, id: id ?? "", bytes });
     // Its key is gone, whatever becomes of the rest: the next prune finds that.
     await this.#tried(found.path, async () => {
@@ -238,28 +247,25 @@ class Prune {
   /**
    * Removes a key, under its lock, so that what is put there meanwhile is not lost.
    *
-   * @returns The lock on what it pointed to; `undefined` if the key stays.
+   * @returns The lock on what it pointed to, or why the key stays.
    */
-  #takeKey({ name, path, id }: Found): Held | undefined {
+  #takeKey({ name, path, id }: Found): Held | "in use" | "replaced" {
     const store = this.#store;
     using swap = attempt(store, swapLock(store, name), true, "create");
-    if (swap && readPointer(path) !== id) return undefined; // replaced: not ours
-    // A damaged key has nothing that could be in use.
-    const lease = swap && (id === undefined ? swap : this.#lock(id));
-    if (!lease) {
-      this.#inUse++;
-      return undefined;
+    if (!swap) return "in use"; // somebody is putting something there
+    if (readPointer(path) !== id) return "replaced";
+    using held = new DisposableStack();
+    // A damaged key points to nothing that could be in use.
+    if (id !== undefined) {
+      const lease = this.#lock(id);
+      if (!lease) return "in use";
+      held.use(lease);
     }
-    try {
-      if (!this.#options.dryRun) {
-        log.debug(() => `Evicting "${path}" (${id})`);
-        patiently(() => Deno.removeSync(path));
-      }
-      return lease;
-    } catch (error) {
-      lease[Symbol.dispose]();
-      throw error;
+    if (!this.#options.dryRun) {
+      log.debug(() => `Evicting "${path}" (${id})`);
+      patiently(() => Deno.removeSync(path));
     }
+    return held.move();
   }
 
   async #removeUnreferenced(id: string): Promise<void> {
@@ -268,6 +274,7 @@ class Prune {
       using lease = this.#lock(id);
       if (!lease) {
         this.#inUse++;
+        this.#inUseBytes += headerOf(this.#store, id)?.bytes ?? 0;
         return false;
       }
       if (!isThere(layout.archive(id))) return false; // a peer removed it
@@ -342,7 +349,8 @@ class Prune {
       this.#removeLock(layout.in("leases", name), () => !this.#isKnown(id));
     }
     for (const name of layout.list(layout.in("locks"))) {
-      if (name.startsWith("swap-")) continue;
+      // Those for an instant are sixteen; a note is swept by who holds the lock next.
+      if (!name.endsWith(".lock") || name.startsWith("swap-")) continue;
       this.#removeLock(layout.in("locks", name), () => true);
     }
   }

@@ -9,9 +9,11 @@ import { osFailure } from "../error.ts";
 import {
   attemptLock,
   lease,
+  listHolders,
   LockedError,
   lockFailure,
   type LockOptions,
+  noteHolder,
   waitFor,
 } from "../lock.ts";
 import { log } from "../log.ts";
@@ -96,8 +98,20 @@ export async function hold(
   return await waitFor(
     () => attempt(store, path, true, "create"),
     store.options,
-    () => new LockedError(path, [], what),
+    () => new LockedError(path, listHolders(path), what),
   );
+}
+
+/** Waits for a lock that is held for long, and says who holds it. */
+export async function holdLong(
+  store: Store,
+  path: string,
+  what: string,
+): Promise<Held> {
+  const held = new DisposableStack();
+  held.use(await hold(store, path, what));
+  held.use(noteHolder(path, store.options.purpose, true));
+  return held;
 }
 
 /** The lock of those who swap a key: one of sixteen, each held for an instant. */

@@ -3,9 +3,11 @@ import { clearTarget, type Target } from "../guard_rails.ts";
 import {
   attemptLock,
   guard,
+  listHolders,
   LockedError,
   lockFailure,
   type LockOptions,
+  noteHolder,
   waitFor,
 } from "../lock.ts";
 import { log } from "../log.ts";
@@ -266,7 +268,8 @@ async function takeTurn(
   options: RebuildOptions,
 ): Promise<Turn> {
   const { always = false, key = "" } = options;
-  const file = `${path}.rebuild.lock`;
+  const guarded = `${path}.rebuild`;
+  const file = `${guarded}.lock`;
   const before = timeOf(file);
   const lock = await waitFor(
     () => {
@@ -277,8 +280,14 @@ async function takeTurn(
       }
     },
     options,
-    () => new LockedError(path, [], `The right to rebuild "${path}"`),
+    () =>
+      new LockedError(
+        path,
+        listHolders(guarded),
+        `The right to rebuild "${path}"`,
+      ),
   );
+  const note = noteHolder(guarded, options.purpose, true);
   const built = await digest(key);
   const last = timeOf(file);
   const shared = !always && last !== before &&
@@ -298,7 +307,10 @@ async function takeTurn(
         log.debug(() => `Those who wait will build again: ${error}`);
       }
     },
-    [Symbol.dispose]: () => lock.close(),
+    [Symbol.dispose]() {
+      note?.[Symbol.dispose]();
+      lock.close();
+    },
   };
 }
 

@@ -21,7 +21,13 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
         (at) => runBuild(run, at, { signal, toStderr: json }),
       );
       using _ = entry;
-      const { result, text } = await linkAny(entry.path, dst, parsed, signal);
+      const { result, text } = await linkAny(
+        entry.path,
+        dst,
+        parsed,
+        signal,
+        (options) => entry.link(dst, options),
+      );
       const outcome = built ? "built" : "hit";
       if (json) printJson("ensure", { result: { outcome, link: result } });
       else if (!parsed.count("quiet")) {

@@ -23,6 +23,7 @@ export async function getCommand(parsed: Parsed): Promise<number> {
       dst,
       parsed,
       signals.signal,
+      (options) => entry.link(dst, options),
     );
     if (parsed.count("json")) {
       printJson("get", { result: { outcome: "hit", link: result } });

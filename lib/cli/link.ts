@@ -27,12 +27,17 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
   return 0;
 }
 
-/** Links a file or a tree as the flags of {@linkcode LINKS} say. */
+/**
+ * Links a file or a tree as the flags of {@linkcode LINKS} say.
+ *
+ * @param link What links a tree, if it is not `linkTree()`.
+ */
 export async function linkAny(
   src: string,
   dst: string,
   parsed: Parsed,
   signal: AbortSignal,
+  link = (options: LinkTreeOptions) => linkTree(src, dst, options),
 ): Promise<{ result: object; text: string }> {
   const one = <T>(flag: string) => parsed.values(flag)[0] as T | undefined;
   const { ifExists, ...both } = given({
@@ -58,7 +63,7 @@ export async function linkAny(
     return { result: { path: dst, ...result }, text };
   }
   const jobs = wholeNumber(parsed, "jobs");
-  const result = await linkTree(src, dst, {
+  const result = await link({
     ...both,
     ...ifExists && { ifExists },
     ...jobs && { jobs },

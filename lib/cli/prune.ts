@@ -1,7 +1,7 @@
 import type { PruneReport } from "../cache/prune.ts";
 import { age, bytes, type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
-import { milliseconds, plural, size } from "./render.ts";
+import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 import { openStore, untilInterrupted } from "./store.ts";
 
@@ -45,7 +45,9 @@ function describe(report: PruneReport, dryRun: boolean): string {
   const elsewhere = report.bytes > freed
     ? `, ${size(freed)} freed: the rest is linked elsewhere`
     : "";
-  const skipped = inUse > 0 ? `; ${inUse} in use` : "";
+  const skipped = inUse > 0
+    ? `; ${thousands(inUse)} in use (${size(report.inUseBytes)})`
+    : "";
   const verb = dryRun ? "Would remove" : "Removed";
   return `${verb} ${gone} (${size(report.bytes)}${elsewhere})${skipped}; ` +
     `${plural(report.entries, "entry stays", "entries stay")}, ` +

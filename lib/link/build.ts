@@ -10,6 +10,7 @@ import { removeIfThere, siblingPath } from "../names.ts";
 import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { type LadderState, pairState } from "./ladder.ts";
+import { type Item, ListedInfo, Listing } from "./listing.ts";
 import {
   type Counts,
   keepTimes,
@@ -23,6 +24,8 @@ import {
 export interface BuildJob {
   /** The tree to take from: an absolute path without symbolic links. */
   readonly source: string;
+  /** The path of a listing of it, if there is one. */
+  readonly listing?: string;
   /** The directory to build in, which exists. */
   readonly destination: string;
   /** Its device. */
@@ -68,6 +71,7 @@ export class Builder implements Disposable {
   readonly #ladder: LadderState;
   readonly #cloner: Cloner | undefined;
   readonly #onDirectory: ((built: Built) => void) | undefined;
+  readonly #listing: Listing | undefined;
 
   constructor(
     job: BuildJob,
@@ -77,6 +81,9 @@ export class Builder implements Disposable {
     this.#job = job;
     this.#ladder = ladder;
     this.#onDirectory = onDirectory;
+    this.#listing = job.listing === undefined
+      ? undefined
+      : new Listing(job.listing);
     const { mode } = job.place;
     this.#cloner = mode === "auto" || mode === "clone"
       ? openCloner()
@@ -123,7 +130,9 @@ export class Builder implements Disposable {
       cloner: this.#cloner,
     };
     const names = folds ? new Map<string, string>() : undefined;
-    for (const entry of Deno.readDirSync(from)) {
+    const items: Iterable<Item> = this.#listing?.directory(relative) ??
+      Deno.readDirSync(from);
+    for (const entry of items) {
       const path = `${relative}/${entry.name}`;
       if (matches(exclude, path)) continue;
       const target = `${to}/${entry.name}`;
@@ -136,7 +145,9 @@ export class Builder implements Disposable {
       } else if (entry.isFile) {
         if (!this.#wanted(path)) continue;
         const file = `${from}/${entry.name}`;
-        const fileInfo = Deno.lstatSync(file);
+        const fileInfo = entry.size === undefined
+          ? Deno.lstatSync(file)
+          : new ListedInfo(file, entry.size);
         const mutable = matches(this.#job.mutable, path);
         if (!merge) placeFile(file, target, fileInfo, mutable, context);
         else {

@@ -13,7 +13,11 @@ import { cError, ERRNO, errnoReader, mayCallC } from "../libc.ts";
 /** The OS's clone, as long as it is not disposed. */
 export interface Cloner extends Disposable {
   /** Clones a file, with mode and times, to a name that does not exist. */
-  clone(source: string, destination: string, info: Deno.FileInfo): void;
+  clone(
+    source: string,
+    destination: string,
+    info: Pick<Deno.FileInfo, "mode" | "atime" | "mtime">,
+  ): void;
 }
 
 /** The OS's clone, or `undefined` where Deno may not call it or there is none. */

@@ -60,6 +60,12 @@ export interface Fallback {
   count: number;
 }
 
+/** What must be known of a cached file. */
+export type SourceInfo = Pick<
+  Deno.FileInfo,
+  "size" | "dev" | "ino" | "nlink" | "mode" | "atime" | "mtime"
+>;
+
 /** Nothing counted yet. */
 export function noCounts(): Counts {
   return {
@@ -102,7 +108,7 @@ const COUNTER = {
 export function placeFile(
   source: string,
   destination: string,
-  info: Deno.FileInfo,
+  info: SourceInfo,
   mutable: boolean,
   context: PlaceContext,
 ): LinkMode | undefined {
@@ -136,11 +142,11 @@ export function placeVia(
   temporary: string,
   publish: () => void,
   source: string,
-  info: Deno.FileInfo,
+  info: SourceInfo,
   mutable: boolean,
   context: PlaceContext,
 ): LinkMode | undefined {
-  let now = info;
+  let now: SourceInfo = info;
   let { options } = context;
   try {
     for (let tries = 0;; tries++) {
@@ -170,7 +176,7 @@ export function placeVia(
 interface Call extends PlaceContext {
   readonly source: string;
   readonly destination: string;
-  readonly info: Deno.FileInfo;
+  readonly info: SourceInfo;
 }
 
 /** The mode that was used, or `undefined` if the next rung is to be tried. */
@@ -178,7 +184,10 @@ function tryRung(mode: LinkMode, call: Call): LinkMode | undefined {
   const { source, info, options, pair, counts } = call;
   for (let tries = 0;; tries++) {
     try {
-      if (mode === "hardlink" && (info.nlink ?? 0) >= options.maxLinks) {
+      if (
+        mode === "hardlink" && options.maxLinks < Infinity &&
+        (info.nlink ?? 0) >= options.maxLinks
+      ) {
         return atLimit(call, undefined);
       }
       if (!rung(mode, call)) return undefined;
@@ -334,7 +343,7 @@ function reset({ source, destination, info, counts }: Call): boolean {
   return true;
 }
 
-function copy(source: string, destination: string, info: Deno.FileInfo): void {
+function copy(source: string, destination: string, info: SourceInfo): void {
   try {
     Deno.copyFileSync(source, destination); // keeps the mode
     keepTimes(destination, info);
@@ -347,7 +356,7 @@ function copy(source: string, destination: string, info: Deno.FileInfo): void {
 function createEmpty(
   source: string,
   destination: string,
-  info: Deno.FileInfo,
+  info: SourceInfo,
 ): void {
   try {
     patiently(() =>
@@ -368,6 +377,9 @@ function createEmpty(
 }
 
 /** Gives a file or directory the times of another. */
-export function keepTimes(path: string, { atime, mtime }: Deno.FileInfo): void {
+export function keepTimes(
+  path: string,
+  { atime, mtime }: Pick<SourceInfo, "atime" | "mtime">,
+): void {
   if (mtime) Deno.utimeSync(path, atime ?? mtime, mtime);
 }

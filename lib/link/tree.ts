@@ -64,10 +64,20 @@ export async function linkTree(
   dst: string | URL,
   options: LinkTreeOptions = {},
 ): Promise<LinkReport> {
+  return await linkListed(src, dst, options);
+}
+
+/** Links a tree of which there may be a listing: the path of a file that `Listing` reads. */
+export async function linkListed(
+  src: string | URL,
+  dst: string | URL,
+  options: LinkTreeOptions,
+  listing?: string,
+): Promise<LinkReport> {
   const source = toPath(src);
   const destination = toPath(dst);
   try {
-    return await link(source, destination, options);
+    return await link(source, destination, options, listing);
   } catch (error) {
     const { signal } = options;
     if (error instanceof LinkError || error === signal?.reason) throw error;
@@ -85,6 +95,7 @@ async function link(
   src: string,
   destination: string,
   options: LinkTreeOptions,
+  listing: string | undefined,
 ): Promise<LinkReport> {
   const started = performance.now();
   const { ifExists = "error", signal } = options;
@@ -101,7 +112,10 @@ async function link(
     if (!existing.isDirectory) {
       throw conflict(source, destination, "a directory", "is not one");
     }
-    const job = await jobFor(source, destination, destination, true, options);
+    const job: BuildJob = {
+      ...await jobFor(source, destination, destination, true, options),
+      ...listing !== undefined && { listing },
+    };
     checkConflicts(job, "");
     const { built, threads } = await buildTree(job, options);
     return done("merged", built, threads);
@@ -113,7 +127,7 @@ async function link(
     const cloned = await cloneTree(source, staging.tree, options);
     result = cloned
       ? { built: cloned, threads: 1 }
-      : await buildNew(source, staging, options);
+      : await buildNew(source, staging, options, listing);
     for (const [path, mode] of result.built.late.reverse()) {
       Deno.chmodSync(path, mode);
     }
@@ -129,9 +143,13 @@ async function buildNew(
   source: string,
   { tree, path }: Staging,
   options: LinkTreeOptions,
+  listing: string | undefined,
 ): Promise<{ built: Built; threads: number }> {
   patiently(() => Deno.mkdirSync(tree));
-  const job = await jobFor(source, tree, path, false, options);
+  const job: BuildJob = {
+    ...await jobFor(source, tree, path, false, options),
+    ...listing !== undefined && { listing },
+  };
   return await buildTree(job, options);
 }
 

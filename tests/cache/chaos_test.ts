@@ -62,6 +62,7 @@ async function chaos(
   ).sort((a, b) => a.at - b.at);
   const counts: Record<string, number> = {};
   for (const { event } of events) counts[event] = (counts[event] ?? 0) + 1;
+  // deno-lint-ignore no-console -- figures to tell
   console.log(`${SECONDS} s, ${kills} kills: ${JSON.stringify(counts)}`);
   for (const event of ["committed", "read", "pruned", "evicting"]) {
     assert(counts[event]! > 0, event);

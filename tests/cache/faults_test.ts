@@ -130,6 +130,7 @@ for (const what of ["commit", "get", "prune", "rebuild"]) {
           }
         }
       }
+      // deno-lint-ignore no-console -- figures to tell
       console.log(`${what}: ${runs} runs, ${failed} failed as they should`);
       assert(runs > 10 && failed > 3);
     },

@@ -81,7 +81,7 @@ Deno.test("Cache.prune() skips what is in use and removes others instead, in ano
     false,
   ]);
   const report = await cache.prune({ maxEntries: 2 });
-  assertEquals(report.inUse, 1);
+  assertEquals([report.inUse, report.inUseBytes], [1, 100]);
   assertEquals(keys(cache), ["a", "d"]);
   assertEquals((await cache.prune({ maxSize: 0 })).inUse, 1);
   assertEquals(keys(cache), ["a"]);
@@ -118,6 +118,20 @@ Deno.test("Cache.prune() leaves what is being put alone, and removes what dead p
   assertEquals(namesIn(`${root}/archive-v0`).length, 1);
   assertEquals([...Deno.readDirSync(`${root}/leases`)].length, 1);
   assert(!namesIn(`${root}/locks`).some((name) => name.startsWith("build-")));
+});
+
+test("Cache.prune() removes keys that are damaged, and nothing else", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  const cache = await cacheOf(dir, { a: 1 });
+  const bucket = dir.at("cache", "default-v0");
+  Deno.symlinkSync("/etc/passwd", `${bucket}/outside`);
+  Deno.symlinkSync(`../archive-v0/${"0".repeat(32)}/tree`, `${bucket}/none`);
+  const { evicted, failures } = await cache.prune();
+  assertEquals([evicted.length, failures], [2, []]);
+  assertEquals(keys(cache), ["a"]);
+  assertEquals([...Deno.readDirSync(bucket)].length, 1);
 });
 
 Deno.test("Cache.prune() removes an archive whose key was replaced", async () => {

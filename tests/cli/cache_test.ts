@@ -77,7 +77,9 @@ test("rebuild-cache ensure runs a command once for four, then not at all", [
   await using stack = new AsyncDisposableStack();
   const others = ["two", "three", "four"]
     .map((to) => stack.use(Peer.cli(args(to))));
-  for (const other of others) await other.says("Waiting: ");
+  for (const other of others) {
+    await other.says(`in use by process ${first.pid} `);
+  }
   Deno.writeTextFileSync(dir.at("go"), "");
   for (const peer of [first, ...others]) {
     const { code, heard } = await peer.end();

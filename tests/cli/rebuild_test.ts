@@ -104,7 +104,9 @@ test("rebuild-cache -- COMMAND runs once for four who ask at the same time", [
   await until("the first run", () => exists(dir.at("runs")));
   await using stack = new AsyncDisposableStack();
   const others = [1, 2, 3].map(() => stack.use(Peer.cli(args)));
-  for (const other of others) await other.says("Waiting: ");
+  for (const other of others) {
+    await other.says(`in use by process ${first.pid} `);
+  }
   Deno.writeTextFileSync(dir.at("go"), "");
   for (const peer of [first, ...others]) {
     const { code, heard } = await peer.end();

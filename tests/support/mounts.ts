@@ -46,7 +46,8 @@ export function mountTest(
     if (code !== 0 || !stdout.includes("1 passed")) {
       throw new Error(`In its namespace: ${stdout}\n${stderr}`);
     }
-    if (stdout.includes("- output -")) console.log(stdout); // figures
+    // deno-lint-ignore no-console -- figures to tell
+    if (stdout.includes("- output -")) console.log(stdout);
   });
 }
 
