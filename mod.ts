@@ -49,13 +49,8 @@ export {
   type ProbeOptions,
 } from "./lib/link/probe.ts";
 export { linkTree } from "./lib/link/tree.ts";
-export {
-  guard,
-  lease,
-  type Lock,
-  LockedError,
-  type LockHolder,
-  type LockOptions,
-} from "./lib/lock.ts";
+export { guard, lease, type Lock } from "./lib/lock.ts";
+export { LockedError, type LockOptions } from "./lib/lock_file.ts";
+export { type LockHolder } from "./lib/lock_holder.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
 export type { ErrorKind } from "./lib/os_error.ts";

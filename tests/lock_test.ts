@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { clearCache } from "../lib/clear/clear.ts";
-import { attemptLock, guard, lease, LockedError } from "../lib/lock.ts";
+import { guard, lease } from "../lib/lock.ts";
+import { attemptLock, LockedError } from "../lib/lock_file.ts";
 import { denoRun, must, Peer, runCli } from "./support/command.ts";
 import { makeFileSystem, mountTest } from "./support/mounts.ts";
 import { test } from "./support/needs.ts";

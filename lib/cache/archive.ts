@@ -8,7 +8,7 @@ import { CacheError, osFailure } from "../error.ts";
 import { linkFile } from "../link/file.ts";
 import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
 import { linkListed, linkTree } from "../link/tree.ts";
-import { LockedError, waitFor } from "../lock.ts";
+import { LockedError, waitFor } from "../lock_file.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { fromFileUrl, join, resolve } from "../path.ts";
@@ -100,8 +100,8 @@ export async function getEntry(
     () => new LockedError(pointer, [], `What "${key}" points to`),
   );
   if (found === "miss") return undefined;
-  const { id, lease } = found;
-  if (lease) held.use(lease);
+  const { id } = found;
+  held.use(found.lease);
   const header = headerOf(store, id);
   if (!header || header.key !== key) return undefined;
   touch(store, id);
@@ -120,22 +120,25 @@ export async function getEntry(
 function attemptEntry(
   store: Store,
   pointer: string,
-): { id: string; lease: Held | undefined } | "miss" | undefined {
+): { id: string; lease: Held } | "miss" | undefined {
   const id = readPointer(pointer);
   if (id === undefined) return "miss";
   const path = store.layout.lease(id);
-  let lease: Held | undefined;
+  using held = new DisposableStack();
+  let found = true;
   try {
-    lease = attempt(store, path, false, "existing");
+    const lease = attempt(store, path, false, "existing");
     if (!lease) return undefined;
+    held.use(lease);
   } catch (error) {
     if (errorKind(error) !== "not-found") throw error;
+    found = false;
   }
-  if (isThere(join(store.layout.archive(id), "tree"))) {
-    return { id, lease: lease ?? newLease(store, path) };
+  if (!isThere(join(store.layout.archive(id), "tree"))) {
+    return readPointer(pointer) === id ? "miss" : undefined;
   }
-  lease?.[Symbol.dispose]();
-  return readPointer(pointer) === id ? "miss" : undefined;
+  if (!found) held.use(newLease(store, path));
+  return { id, lease: held.move() };
 }
 
 /** For an archive that came without its lease file, in a copy of a cache. */

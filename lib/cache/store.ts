@@ -6,16 +6,15 @@
 
 import { removeTree } from "../clear/remove.ts";
 import { osFailure } from "../error.ts";
+import { lease } from "../lock.ts";
 import {
   attemptLock,
-  lease,
-  listHolders,
   LockedError,
   lockFailure,
   type LockOptions,
-  noteHolder,
   waitFor,
-} from "../lock.ts";
+} from "../lock_file.ts";
+import { listHolders, noteHolder } from "../lock_holder.ts";
 import { log } from "../log.ts";
 import { removeIfThere } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";

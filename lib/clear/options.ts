@@ -1,4 +1,4 @@
-import type { LockOptions } from "../lock.ts";
+import type { LockOptions } from "../lock_file.ts";
 import type { Failure } from "./remove_carefully.ts";
 
 /** Options for `clearCache()`. */

@@ -1,15 +1,14 @@
 import { CacheError, osFailure } from "../error.ts";
 import { clearTarget, type Target } from "../guard_rails.ts";
+import { guard } from "../lock.ts";
 import {
   attemptLock,
-  guard,
-  listHolders,
   LockedError,
   lockFailure,
   type LockOptions,
-  noteHolder,
   waitFor,
-} from "../lock.ts";
+} from "../lock_file.ts";
+import { listHolders, noteHolder } from "../lock_holder.ts";
 import { log } from "../log.ts";
 import { listMounts } from "../mounts.ts";
 import { errorKind } from "../os_error.ts";

@@ -1,5 +1,6 @@
 import { CommandFailed, runBuild } from "./child.ts";
-import { ENSURE, type Parsed, UsageError } from "./flags.ts";
+import { ENSURE } from "./commands.ts";
+import { type Parsed, UsageError } from "./flags.ts";
 import { linkAny } from "./link.ts";
 import { complain, print, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";

@@ -1,4 +1,5 @@
-import { GET, type Parsed } from "./flags.ts";
+import { GET } from "./commands.ts";
+import type { Parsed } from "./flags.ts";
 import { linkAny } from "./link.ts";
 import { complain, print, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";

@@ -1,5 +1,6 @@
-import type { LockedError, LockOptions } from "../lock.ts";
-import { type Command, type Parsed, seconds, UsageError } from "./flags.ts";
+import type { LockedError, LockOptions } from "../lock_file.ts";
+import type { Command } from "./commands.ts";
+import { type Parsed, seconds, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
 
 /** What the flags of {@linkcode LOCKS} say. */

@@ -1,4 +1,5 @@
-import { type Parsed, PUT } from "./flags.ts";
+import { PUT } from "./commands.ts";
+import type { Parsed } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { rebuildCache } from "../../lib/clear/rebuild.ts";
 import { CacheError } from "../../lib/error.ts";
-import { lease, LockedError } from "../../lib/lock.ts";
+import { lease } from "../../lib/lock.ts";
+import { LockedError } from "../../lib/lock_file.ts";
 import { makeFileSystem, mountTest } from "../support/mounts.ts";
 import { Peer, run } from "../support/command.ts";
 import { test } from "../support/needs.ts";

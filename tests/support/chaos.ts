@@ -4,7 +4,7 @@
 import { openCache } from "../../lib/cache/cache.ts";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { rebuildCache } from "../../lib/clear/rebuild.ts";
-import { LockedError } from "../../lib/lock.ts";
+import { LockedError } from "../../lib/lock_file.ts";
 import { setLogSink } from "../../lib/log.ts";
 
 export const KEYS = 20;
