@@ -32,6 +32,8 @@ export interface Command {
   readonly flags: readonly Flag[];
   /** Whether what stands behind `--` is a command that it runs. */
   readonly runs?: true;
+  /** The words that its argument may be, if not a path or a key. */
+  readonly words?: readonly string[];
   /** Two calls, each with what it does. */
   readonly examples: readonly (readonly [call: string, does: string])[];
 }
@@ -359,6 +361,40 @@ which mode "auto" uses there, and why.`,
   ],
 };
 
+/** Prints completions for a shell. */
+export const COMPLETIONS: Command = {
+  name: "completions",
+  usage: "rebuild-cache completions bash|zsh|fish|powershell",
+  doc: `Print what makes a shell complete commands, flags and their values.`,
+  flags: [],
+  words: ["bash", "zsh", "fish", "powershell"],
+  examples: [
+    [
+      "rebuild-cache completions bash > ~/.local/share/bash-completion/completions/rebuild-cache",
+      "For bash, from the next shell on",
+    ],
+    [
+      "rebuild-cache completions fish > ~/.config/fish/completions/rebuild-cache.fish",
+      "For fish",
+    ],
+  ],
+};
+
+/** Prints the manual page. */
+export const MAN: Command = {
+  name: "man",
+  usage: "rebuild-cache man",
+  doc: `Print the manual page, as man reads it.`,
+  flags: [],
+  examples: [
+    ["rebuild-cache man | man -l -", "Read it"],
+    [
+      "rebuild-cache man > ~/.local/share/man/man1/rebuild-cache.1",
+      "Keep it where man looks",
+    ],
+  ],
+};
+
 /** All commands; the first is meant when none is named. */
 export const COMMANDS: readonly Command[] = [
   CLEAR,
@@ -371,6 +407,23 @@ export const COMMANDS: readonly Command[] = [
   PRUNE,
   VERIFY,
   DOCTOR,
+  COMPLETIONS,
+  MAN,
+];
+
+/** The variable of the environment that sets a flag. */
+export function variableOf({ name }: Flag): string {
+  return `REBUILD_CACHE_${name.toUpperCase().replaceAll("-", "_")}`;
+}
+
+/** Exit codes, and what they mean. */
+export const EXIT_CODES: readonly (readonly [number | string, string])[] = [
+  [0, "done"],
+  [1, "failed; a miss; damage"],
+  [2, "wrong use or refused"],
+  [75, "in use, and not released in time"],
+  ["126, 127", "COMMAND can't be run, or is not there; else its own code"],
+  [130, "interrupted (128 and the signal's number)"],
 ];
 
 /** The word by which a compiled binary calls itself to delete asides. */

@@ -11,6 +11,7 @@ import {
   COMMANDS,
   COMMON,
   type Flag,
+  variableOf,
 } from "./commands.ts";
 
 /** A mistake in how the command was called: one line, exit code 2. */
@@ -59,6 +60,7 @@ export function parse(command: Command, typed: readonly string[]): Parsed {
   }) as Record<string, unknown[]>;
   for (const flag of flags) {
     const given = parsed[keyOf(flag.name)]!;
+    if (given.length === 0) given.push(...fromEnvironment(flag));
     if (flag.value && given.includes("")) {
       throw new UsageError(
         `--${flag.name} needs a value: --${flag.name} ${flag.value}`,
@@ -88,6 +90,20 @@ export function parse(command: Command, typed: readonly string[]): Parsed {
     typed: ["rebuild-cache", command.name, ...typed].filter(Boolean).join(" ")
       .slice(0, 200),
   };
+}
+
+/** What the environment says of a flag that was not given. */
+function fromEnvironment(flag: Flag): (string | true)[] {
+  if (flag.name === "help" || flag.name === "version") return [];
+  const variable = variableOf(flag);
+  // Asked first, because Deno would stop and ask the user on a terminal.
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  const text = state === "granted" ? Deno.env.get(variable) : undefined;
+  if (!text) return [];
+  if (flag.value) return flag.repeat ? text.split("\n") : [text];
+  if (/^(0|false|no)$/i.test(text)) return [];
+  if (/^(1|true|yes)$/i.test(text)) return [true];
+  throw new UsageError(`${variable} is 1 or 0, not "${text}"`);
 }
 
 /** `parseArgs` takes `--no-x` for the opposite of `--x`. */
@@ -228,24 +244,22 @@ export function help(command: Command): string {
     return [`  ${short}--${flag.name}${value}`, flag.doc] as const;
   });
   const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
-  const others = command === CLEAR ? COMMANDS.slice(1) : [];
+  const names = COMMANDS.map(({ name }) => name).filter(Boolean).join(", ");
   return [
     `Usage: ${command.usage}`,
-    ...others.map(({ usage }) => `       ${usage}`),
+    ...command === CLEAR
+      ? ["       rebuild-cache COMMAND --help", `Commands: ${names}`]
+      : [],
     "",
     command.doc,
     "",
-    "Flags:",
     ...rows.map(([flag, doc]) => flag.padEnd(width) + doc),
     "",
-    "Exit codes: 0 done, 1 failed, 2 wrong use or refused, 75 in use, 130 interrupted",
-    ...command.runs
-      ? [
-        "            COMMAND's own; 126, 127 if it can't be run, or is not there",
-      ]
-      : [],
+    "Each flag has a variable: --dir is REBUILD_CACHE_DIR, and so on.",
+    `Exit codes: 0 done, 1 failed, 2 wrong use or refused, 75 in use, 130 interrupted${
+      command.runs ? ";\n126 or 127 if COMMAND can't be run, else its own" : ""
+    }`,
     "",
-    "Examples:",
     ...command.examples.flatMap(([call, does]) => [
       `  # ${does}`,
       `  ${call}`,

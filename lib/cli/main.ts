@@ -45,6 +45,9 @@ export async function main(args: readonly string[]): Promise<number> {
       print(`rebuild-cache ${config.version} (Deno ${Deno.version.deno})`);
       return 0;
     }
+    if (args.length === 0) {
+      throw new UsageError("No --dir was given, and no command");
+    }
     setUpLogging(parsed.count("quiet") > 0, parsed.count("verbose"));
     return await run(command, parsed);
   } catch (error) {
@@ -87,6 +90,10 @@ async function run({ name }: Command, parsed: Parsed): Promise<number> {
       return await (await import("./prune.ts")).pruneCommand(parsed);
     case "verify":
       return await (await import("./verify.ts")).verifyCommand(parsed);
+    case "completions":
+      return (await import("./completions.ts")).completionsCommand(parsed);
+    case "man":
+      return (await import("./man.ts")).manCommand(parsed);
     case "doctor":
       return await (await import("./doctor.ts")).doctorCommand(parsed);
   }

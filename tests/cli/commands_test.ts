@@ -1,0 +1,164 @@
+// One table of commands and flags: parser, help, manual page and completions go by it.
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { COMMANDS, COMMON, variableOf } from "../../lib/cli/commands.ts";
+import { help, parse } from "../../lib/cli/flags.ts";
+import { manPage } from "../../lib/cli/man.ts";
+import { ROOT, run, runCli } from "../support/command.ts";
+import { test } from "../support/needs.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
+
+Deno.test("rebuild-cache: parser, help, manual page and completions know every flag", async () => {
+  const scripts = await Promise.all(
+    ["bash", "zsh", "fish", "powershell"].map(async (shell) => {
+      const { code, stdout, stderr } = await runCli(["completions", shell]);
+      assertEquals(code, 0, stderr);
+      return stdout.replaceAll("-l ", "--"); // as fish has it
+    }),
+  );
+  const page = manPage().replaceAll("\\-", "-");
+  for (const command of COMMANDS) {
+    const text = help(command);
+    for (const flag of [...command.flags, ...COMMON]) {
+      const { name, value, choices, short } = flag;
+      const args = value ? [`--${name}`, choices?.[0] ?? "1"] : [`--${name}`];
+      assertEquals(parse(command, args).count(name), 1, name);
+      assertStringIncludes(text, `--${name}`);
+      assertStringIncludes(page, `--${name}`);
+      if (short) assertStringIncludes(text, `-${short}, --${name}`);
+      if (!["help", "version"].includes(name)) {
+        assertStringIncludes(page, variableOf(flag));
+      }
+      for (const script of scripts) assertStringIncludes(script, `--${name}`);
+      for (const choice of choices ?? []) {
+        for (const script of scripts) assertStringIncludes(script, choice);
+      }
+    }
+    for (const script of scripts) assertStringIncludes(script, command.name);
+  }
+});
+
+Deno.test("rebuild-cache COMMAND --help fits a screen, and ends with two examples", async () => {
+  for (const { name, examples } of COMMANDS) {
+    const { code, stdout } = await runCli([...name ? [name] : [], "--help"]);
+    const lines = stdout.trimEnd().split("\n");
+    assertEquals(code, 0);
+    assertEquals(examples.length, 2, name);
+    assert(lines.length <= 40, `${name}: ${lines.length} lines`);
+    for (const line of lines.slice(0, -4)) assert(line.length <= 90, line);
+    assertEquals(lines.at(-1)!.trim(), examples[1]![0]);
+  }
+});
+
+Deno.test("rebuild-cache takes flags from the environment, but for what is typed", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { a: "" }, src: { b: "content" } });
+  const env = {
+    REBUILD_CACHE_DIR: `${dir.at("cache")}\n${dir.at("other")}`,
+    REBUILD_CACHE_DRY_RUN: "1",
+    REBUILD_CACHE_JSON: "yes",
+  };
+  const dry = await runCli(["-v"], { env });
+  const paths = JSON.parse(dry.stdout).results
+    .map(({ path }: { path: string }) => path);
+  assertEquals(paths, [dir.at("cache"), dir.at("other")], dry.stderr);
+  const typed = await runCli(["--dir", dir.at("src"), "-q"], { env });
+  assertEquals(JSON.parse(typed.stdout).results[0].path, dir.at("src"));
+  assertEquals(namesIn(dir.at("cache")), ["a"]);
+  const nothing = await runCli([], { env });
+  assertEquals([nothing.code, nothing.stdout], [2, ""]);
+  for (
+    const wrong of [
+      { REBUILD_CACHE_DRY_RUN: "perhaps" },
+      { REBUILD_CACHE_IF_BUSY: "cry" },
+      { REBUILD_CACHE_WAIT: "long" },
+    ]
+  ) {
+    const { code, stderr } = await runCli(["--dir", dir.at("cache")], {
+      env: wrong,
+    });
+    assertEquals(code, 2);
+    assertEquals(stderr.trim().split("\n").length, 1, stderr);
+  }
+  const linked = await runCli(["link", dir.at("src"), dir.at("out")], {
+    env: { REBUILD_CACHE_MODE: "copy" },
+  });
+  assertStringIncludes(linked.stdout, "1 copied");
+});
+
+/** Writes a completion script, and gives its path. */
+async function script(dir: TempDir, shell: string): Promise<string> {
+  const { stdout } = await runCli(["completions", shell]);
+  Deno.writeTextFileSync(dir.at(`completion.${shell}`), stdout);
+  return dir.at(`completion.${shell}`);
+}
+
+const MODES = ["auto", "clone", "copy", "hardlink", "symlink"];
+
+test("rebuild-cache completions bash completes in a real bash", [
+  "bash",
+], async () => {
+  await using dir = TempDir.make();
+  const path = await script(dir, "bash");
+  const ask = async (...words: string[]) => {
+    const line = `set -u; source ${path}
+      COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _rebuild_cache
+      printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const { stdout, stderr } = await run(["bash", "-c", line, "-", ...words], {
+      cwd: dir.path,
+    });
+    assertEquals(stderr, "");
+    return stdout.trim().split("\n").sort();
+  };
+  assertEquals(await ask("rebuild-cache", "pr"), ["prune"]);
+  assertEquals(await ask("rebuild-cache", "link", "--mode", ""), MODES);
+  assertEquals(await ask("rebuild-cache", "link", "--mode", "c"), [
+    "clone",
+    "copy",
+  ]);
+  assertEquals(await ask("rebuild-cache", "prune", "--max-s"), ["--max-size"]);
+  assertEquals(await ask("rebuild-cache", "--if-busy", "s"), ["skip"]);
+  assert((await ask("rebuild-cache", "put", "")).includes("completion.bash"));
+});
+
+test("rebuild-cache completions fish completes in a real fish", [
+  "fish",
+], async () => {
+  await using dir = TempDir.make();
+  const path = await script(dir, "fish");
+  const ask = async (line: string) => {
+    const command = `source ${path}; complete -C '${line}'`;
+    const { stdout } = await run(["fish", "-c", command], {
+      env: { HOME: dir.path },
+    });
+    return stdout.trim().split("\n").map((it) => it.split("\t")[0]).sort();
+  };
+  assertEquals(await ask("rebuild-cache pr"), ["prune"]);
+  assertEquals(await ask("rebuild-cache link --mode "), MODES);
+  assertEquals(await ask("rebuild-cache prune --max-s"), ["--max-size"]);
+});
+
+test("rebuild-cache completions zsh completes in a real zsh", [
+  "zsh",
+], async () => {
+  await using dir = TempDir.make();
+  const path = await script(dir, "zsh");
+  const ask = async (line: string) => {
+    const asking = ["zsh", `${ROOT}/tests/support/ask.zsh`, path, line];
+    return (await run(asking, { cwd: dir.path })).stdout;
+  };
+  assertStringIncludes(await ask("rebuild-cache pr"), "rebuild-cache prune");
+  const modes = await ask("rebuild-cache link --mode ");
+  for (const mode of MODES) assertStringIncludes(modes, mode);
+  assertStringIncludes(await ask("rebuild-cache prune --max-s"), "--max-size");
+});
+
+test("rebuild-cache man renders without a warning", ["man"], async () => {
+  await using dir = TempDir.make();
+  const { stdout } = await runCli(["man"]);
+  Deno.writeTextFileSync(dir.at("page.1"), stdout);
+  const { code, stderr, stdout: shown } = await run([
+    ...["man", "--warnings", "-E", "UTF-8", "-l", dir.at("page.1")],
+  ], { env: { LC_ALL: "C.UTF-8", MANWIDTH: "80" } });
+  assertEquals([code, stderr], [0, ""]);
+  assertStringIncludes(shown.replaceAll(/.[\b]/g, ""), "rebuild-cache prune");
+});
