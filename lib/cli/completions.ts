@@ -12,7 +12,7 @@ import {
   type Flag,
 } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
-import { print } from "./output.ts";
+import { print, printJson } from "./output.ts";
 
 /** `rebuild-cache completions SHELL` */
 export function completionsCommand(parsed: Parsed): number {
@@ -23,7 +23,9 @@ export function completionsCommand(parsed: Parsed): number {
       `completions takes the name of a shell: ${COMPLETIONS.words!.join(", ")}`,
     );
   }
-  print(write().trimEnd());
+  const text = write();
+  if (parsed.count("json")) printJson("completions", { result: { text } });
+  else print(text.trimEnd());
   return 0;
 }
 

@@ -2,9 +2,10 @@ import { CommandFailed, runBuild } from "./child.ts";
 import { ENSURE } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { linkAny } from "./link.ts";
-import { complain, print, printJson } from "./output.ts";
+import { print, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
-import { keyAndPath, openStore, untilInterrupted } from "./store.ts";
+import { fail, untilInterrupted } from "./ending.ts";
+import { keyAndPath, openStore } from "./store.ts";
 
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
 export async function ensureCommand(parsed: Parsed): Promise<number> {
@@ -15,7 +16,7 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
   const { signal } = signals;
   const json = parsed.count("json") > 0;
   const cache = openStore(parsed, signal);
-  return await untilInterrupted(signals, async () => {
+  return await untilInterrupted(signals, parsed, async () => {
     try {
       const { entry, built } = await cache.ensure(
         key,
@@ -37,7 +38,8 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
       return 0;
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;
-      complain(`${error.message}: nothing was put under "${key}"`);
+      const why = `${error.message}: nothing was put under "${key}"`;
+      fail(parsed, "command", why);
       return signals.exitCode ?? error.code;
     }
   });

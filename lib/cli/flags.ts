@@ -30,6 +30,8 @@ export interface Parsed {
   readonly positionals: readonly string[];
   /** The command behind `--`, if there is a `--` and the command runs one. */
   readonly run: readonly [string, ...string[]] | undefined;
+  /** What `--json` calls the command: `clear`, `rebuild`, or its name. */
+  readonly command: string;
   /** What was typed, for people. */
   readonly typed: string;
 }
@@ -87,6 +89,7 @@ export function parse(command: Command, typed: readonly string[]): Parsed {
     values: (flag) => (parsed[flag] ?? []) as string[],
     positionals: parsed._ as string[],
     run: run as [string, ...string[]] | undefined,
+    command: command.name || (run ? "rebuild" : "clear"),
     typed: ["rebuild-cache", command.name, ...typed].filter(Boolean).join(" ")
       .slice(0, 200),
   };

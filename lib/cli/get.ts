@@ -3,14 +3,15 @@ import type { Parsed } from "./flags.ts";
 import { linkAny } from "./link.ts";
 import { complain, print, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
-import { keyAndPath, openStore, untilInterrupted } from "./store.ts";
+import { untilInterrupted } from "./ending.ts";
+import { keyAndPath, openStore } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
 export async function getCommand(parsed: Parsed): Promise<number> {
   const [key, dst] = keyAndPath(parsed, GET.usage);
   using signals = untilSignal();
   const cache = openStore(parsed, signals.signal);
-  return await untilInterrupted(signals, async () => {
+  return await untilInterrupted(signals, parsed, async () => {
     using entry = await cache.get(key);
     if (!entry) {
       if (parsed.count("json")) {

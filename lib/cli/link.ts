@@ -6,6 +6,7 @@ import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
+import { untilInterrupted } from "./ending.ts";
 
 /** `rebuild-cache link SRC DST` */
 export async function linkCommand(parsed: Parsed): Promise<number> {
@@ -14,17 +15,12 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
     throw new UsageError("link takes two paths: link SRC DST");
   }
   using signals = untilSignal();
-  try {
+  return await untilInterrupted(signals, parsed, async () => {
     const linked = await linkAny(src, dst, parsed, signals.signal);
     if (parsed.count("json")) printJson("link", { result: linked.result });
     else if (!parsed.count("quiet")) print(linked.text);
-  } catch (error) {
-    if (signals.exitCode !== undefined && signals.signal.reason === error) {
-      return signals.exitCode;
-    }
-    throw error;
-  }
-  return 0;
+    return 0;
+  });
 }
 
 /**

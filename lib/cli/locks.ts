@@ -1,5 +1,4 @@
 import type { LockedError, LockOptions } from "../lock_file.ts";
-import type { Command } from "./commands.ts";
 import { type Parsed, seconds, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
 
@@ -34,13 +33,12 @@ export function skipsBusy(parsed: Parsed): boolean {
 /** Says that a lock was not had, and gives the exit code. */
 export function endBusy(
   parsed: Parsed,
-  { name }: Command,
   { message, kind, path, holders }: LockedError,
 ): number {
   const skip = skipsBusy(parsed);
   if (parsed.count("json")) {
     const what = { kind, path, message, holders };
-    printJson(name || "clear", skip ? { skipped: what } : { error: what });
+    printJson(parsed.command, skip ? { skipped: what } : { error: what });
   } else if (skip && !parsed.count("quiet")) print(`Skipped: ${message}`);
   if (skip) return 0;
   complain(message);

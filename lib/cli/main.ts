@@ -55,7 +55,7 @@ export async function main(args: readonly string[]): Promise<number> {
       const end = error.message.endsWith("?") ? "" : ".";
       complain(`${error.message}${end} Try rebuild-cache --help`);
     } else if (error instanceof LockedError && parsed) {
-      return endBusy(parsed, command, error);
+      return endBusy(parsed, error);
     } else if (error instanceof CacheError) {
       complain(error.message);
     } else {
@@ -63,7 +63,7 @@ export async function main(args: readonly string[]): Promise<number> {
     }
     const kind = error instanceof CacheError ? error.kind : "usage";
     if (json) {
-      printJson(command.name || "clear", {
+      printJson(parsed?.command ?? (command.name || "clear"), {
         error: { kind, message: error.message },
       });
     }

@@ -8,12 +8,14 @@ import {
   variableOf,
 } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
-import { print } from "./output.ts";
+import { print, printJson } from "./output.ts";
 
 /** `rebuild-cache man` */
 export function manCommand(parsed: Parsed): number {
   if (parsed.positionals.length > 0) throw new UsageError("man takes no words");
-  print(manPage().trimEnd());
+  const text = manPage();
+  if (parsed.count("json")) printJson("man", { result: { text } });
+  else print(text.trimEnd());
   return 0;
 }
 

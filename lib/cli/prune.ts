@@ -3,7 +3,8 @@ import { age, bytes, type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-import { openStore, untilInterrupted } from "./store.ts";
+import { untilInterrupted } from "./ending.ts";
+import { openStore } from "./store.ts";
 
 /** `rebuild-cache prune` */
 export async function pruneCommand(parsed: Parsed): Promise<number> {
@@ -17,7 +18,7 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
   const maxEntries = wholeNumber(parsed, "max-entries", 0);
   const dryRun = parsed.count("dry-run") > 0;
   const cache = openStore(parsed, signal);
-  return await untilInterrupted(signals, async () => {
+  return await untilInterrupted(signals, parsed, async () => {
     const report = await cache.prune({
       ...maxAge !== undefined && { maxAge },
       ...maxSize !== undefined && { maxSize },

@@ -3,14 +3,15 @@ import type { Parsed } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-import { keyAndPath, openStore, untilInterrupted } from "./store.ts";
+import { untilInterrupted } from "./ending.ts";
+import { keyAndPath, openStore } from "./store.ts";
 
 /** `rebuild-cache put KEY SRC` */
 export async function putCommand(parsed: Parsed): Promise<number> {
   const [key, src] = keyAndPath(parsed, PUT.usage);
   using signals = untilSignal();
   const cache = openStore(parsed, signals.signal);
-  return await untilInterrupted(signals, async () => {
+  return await untilInterrupted(signals, parsed, async () => {
     const result = await cache.put(key, src);
     if (parsed.count("json")) printJson("put", { result });
     else if (!parsed.count("quiet")) {

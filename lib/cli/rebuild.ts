@@ -7,9 +7,10 @@ import { clearTarget } from "../guard_rails.ts";
 import { CommandFailed, runBuild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
-import { complain, print, printJson } from "./output.ts";
+import { print, printJson } from "./output.ts";
 import { milliseconds } from "./render.ts";
 import { untilSignal } from "./signals.ts";
+import { fail } from "./ending.ts";
 
 /** `rebuild-cache --dir DIR -- COMMAND…` */
 export async function rebuildCommand(parsed: Parsed): Promise<number> {
@@ -57,13 +58,13 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
   } catch (error) {
     const kept = inPlace ? "" : `: "${dir}" is as it was`;
     if (error instanceof CommandFailed) {
-      complain(`${error.message}${kept}`);
+      fail(parsed, "command", `${error.message}${kept}`);
       return signals.exitCode ?? error.code;
     }
     if (signals.exitCode === undefined || error !== signals.signal.reason) {
       throw error;
     }
-    complain(`Interrupted${kept}`);
+    fail(parsed, "interrupted", `Interrupted${kept}`);
     return signals.exitCode;
   }
 }

@@ -24,18 +24,3 @@ export function keyAndPath(
   }
   return [key, path];
 }
-
-/** Does it until a signal comes, of which the exit code then is. */
-export async function untilInterrupted(
-  signals: { signal: AbortSignal; exitCode: number | undefined },
-  command: () => Promise<number>,
-): Promise<number> {
-  try {
-    return await command();
-  } catch (error) {
-    if (signals.exitCode === undefined || error !== signals.signal.reason) {
-      throw error;
-    }
-    return signals.exitCode;
-  }
-}

@@ -2,7 +2,9 @@ import { lease, type Lock } from "../lock.ts";
 import { runChild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
+import { printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
+import { untilInterrupted } from "./ending.ts";
 
 /** `rebuild-cache use --dir DIR -- COMMAND…` */
 export async function useCommand(parsed: Parsed): Promise<number> {
@@ -16,13 +18,14 @@ export async function useCommand(parsed: Parsed): Promise<number> {
   using signals = untilSignal();
   const { lock, ...options } = lockOptions(parsed, signals.signal);
   using held = new DisposableStack();
-  try {
+  const json = parsed.count("json") > 0;
+  return await untilInterrupted(signals, parsed, async () => {
     for (const dir of lock ? dirs : []) {
       held.use<Lock>(await lease(dir, options));
     }
-    return await runChild(parsed.run, { signal: signals.signal });
-  } catch (error) {
-    if (error !== signals.signal.reason) throw error;
-    return signals.exitCode ?? 1;
-  }
+    const { signal } = signals;
+    const code = await runChild(parsed.run!, { signal, toStderr: json });
+    if (json) printJson("use", { result: { code } });
+    return code;
+  });
 }

@@ -2,7 +2,8 @@ import { type Parsed, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
 import { milliseconds, plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-import { openStore, untilInterrupted } from "./store.ts";
+import { untilInterrupted } from "./ending.ts";
+import { openStore } from "./store.ts";
 
 /** `rebuild-cache verify` */
 export async function verifyCommand(parsed: Parsed): Promise<number> {
@@ -12,7 +13,7 @@ export async function verifyCommand(parsed: Parsed): Promise<number> {
   using signals = untilSignal();
   const { signal } = signals;
   const cache = openStore(parsed, signal);
-  return await untilInterrupted(signals, async () => {
+  return await untilInterrupted(signals, parsed, async () => {
     const report = await cache.verify({ signal });
     const { archives, blobs, bytes, damaged, durationMs } = report;
     if (parsed.count("json")) {

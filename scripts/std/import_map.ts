@@ -66,11 +66,14 @@ for (
   imports[specifier] = new URL(file, here).href;
 }
 const root = new URL("../../", here);
-const { name, exports } = JSON.parse(
+const { name, exports, imports: wanted } = JSON.parse(
   Deno.readTextFileSync(new URL("deno.json", root)),
 );
 for (const [path, file] of Object.entries<string>(exports)) {
   imports[name + path.slice(1)] = new URL(file, root).href;
+}
+for (const [specifier, from] of Object.entries<string>(wanted)) {
+  if (from.startsWith("npm:")) imports[specifier] = from;
 }
 const temporary = `${out}.${Deno.pid}`;
 Deno.writeTextFileSync(temporary, JSON.stringify({ imports }));

@@ -1,0 +1,82 @@
+// What --json prints, by every command and in every outcome, is what
+// docs/output.schema.json says.
+import { assertEquals } from "@std/assert";
+import { Ajv } from "ajv";
+import { openCache } from "../../lib/cache/cache.ts";
+import { lease } from "../../lib/lock.ts";
+import { ROOT, runCli } from "../support/command.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const schema = JSON.parse(
+  Deno.readTextFileSync(`${ROOT}/docs/output.schema.json`),
+);
+const validate = new Ajv({ allowUnionTypes: true }).compile(schema);
+
+Deno.test("rebuild-cache --json prints one object of the schema, whatever happens", async () => {
+  await using dir = TempDir.make();
+  dir.write({
+    src: { a: "content", empty: "" },
+    there: { old: "old" },
+    gone: { a: "" },
+    dry: { a: "" },
+    busy: { a: "" },
+    built: {},
+  });
+  const store = ["--dir", dir.at("store")];
+  const fill = [Deno.execPath(), "eval", "console.log('noise')"];
+  const fail = [Deno.execPath(), "eval", "Deno.exit(3)"];
+  const held = await lease(dir.at("busy"), { purpose: "a test" });
+  const cases: [code: number, args: string[]][] = [
+    [0, ["--dir", "gone", "--dir", "nothing"]],
+    [0, ["--dir", "dry", "--dry-run"]],
+    [0, ["--dir", "busy", "--if-busy", "skip"]],
+    [75, ["--dir", "busy", "--if-busy", "fail"]],
+    [2, ["--dir", "/"]],
+    [2, ["--dri", "gone"]],
+    [2, ["liink", "a", "b"]],
+    [0, ["--dir", "built", "--", ...fill]],
+    [0, ["--dir", "built", "--dry-run", "--", ...fill]],
+    [75, ["--dir", "busy", "--if-busy", "fail", "--", ...fill]],
+    [0, ["--dir", "busy", "--if-busy", "skip", "--", ...fill]],
+    [0, ["link", "src", "out"]],
+    [0, ["link", "src/a", "out-file"]],
+    [0, ["link", "src", "there", "--if-exists", "skip"]],
+    [1, ["link", "src", "there"]],
+    [1, ["get", ...store, "key", "hit"]],
+    [0, ["put", ...store, "key", "src"]],
+    [0, ["get", ...store, "key", "hit"]],
+    [0, ["ensure", ...store, "key", "ensured", "--", ...fill]],
+    [0, ["ensure", ...store, "new", "made", "--", ...fill]],
+    [1, ["put", ...store, "key", "no-such-source"]],
+    [0, ["ls", ...store]],
+    [0, ["verify", ...store]],
+    [0, ["prune", ...store, "--max-entries", "1", "--dry-run"]],
+    [0, ["prune", ...store, "--max-entries", "1"]],
+    [3, ["--dir", "built", "--", ...fail]],
+    [3, ["ensure", ...store, "never", "made-not", "--", ...fail]],
+    [3, ["use", "--dir", "built", "--", ...fail]],
+    [0, ["completions", "bash"]],
+    [0, ["man"]],
+    [0, ["doctor", ".", "--links", "3"]],
+    [0, ["doctor", ".", "there", "--links", "3"]],
+  ];
+  for (const [code, args] of cases) {
+    const end = args.indexOf("--");
+    const at = end < 0 ? args.length : end;
+    const ran = await runCli(args.toSpliced(at, 0, "--json"), {
+      cwd: dir.path,
+    });
+    const what = `${args.join(" ")}: ${ran.stdout}${ran.stderr}`;
+    assertEquals(ran.code, code, what);
+    const valid = validate(JSON.parse(ran.stdout));
+    const wrong = validate.errors?.slice(0, 5)
+      .map(({ instancePath, message }) => `${instancePath} ${message}`);
+    assertEquals(valid, true, `${wrong?.join("; ")}: ${what}`);
+  }
+  held[Symbol.dispose]();
+  const { id } = openCache(dir.at("store")).entries()[0]!;
+  Deno.writeTextFileSync(dir.at("store", "archive-v0", id, "manifest"), "x");
+  const damaged = await runCli(["verify", "--json", ...store]);
+  assertEquals(damaged.code, 1);
+  assertEquals(validate(JSON.parse(damaged.stdout)), true, damaged.stdout);
+});
