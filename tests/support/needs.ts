@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, `npm registry`, or a program on the PATH. */
+/** `posix`, `linux`, `root`, `not-root`, `npm registry`, `deno's runtime for binaries`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -14,6 +14,10 @@ function missing(need: Need): string | undefined {
       return Deno.uid() !== 0 ? "needs root" : undefined;
     case "not-root":
       return Deno.uid() === 0 ? "needs an ordinary user" : undefined;
+    case "deno's runtime for binaries":
+      return Deno.env.get("DENORT_BIN") || denoAnswers()
+        ? undefined
+        : "needs the runtime that deno compile downloads from dl.deno.land";
     case "npm registry":
       return npmAnswers() ? undefined : "needs npm and its registry";
   }
@@ -23,6 +27,16 @@ function missing(need: Need): string | undefined {
     } catch { /* not there */ }
   }
   return `needs ${need}`;
+}
+
+function denoAnswers(): boolean {
+  const script = "await fetch('https://dl.deno.land/release-latest.txt')";
+  const args = ["eval", script];
+  return new Deno.Command(Deno.execPath(), {
+    args,
+    stdout: "null",
+    stderr: "null",
+  }).outputSync().success;
 }
 
 function npmAnswers(): boolean {
