@@ -31,11 +31,17 @@ export const FOLDERS = {
 /** The version of buckets. Those of another version are left alone. */
 const VERSION = "-v0";
 
+const TAG_NAME = "CACHEDIR.TAG";
+
 /** https://bford.info/cachedir/ */
-const TAG = `Signature: 8a477f597d28d172789f06886806bc55
+const SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55";
+const TAG = `${SIGNATURE}
 # This file is a cache directory tag created by rebuild-cache.
 # For information about cache directory tags see https://bford.info/cachedir/
 `;
+
+/** What a cache has in it before it has its tag. */
+const BEGINNING: ReadonlySet<string> = new Set([TAG_NAME, FOLDERS.tmp]);
 
 const ID = /^[0-9a-f]{32}$/;
 
@@ -88,6 +94,40 @@ export class Layout {
       .filter((name) => BUCKET.test(name));
   }
 
+  /**
+   * Refuses to remove anything from what is no cache: a slip in a path must not cost
+   * files that only look like keys.
+   *
+   * @returns Whether there is a cache; false if there is nothing, or just its beginning.
+   */
+  async check(): Promise<boolean> {
+    // Tried again, since a peer may put another cache in its place just now.
+    for (let tries = 0;; tries++) {
+      if (this.#isTagged()) return true;
+      const names = this.list(this.root);
+      if (names.every((name) => BEGINNING.has(name))) return false;
+      if (tries < 10) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        continue;
+      }
+      throw new CacheError(
+        `"${this.root}" is not a cache with keys: it has no ${TAG_NAME}. Nothing was touched`,
+        this.root,
+        "refused",
+      );
+    }
+  }
+
+  #isTagged(): boolean {
+    const path = join(this.root, TAG_NAME);
+    try {
+      return Deno.readTextFileSync(path).startsWith(SIGNATURE);
+    } catch (error) {
+      if (errorKind(error) === "not-found") return false;
+      throw osFailure("read", path, error);
+    }
+  }
+
   /** The names in a folder; none if it does not exist. */
   list(folder: string): string[] {
     try {
@@ -110,21 +150,34 @@ export class Layout {
   #make(bucket: string): void {
     Deno.mkdirSync(this.root, { recursive: true });
     const root = Deno.statSync(this.root);
-    const folders = Object.values(FOLDERS).map((name) => join(this.root, name));
-    for (const folder of [...folders, this.bucket(bucket)]) {
-      try {
-        Deno.mkdirSync(folder);
-      } catch (error) {
-        if (errorKind(error) === "already-exists") continue;
-        throw error;
-      }
-      shareLike(folder, root);
+    const { tmp, ...others } = FOLDERS;
+    this.#makeFolder(tmp, root);
+    this.#tag();
+    for (const name of [...Object.values(others), bucket + VERSION]) {
+      this.#makeFolder(name, root);
     }
-    const tag = join(this.root, "CACHEDIR.TAG");
+  }
+
+  #makeFolder(name: string, root: Deno.FileInfo): void {
+    const folder = join(this.root, name);
     try {
-      Deno.writeTextFileSync(tag, TAG, { createNew: true });
+      Deno.mkdirSync(folder);
+      shareLike(folder, root);
     } catch (error) {
       if (errorKind(error) !== "already-exists") throw error;
+    }
+  }
+
+  /** Whole or not at all, and before there is anything else. */
+  #tag(): void {
+    while (!this.#isTagged()) {
+      const temporary = this.in("tmp", `${newId()}.tag`);
+      Deno.writeTextFileSync(temporary, TAG, { createNew: true });
+      try {
+        Deno.renameSync(temporary, join(this.root, TAG_NAME));
+      } catch (error) {
+        if (errorKind(error) !== "not-found") throw error; // swept: once more
+      }
     }
   }
 }
@@ -154,6 +207,14 @@ export function checkBucket(name: string): void {
 }
 
 const encoder = new TextEncoder();
+
+/** What {@linkcode nameOf} gives. */
+const KEY_NAME = /^[a-z0-9-]{1,40}-[0-9a-f]{40}$/;
+
+/** Whether a name in a bucket's folder can be a key's: all others are somebody else's. */
+export function isKeyName(name: string): boolean {
+  return KEY_NAME.test(name);
+}
 
 /**
  * The name that stands for a key: a part that can be read, and a digest that no

@@ -1,6 +1,7 @@
 import { errorKind } from "../os_error.ts";
 import { join } from "../path.ts";
 import { type Archive, headerOf, toArchive } from "./archive.ts";
+import { isKeyName } from "./layout.ts";
 import { readPointer } from "./pointer.ts";
 import { attempt, type Store } from "./store.ts";
 
@@ -25,7 +26,7 @@ export interface Found {
 /** All pointers of all buckets of this version. */
 export function listPointers({ layout }: Store): Found[] {
   return layout.buckets().flatMap((bucket) =>
-    layout.list(layout.bucket(bucket)).map((name) => {
+    layout.list(layout.bucket(bucket)).filter(isKeyName).map((name) => {
       const path = join(layout.bucket(bucket), name);
       return { bucket, name, path, id: readPointer(path) };
     })

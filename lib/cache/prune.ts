@@ -93,7 +93,7 @@ export async function prune(
   store: Store,
   options: PruneOptions,
 ): Promise<PruneReport> {
-  if (!isThere(store.layout.root)) return new Prune(store, options).report();
+  if (!await store.layout.check()) return new Prune(store, options).report();
   using _ = await useRoot(store);
   return await new Prune(store, options).run();
 }
@@ -334,6 +334,7 @@ class Prune {
     }
     if (this.#options.dryRun) return;
     for (const name of layout.list(layout.in("quarantine"))) {
+      if (idOf(name) !== name) continue;
       const path = layout.in("quarantine", name);
       await this.#tried(path, async () => {
         this.#unreferenced++;
@@ -351,7 +352,7 @@ class Prune {
     }
     for (const name of layout.list(layout.in("locks"))) {
       // Those for an instant are sixteen; a note is swept by who holds the lock next.
-      if (!name.endsWith(".lock") || name.startsWith("swap-")) continue;
+      if (!/^(build|blob)-.*\.lock$/.test(name)) continue;
       this.#removeLock(layout.in("locks", name), () => true);
     }
   }

@@ -57,7 +57,7 @@ export async function verify(
   const { layout } = store;
   const damaged: Damage[] = [];
   let [archives, blobs, bytes] = [0, 0, 0];
-  if (isThere(layout.root)) {
+  if (await layout.check()) {
     using _ = await useRoot(store);
     for (const name of layout.list(layout.in("archives"))) {
       const id = idOf(name);

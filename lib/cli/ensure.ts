@@ -1,6 +1,10 @@
 import { CommandFailed, runBuild } from "./child.ts";
 import { ENSURE } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
+import { isThere } from "../cache/store.ts";
+import { CacheError } from "../error.ts";
+import { taken } from "../link/file.ts";
+import { dirname, resolve } from "../path.ts";
 import { linkAny } from "./link.ts";
 import { print, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
@@ -16,6 +20,8 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
   const { signal } = signals;
   const json = parsed.count("json") > 0;
   const cache = openStore(parsed, signal);
+  // Before a command that may take long.
+  if ((parsed.values("if-exists")[0] ?? "error") === "error") checkFree(dst);
   return await untilInterrupted(signals, parsed, async () => {
     try {
       const { entry, built } = await cache.ensure(
@@ -43,4 +49,16 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
       return signals.exitCode ?? error.code;
     }
   });
+}
+
+/** What stands in the way, or is missing, is said before the command is run. */
+function checkFree(dst: string): void {
+  const path = resolve(dst);
+  if (isThere(path)) throw taken(path, path);
+  if (isThere(dirname(path))) return;
+  throw new CacheError(
+    `Cannot put anything at "${dst}": "${dirname(path)}" does not exist`,
+    path,
+    "not-found",
+  );
 }

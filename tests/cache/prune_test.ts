@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
+import { CacheError } from "../../lib/error.ts";
 import { linkTree } from "../../lib/link/tree.ts";
 import { Peer, run } from "../support/command.ts";
 import { test } from "../support/needs.ts";
@@ -126,12 +127,26 @@ test("Cache.prune() removes keys that are damaged, and nothing else", [
   await using dir = TempDir.make();
   const cache = await cacheOf(dir, { a: 1 });
   const bucket = dir.at("cache", "default-v0");
-  Deno.symlinkSync("/etc/passwd", `${bucket}/outside`);
-  Deno.symlinkSync(`../archive-v0/${"0".repeat(32)}/tree`, `${bucket}/none`);
+  const name = (it: string) => `${bucket}/${it}-${"0".repeat(40)}`;
+  Deno.symlinkSync("/etc/passwd", name("outside"));
+  Deno.symlinkSync(`../archive-v0/${"0".repeat(32)}/tree`, name("none"));
+  Deno.writeTextFileSync(`${bucket}/notes.txt`, "somebody else's");
   const { evicted, failures } = await cache.prune();
   assertEquals([evicted.length, failures], [2, []]);
   assertEquals(keys(cache), ["a"]);
-  assertEquals([...Deno.readDirSync(bucket)].length, 1);
+  assertEquals([...Deno.readDirSync(bucket)].length, 2);
+});
+
+Deno.test("Cache.prune() and verify() refuse what is no cache", async () => {
+  await using dir = TempDir.make();
+  const key = `a-${"0".repeat(40)}`;
+  dir.write({ project: { "api-v0": { [key]: "precious" }, tmp: {} } });
+  const cache = openCache(dir.at("project"));
+  for (const call of [() => cache.prune(), () => cache.verify()]) {
+    const error = await assertRejects(call, CacheError, "not a cache");
+    assertEquals(error.kind, "refused");
+  }
+  assertEquals(namesIn(dir.at("project", "api-v0")), [key]);
 });
 
 Deno.test("Cache.prune() removes an archive whose key was replaced", async () => {
@@ -183,7 +198,10 @@ test("Cache.prune() follows no symbolic link", ["posix"], async () => {
     await staging.commit();
   }
   Deno.symlinkSync(dir.at("outside"), dir.at("cache", "tmp", "f".repeat(32)));
-  Deno.symlinkSync(dir.at("outside"), dir.at("cache", "quarantine", "q"));
+  Deno.symlinkSync(
+    dir.at("outside"),
+    dir.at("cache", "quarantine", "f".repeat(32)),
+  );
   const key = `${"e".repeat(32)}.key`; // a publisher that died just before
   Deno.symlinkSync("../archive-v0/none/tree", dir.at("cache", "tmp", key));
   const { failures } = await cache.prune({ maxSize: 0 });

@@ -102,6 +102,19 @@ test(
     await using dir = TempDir.make();
     const command = commandIn(dir);
     const build = (script: string) => ["key", "out", "--", "sh", "-c", script];
+    dir.write({ taken: {} });
+    for (
+      const [dst, kind] of [["taken", "already-exists"], [
+        "no/dst",
+        "not-found",
+      ]]
+    ) {
+      const [key, , ...run] = build("echo run > ran");
+      const early = await command("ensure", key!, dst!, ...run);
+      assertEquals([early.code, early.json.error.kind], [1, kind]);
+    }
+    assertEquals(namesIn(dir.path), ["taken"]); // and the command was not run
+    Deno.removeSync(dir.at("taken"));
     const failed = await command("ensure", ...build("echo x > {}/x; exit 4"));
     assertEquals(failed.code, 4);
     assertStringIncludes(failed.stderr, 'nothing was put under "key"');
