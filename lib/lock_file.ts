@@ -240,7 +240,10 @@ const NO_LOCKS: ReadonlySet<ErrorKind> = new Set([
 /** The error that something can't be locked. */
 export function lockFailure(path: string, error: unknown): CacheError {
   const kind = errorKind(error);
-  if (!NO_LOCKS.has(kind)) return osFailure("lock", path, error);
+  if (!NO_LOCKS.has(kind)) {
+    const hint = kind === "not-found" ? "Its parent must exist" : "";
+    return osFailure("lock", path, error, hint);
+  }
   const hint = "Say --no-lock (lock: false) if nobody else uses it";
   return new CacheError(
     `Cannot lock "${path}": its file system has no locks (${

@@ -12,6 +12,7 @@ import { LockedError, waitFor } from "../lock_file.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { fromFileUrl, join, resolve } from "../path.ts";
+import { isWithin } from "../within.ts";
 import { flushAll } from "./flush.ts";
 import { nameOf } from "./layout.ts";
 import {
@@ -312,17 +313,25 @@ export async function putSource(
   const source = src instanceof URL ? fromFileUrl(src) : resolve(src);
   await nameOf(key); // refused before anything is looked at
   let isFile: boolean;
+  let real: string;
   try {
     isFile = Deno.statSync(source).isFile;
+    real = Deno.realPathSync(source);
   } catch (error) {
     throw osFailure("put", source, error);
+  }
+  if (isWithin(store.layout.root, real)) {
+    throw new CacheError(
+      `Cannot put "${source}" into "${store.layout.root}", which lies in it`,
+      source,
+      "refused",
+    );
   }
   const { signal } = store.options;
   await using staging = await openCacheStaging(store, key);
   Deno.removeSync(staging.path);
   // A hard link would let whoever writes to the source write to the cache.
   if (isFile) {
-    const real = Deno.realPathSync(source);
     await linkFile(real, staging.path, { mutable: true });
   } else {
     await linkTree(source, staging.path, {

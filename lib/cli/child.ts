@@ -1,5 +1,4 @@
 import { errorKind, osErrorText } from "../os_error.ts";
-import { complain } from "./output.ts";
 import { SIGNALS } from "./signals.ts";
 
 /** Exit codes of a command that could not be run, as shells have them. */
@@ -16,13 +15,13 @@ export interface ChildOptions {
   toStderr?: boolean;
 }
 
-/** The command failed: its exit code comes back, and says enough. */
+/** The command failed, or could not be run: its exit code comes back. */
 export class CommandFailed extends Error {
   /** Its exit code. */
   readonly code: number;
 
-  constructor(code: number) {
-    super(`The command exited with code ${code}`);
+  constructor(code: number, message = `The command exited with code ${code}`) {
+    super(message);
     this.code = code;
   }
 }
@@ -52,6 +51,7 @@ export async function runBuild(
  * A Ctrl-C comes to the command from the terminal already, so it is passed on only
  * where there is none.
  *
+ * @throws {CommandFailed} If it can't be run.
  * @returns Its exit code; 128 and the number of the signal that killed it.
  */
 export async function runChild(
@@ -69,8 +69,12 @@ export async function runChild(
       stderr: "inherit",
     }).spawn();
   } catch (error) {
-    complain(`Cannot run "${program}": ${osErrorText(error)}`);
-    return errorKind(error) === "not-found" ? NOT_FOUND : NOT_EXECUTABLE;
+    const missing = errorKind(error) === "not-found";
+    const why = missing ? "there is no such command" : osErrorText(error);
+    throw new CommandFailed(
+      missing ? NOT_FOUND : NOT_EXECUTABLE,
+      `Cannot run "${program}": ${why}`,
+    );
   }
   const terminal = Deno.stdin.isTerminal();
   const handlers = SIGNALS.map(([name]) => {

@@ -1,10 +1,10 @@
 import { lease, type Lock } from "../lock.ts";
-import { runChild } from "./child.ts";
+import { CommandFailed, runChild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 import { printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
-import { untilInterrupted } from "./ending.ts";
+import { fail, untilInterrupted } from "./ending.ts";
 
 /** `rebuild-cache use --dir DIR -- COMMAND…` */
 export async function useCommand(parsed: Parsed): Promise<number> {
@@ -24,8 +24,14 @@ export async function useCommand(parsed: Parsed): Promise<number> {
       held.use<Lock>(await lease(dir, options));
     }
     const { signal } = signals;
-    const code = await runChild(parsed.run!, { signal, toStderr: json });
-    if (json) printJson("use", { result: { code } });
-    return code;
+    try {
+      const code = await runChild(parsed.run!, { signal, toStderr: json });
+      if (json) printJson("use", { result: { code } });
+      return code;
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      fail(parsed, "command", error.message);
+      return error.code;
+    }
   });
 }

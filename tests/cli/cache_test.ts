@@ -151,6 +151,7 @@ Deno.test("rebuild-cache refuses what makes no sense of a cache, in one line", a
       ["put", "key"],
       ["put", "key", "src", "more"],
       ["put", "", "src"],
+      ["put", "key", "."], // the cache would lie in it
       ["get", "key"],
       ["get", "--bucket", "../x", "key", "dst"],
       ["ensure", "key", "dst"],

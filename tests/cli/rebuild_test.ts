@@ -46,6 +46,7 @@ Deno.test("rebuild-cache --dir DIR -- COMMAND passes its exit code on, and keeps
     ]);
     assertEquals(code, expected);
     assertStringIncludes(stderr, message);
+    assertEquals(stderr.trim().split("\n").length, 1, stderr);
   }
   assertEquals(namesIn(dir.at("cache")), ["old"]);
   assertEquals(namesIn(dir.path), ["cache"]);
