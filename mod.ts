@@ -18,11 +18,24 @@ export type { Archive, CacheStaging, Entry } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache } from "./lib/cache/cache.ts";
 export type { Listed } from "./lib/cache/list.ts";
-export type { PruneOptions, PruneReport } from "./lib/cache/prune.ts";
+export type {
+  PruneOptions,
+  PruneProgress,
+  PruneReport,
+} from "./lib/cache/prune.ts";
 export type { CacheOptions } from "./lib/cache/store.ts";
-export type { Damage, VerifyReport } from "./lib/cache/verify.ts";
+export type {
+  Damage,
+  VerifyOptions,
+  VerifyProgress,
+  VerifyReport,
+} from "./lib/cache/verify.ts";
 export { clearCache } from "./lib/clear/clear.ts";
-export type { ClearOptions, ClearReport } from "./lib/clear/options.ts";
+export type {
+  ClearOptions,
+  ClearProgress,
+  ClearReport,
+} from "./lib/clear/options.ts";
 export {
   rebuildCache,
   type RebuildOptions,

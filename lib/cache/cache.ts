@@ -13,7 +13,7 @@ import { checkBucket, Layout } from "./layout.ts";
 import { type Listed, listEntries } from "./list.ts";
 import { prune, type PruneOptions, type PruneReport } from "./prune.ts";
 import type { CacheOptions, Store } from "./store.ts";
-import { verify, type VerifyReport } from "./verify.ts";
+import { verify, type VerifyOptions, type VerifyReport } from "./verify.ts";
 
 /** A cache of archives under keys, which any number of processes may share. */
 export interface Cache {
@@ -89,11 +89,11 @@ export interface Cache {
    * Reads everything and compares it with what was put. What is damaged is put away, so
    * that its key is a miss.
    *
-   * @param options A signal stops the work.
+   * @param options A signal stops the work, and the progress is told.
    * @returns What was read, and what is damaged.
    * @throws {CacheError} If the cache can't be listed, or damage not be put away.
    */
-  verify(options?: { signal?: AbortSignal }): Promise<VerifyReport>;
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
 
   /**
    * Puts a file with a known digest where it is needed: hard-linked from the cache, or
@@ -174,7 +174,7 @@ export function openCache(
     ensure: (key, build) => ensureEntry(store, key, build),
     entries: () => listEntries(store),
     prune: (options = {}) => prune(store, options),
-    verify: ({ signal } = {}) => verify(store, signal),
+    verify: (options = {}) => verify(store, options),
     blob: (digest, dst, options) => placeBlob(store, digest, dst, options),
   };
 }

@@ -41,6 +41,15 @@ export interface Content {
 /** Called with each path of a tree before it is looked at. */
 export type Visit = (path: string, info: Deno.FileInfo) => void;
 
+/** How a tree is read. */
+export interface ReadOptions {
+  /** Stops the reading. */
+  signal?: AbortSignal;
+  visit?: Visit;
+  /** Called with the size of each file that was read. */
+  onFile?: (bytes: number) => void;
+}
+
 /**
  * Walks a tree and reads all of it.
  *
@@ -48,11 +57,11 @@ export type Visit = (path: string, info: Deno.FileInfo) => void;
  */
 export async function readContent(
   tree: string,
-  options: { signal?: AbortSignal; visit?: Visit } = {},
+  options: ReadOptions = {},
 ): Promise<Content> {
   // Only who puts or verifies needs it: loading it takes some 10 ms.
   const { createHash } = await import("node:crypto");
-  const walk = new Walk(() => createHash("sha256"), options.visit);
+  const walk = new Walk(() => createHash("sha256"), options);
   const lines: string[] = [];
   if (!Deno.lstatSync(tree).isDirectory) {
     lines.push(JSON.stringify(walk.single(tree)));
@@ -82,13 +91,15 @@ class Walk {
   bytes = 0;
   readonly #newHash: () => Hash;
   readonly #visit: Visit | undefined;
+  readonly #onFile: ((bytes: number) => void) | undefined;
   readonly #buffer = new Uint8Array(1 << 20);
   /** Files that have more than one name here, by device and inode. */
   readonly #seen = new Map<string, string>();
 
-  constructor(newHash: () => Hash, visit?: Visit) {
+  constructor(newHash: () => Hash, { visit, onFile }: ReadOptions) {
     this.#newHash = newHash;
     this.#visit = visit;
+    this.#onFile = onFile;
   }
 
   single(path: string): ListedDirectory {
@@ -138,6 +149,7 @@ class Walk {
     if (!digest) {
       this.bytes += size;
       digest = this.#digest(path);
+      this.#onFile?.(size);
       if (inode) this.#seen.set(inode, digest);
     }
     return [name, size, (mode ?? 0) & 0o777, digest];
@@ -197,7 +209,7 @@ function parseHeader(path: string, line: string): Header {
  */
 export async function checkArchive(
   archive: string,
-  signal?: AbortSignal,
+  options: ReadOptions = {},
 ): Promise<string[]> {
   let lines: string[];
   let now: Content;
@@ -205,12 +217,12 @@ export async function checkArchive(
     const manifest = `${archive}/manifest`;
     const { digest } = readHeader(manifest);
     lines = Deno.readTextFileSync(manifest).split("\n").slice(1, -1);
-    now = await readContent(`${archive}/tree`, signal ? { signal } : {});
+    now = await readContent(`${archive}/tree`, options);
     const same = lines.length === now.lines.length &&
       lines.every((line, i) => line === now.lines[i]);
     if (same && now.digest === digest) return [];
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (options.signal?.aborted) throw error;
     return [
       error instanceof CacheError ? error.message : osErrorText(error),
     ];

@@ -44,6 +44,18 @@ export interface PruneOptions {
   dryRun?: boolean;
   /** Stops the work; what is not removed by then stays. */
   signal?: AbortSignal;
+  /** Called after each key, blob and archive that may go. */
+  onProgress?: (progress: PruneProgress) => void;
+}
+
+/** How far `Cache.prune()` is. */
+export interface PruneProgress {
+  /** Keys, blobs and archives that were looked at. */
+  readonly done: number;
+  /** Of so many. */
+  readonly total: number;
+  /** Bytes that were removed. */
+  readonly bytes: number;
 }
 
 /** What `Cache.prune()` did, or in a dry run would do. */
@@ -102,6 +114,8 @@ class Prune {
   readonly #store: Store;
   readonly #options: PruneOptions;
   readonly #started = performance.now();
+  /** When it is time for a breath. */
+  #next = 0;
   readonly #evicted: PruneReport["evicted"][number][] = [];
   readonly #failures: PruneReport["failures"][number][] = [];
   /** Names in `tmp` that were deleted already, as far as that was possible. */
@@ -128,9 +142,10 @@ class Prune {
     const pointers = listPointers(this.#store);
     await this.#evictBeyondLimits(pointers);
     const referenced = new Set(pointers.map(({ id }) => id));
-    for (const id of archives) {
-      this.#options.signal?.throwIfAborted();
-      if (!referenced.has(id)) await this.#removeUnreferenced(id);
+    const garbage = archives.filter((id) => !referenced.has(id));
+    for (const [i, id] of garbage.entries()) {
+      await this.#removeUnreferenced(id);
+      await this.#breathe(i + 1, garbage.length);
     }
     await this.#sweep();
     return this.report();
@@ -164,8 +179,8 @@ class Prune {
     this.#size = all.reduce((sum, { bytes }) => sum + bytes, 0);
     // What can't be removed counts as removed here: nothing newer goes in its stead.
     let [entries, size] = [this.#entries, this.#size];
-    for (const { lastUse, bytes, evict } of all) {
-      this.#options.signal?.throwIfAborted();
+    for (const [i, { lastUse, bytes, evict }] of all.entries()) {
+      await this.#breathe(i, all.length);
       const goes = lastUse <= oldest || lastUse === NEVER ||
         entries > maxEntries || size > maxSize;
       const gone = goes ? await evict() : false;
@@ -178,6 +193,16 @@ class Prune {
         this.#size -= bytes;
       }
     }
+  }
+
+  /** Lets a signal be heard, and tells how far it is, ten times a second. */
+  async #breathe(done: number, total: number): Promise<void> {
+    const { signal, onProgress } = this.#options;
+    if (performance.now() < this.#next) return;
+    this.#next = performance.now() + 100;
+    onProgress?.({ done, total, bytes: this.#bytes });
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    signal?.throwIfAborted();
   }
 
   #keyCandidate(found: Found): Candidate {

@@ -8,7 +8,7 @@ import { headerOf } from "./archive.ts";
 import { damageOf, listBlobs, removeBlob } from "./blob.ts";
 import { idOf } from "./layout.ts";
 import { listPointers } from "./list.ts";
-import { checkArchive } from "./manifest.ts";
+import { checkArchive, type ReadOptions } from "./manifest.ts";
 import { readPointer } from "./pointer.ts";
 import {
   attempt,
@@ -48,22 +48,53 @@ export interface Damage {
   readonly outcome: "quarantined" | "removed" | "in use";
 }
 
+/** Options for `Cache.verify()`. */
+export interface VerifyOptions {
+  /** Stops the work. */
+  signal?: AbortSignal;
+  /** Called after each file with what has been read, of what there is. */
+  onProgress?: (progress: VerifyProgress) => void;
+}
+
+/** How far `Cache.verify()` is. */
+export interface VerifyProgress {
+  /** Archives that were read. */
+  readonly archives: number;
+  /** Bytes that were read. */
+  readonly bytes: number;
+  /** Archives that there are. */
+  readonly totalArchives: number;
+  /** Their bytes. */
+  readonly totalBytes: number;
+}
+
 /** Compares everything with what was put. */
 export async function verify(
   store: Store,
-  signal?: AbortSignal,
+  { signal, onProgress }: VerifyOptions,
 ): Promise<VerifyReport> {
   const started = performance.now();
   const { layout } = store;
+  let read = 0;
   const damaged: Damage[] = [];
   let [archives, blobs, bytes] = [0, 0, 0];
   if (await layout.check()) {
     using _ = await useRoot(store);
-    for (const name of layout.list(layout.in("archives"))) {
+    const names = layout.list(layout.in("archives"));
+    const totalBytes = onProgress ? sizeOf(store, names) : 0;
+    const onFile = (size: number) => {
+      read += size;
+      const totalArchives = names.length;
+      onProgress?.({ archives, bytes: read, totalArchives, totalBytes });
+    };
+    for (const name of names) {
       const id = idOf(name);
       if (id === undefined) continue;
       signal?.throwIfAborted();
-      const checked = await checkOne(store, id, signal);
+      const checked = await checkOne(store, id, {
+        ...signal && { signal },
+        onFile,
+      });
       if (!checked) continue;
       archives++;
       bytes += checked.bytes;
@@ -92,10 +123,18 @@ export async function verify(
   return { archives, blobs, bytes, damaged, durationMs };
 }
 
+/** What the manifests say that there is to read. */
+function sizeOf(store: Store, names: readonly string[]): number {
+  return names.reduce((sum, name) => {
+    const id = idOf(name);
+    return sum + (id === undefined ? 0 : headerOf(store, id)?.bytes ?? 0);
+  }, 0);
+}
+
 async function checkOne(
   store: Store,
   id: string,
-  signal: AbortSignal | undefined,
+  options: ReadOptions,
 ): Promise<{ bytes: number; damage?: Damage } | undefined> {
   const { layout } = store;
   const archive = layout.archive(id);
@@ -104,7 +143,7 @@ async function checkOne(
     using lease = attempt(store, layout.lease(id), false, "create");
     if (!lease) return undefined; // a prune removes it
     if (!isThere(archive)) return undefined;
-    wrong = await checkArchive(archive, signal);
+    wrong = await checkArchive(archive, options);
   }
   const { bytes = 0, key } = headerOf(store, id) ?? {};
   if (wrong.length === 0) return { bytes };

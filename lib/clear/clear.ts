@@ -140,7 +140,12 @@ class Clear {
     const asides: string[] = [];
     if (this.aside && defer) asides.push(this.aside);
     else if (this.aside) {
-      const failures = await removeTree(this.aside, { busyTimeout, signal });
+      const { onProgress } = this.#options;
+      const failures = await removeTree(this.aside, {
+        busyTimeout,
+        signal,
+        onProgress,
+      });
       this.#left.push(...failures);
       if (failures.length > 0) asides.push(this.aside);
       else log.debug(() => `Deleted "${this.aside}"`);

@@ -48,6 +48,19 @@ export interface ClearOptions extends LockOptions {
    * happened; afterwards it is gone, and some of it may be left aside.
    */
   signal?: AbortSignal;
+  /**
+   * Called after each directory that is deleted, where they are deleted one by one (on
+   * some file systems the whole tree is deleted by one call).
+   */
+  onProgress?: (progress: ClearProgress) => void;
+}
+
+/** How far the deletion of what `clearCache()` put aside is. */
+export interface ClearProgress {
+  /** Directories that are deleted, with all below them. */
+  readonly done: number;
+  /** Of so many. */
+  readonly total: number;
 }
 
 /** What `clearCache()` did. */

@@ -39,7 +39,7 @@ export async function removeTree(
 ): Promise<Failure[]> {
   options.signal?.throwIfAborted();
   try {
-    await unlessAborted(removeFast(root, options.signal), options.signal);
+    await unlessAborted(removeFast(root, options), options.signal);
     return [];
   } catch (error) {
     options.signal?.throwIfAborted();
@@ -58,15 +58,22 @@ const IN_FLIGHT = 16;
 /** Sixteen lanes of equal length need more than sixteen subtrees. */
 const ENOUGH_SUBTREES = 64;
 
-async function removeFast(root: string, signal?: AbortSignal): Promise<void> {
+async function removeFast(
+  root: string,
+  { signal, onProgress }: RemoveOptions,
+): Promise<void> {
   const type = Deno.lstatSync(root).isDirectory
     ? fileSystemType(Deno.realPathSync(root)) ?? "unknown"
     : undefined;
   if (type && PARALLEL.get(type) !== false) {
     const [subtrees, ...opened] = removalPlan(root);
     if (subtrees && await paysInParallel(type, subtrees, signal)) {
-      for (const level of [subtrees, ...opened]) {
-        await inParallel(level, IN_FLIGHT, signal);
+      const levels = [subtrees, ...opened];
+      const total = levels.reduce((sum, level) => sum + level.length, 0);
+      let done = 0;
+      const onRemoved = () => onProgress?.({ done: ++done, total });
+      for (const level of levels) {
+        await inParallel(level, IN_FLIGHT, signal, onRemoved);
       }
     }
   }
@@ -176,6 +183,7 @@ async function inParallel(
   directories: readonly string[],
   lanes: number,
   signal: AbortSignal | undefined,
+  onRemoved?: () => void,
 ): Promise<void> {
   let next = 0;
   async function lane(): Promise<void> {
@@ -187,6 +195,7 @@ async function inParallel(
         // The removal of the root meets it again, and the second pass names it.
         log.trace(() => `Not removed yet: "${directory}": ${error}`);
       }
+      onRemoved?.();
     }
   }
   await Promise.all(Array.from({ length: lanes }, lane));

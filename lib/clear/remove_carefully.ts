@@ -33,6 +33,10 @@ export interface RemoveOptions {
   signal?: AbortSignal | undefined;
   /** How long busy things are tried again, in milliseconds, all together. */
   busyTimeout: number;
+  /** Called after each directory of the first pass, if it goes by directories. */
+  onProgress?:
+    | ((progress: { done: number; total: number }) => void)
+    | undefined;
 }
 
 /** A directory that is being emptied by the second pass. */

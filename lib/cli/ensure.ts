@@ -35,6 +35,7 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
         parsed,
         signal,
         (options) => entry.link(dst, options),
+        entry,
       );
       const outcome = built ? "built" : "hit";
       if (json) printJson("ensure", { result: { outcome, link: result } });

@@ -26,6 +26,7 @@ export async function getCommand(parsed: Parsed): Promise<number> {
       parsed,
       signals.signal,
       (options) => entry.link(dst, options),
+      entry,
     );
     if (parsed.count("json")) {
       printJson("get", { result: { outcome: "hit", link: result } });

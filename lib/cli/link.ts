@@ -5,6 +5,7 @@ import { basename } from "../path.ts";
 import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
+import { openMeter } from "./progress.ts";
 import { untilSignal } from "./signals.ts";
 import { untilInterrupted } from "./ending.ts";
 
@@ -27,6 +28,7 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
  * Links a file or a tree as the flags of {@linkcode LINKS} say.
  *
  * @param link What links a tree, if it is not `linkTree()`.
+ * @param total How many files it has, if that is known.
  */
 export async function linkAny(
   src: string,
@@ -34,6 +36,7 @@ export async function linkAny(
   parsed: Parsed,
   signal: AbortSignal,
   link = (options: LinkTreeOptions) => linkTree(src, dst, options),
+  total?: { readonly files: number },
 ): Promise<{ result: object; text: string }> {
   const one = <T>(flag: string) => parsed.values(flag)[0] as T | undefined;
   const { ifExists, ...both } = given({
@@ -59,6 +62,7 @@ export async function linkAny(
     return { result: { path: dst, ...result }, text };
   }
   const jobs = wholeNumber(parsed, "jobs");
+  await using meter = openMeter(parsed, "Linking");
   const result = await link({
     ...both,
     ...ifExists && { ifExists },
@@ -67,6 +71,13 @@ export async function linkAny(
     exclude: parsed.values("exclude"),
     mutable,
     signal,
+    onProgress: ({ files, bytes }) =>
+      meter.update({
+        what: "files",
+        done: files,
+        bytes,
+        ...total && { total: total.files },
+      }),
   });
   return { result, text: describe(result) };
 }

@@ -46,9 +46,19 @@ export function complain(message: string): void {
   toStderr(`rebuild-cache: ${message}`);
 }
 
+let meter = false;
+
+/** Says whether a progress bar stands in the line where the next message comes. */
+export function setMeter(shown: boolean): void {
+  meter = shown;
+}
+
+/** Back to the line's start, and all of it away. */
+const ERASE_LINE = "\r\u001b[K";
+
 function toStderr(line: string): void {
   try {
-    write(Deno.stderr, line + "\n");
+    write(Deno.stderr, `${meter ? ERASE_LINE : ""}${line}\n`);
   } catch {
     // There is nowhere left to say it.
   }

@@ -1,6 +1,8 @@
-import type { PruneReport } from "../cache/prune.ts";
+import type { Cache } from "../cache/cache.ts";
+import type { PruneOptions, PruneReport } from "../cache/prune.ts";
 import { age, bytes, type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
+import { openMeter } from "./progress.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 import { untilInterrupted } from "./ending.ts";
@@ -19,13 +21,14 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
   const dryRun = parsed.count("dry-run") > 0;
   const cache = openStore(parsed, signal);
   return await untilInterrupted(signals, parsed, async () => {
-    const report = await cache.prune({
+    const limits: PruneOptions = {
       ...maxAge !== undefined && { maxAge },
       ...maxSize !== undefined && { maxSize },
       ...maxEntries !== undefined && { maxEntries },
       dryRun,
       signal,
-    });
+    };
+    const report = await pruneWithMeter(parsed, cache, limits);
     if (parsed.count("json")) {
       printJson("prune", { result: { path: cache.path, dryRun, ...report } });
     } else if (!parsed.count("quiet")) print(describe(report, dryRun));
@@ -33,6 +36,18 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
       complain(`Cannot remove "${path}": ${message}`);
     }
     return report.failures.length > 0 ? 1 : 0;
+  });
+}
+
+async function pruneWithMeter(
+  parsed: Parsed,
+  cache: Cache,
+  limits: PruneOptions,
+): Promise<PruneReport> {
+  await using meter = openMeter(parsed, "Pruning");
+  return await cache.prune({
+    ...limits,
+    onProgress: (progress) => meter.update({ what: "archives", ...progress }),
   });
 }
 

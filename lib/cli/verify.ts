@@ -1,5 +1,8 @@
+import type { Cache } from "../cache/cache.ts";
+import type { VerifyReport } from "../cache/verify.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
+import { openMeter } from "./progress.ts";
 import { milliseconds, plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 import { untilInterrupted } from "./ending.ts";
@@ -14,7 +17,7 @@ export async function verifyCommand(parsed: Parsed): Promise<number> {
   const { signal } = signals;
   const cache = openStore(parsed, signal);
   return await untilInterrupted(signals, parsed, async () => {
-    const report = await cache.verify({ signal });
+    const report = await verifyWithMeter(parsed, cache, signal);
     const { archives, blobs, bytes, damaged, durationMs } = report;
     if (parsed.count("json")) {
       printJson("verify", { result: { path: cache.path, ...report } });
@@ -34,5 +37,24 @@ export async function verifyCommand(parsed: Parsed): Promise<number> {
       complain(`${name} is damaged, and ${outcome}: ${first}`);
     }
     return damaged.length > 0 ? 1 : 0;
+  });
+}
+
+async function verifyWithMeter(
+  parsed: Parsed,
+  cache: Cache,
+  signal: AbortSignal,
+): Promise<VerifyReport> {
+  await using meter = openMeter(parsed, "Verifying");
+  return await cache.verify({
+    signal,
+    onProgress: ({ archives, bytes, totalArchives, totalBytes }) =>
+      meter.update({
+        what: "archives",
+        done: archives,
+        total: totalArchives,
+        bytes,
+        totalBytes,
+      }),
   });
 }

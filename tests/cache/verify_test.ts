@@ -11,8 +11,14 @@ Deno.test("Cache.verify() finds nothing in what is as it was put", async () => {
   const cache = openCache(dir.at("cache"));
   await cache.put("tree", dir.at("tree"));
   await cache.put("file", dir.at("tree", "a.js"));
-  const { archives, bytes, damaged } = await cache.verify();
+  const told: number[][] = [];
+  const { archives, bytes, damaged } = await cache.verify({
+    onProgress: ({ bytes, totalArchives, totalBytes }) =>
+      told.push([bytes, totalArchives, totalBytes]),
+  });
   assertEquals([archives, bytes, damaged], [2, 18, []]);
+  assertEquals(told.length, 3); // files
+  assertEquals(told.at(-1), [18, 2, 18]);
 });
 
 const DAMAGE: Record<string, [(tree: string) => void, wrong: string]> = {

@@ -85,6 +85,28 @@ Deno.test("rebuild-cache takes flags from the environment, but for what is typed
   assertStringIncludes(linked.stdout, "1 copied");
 });
 
+Deno.test("rebuild-cache writes no escape byte, where there is no terminal", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content" } });
+  const store = ["--dir", dir.at("store")];
+  const env = { NO_COLOR: "", CI: "", TERM: "xterm-256color" };
+  for (
+    const args of [
+      ["link", dir.at("src"), dir.at("out")],
+      ["put", ...store, "key", dir.at("src")],
+      ["verify", ...store],
+      ["ls", ...store],
+      ["prune", ...store],
+      ["--dir", dir.at("out"), "-vv"],
+      ["--help"],
+      ["--no-such-flag"],
+    ]
+  ) {
+    const { stdout, stderr } = await runCli(args, { env });
+    assertEquals((stdout + stderr).includes("\u001b"), false, args.join(" "));
+  }
+});
+
 /** Writes a completion script, and gives its path. */
 async function script(dir: TempDir, shell: string): Promise<string> {
   const { stdout } = await runCli(["completions", shell]);
