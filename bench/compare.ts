@@ -89,3 +89,38 @@ export function rows(
     } ms ${range.padEnd(13)} ${(peer / ms).toFixed(2)} × ${base}`;
   }).join("\n");
 }
+
+/** What one job took, for the chart. */
+export interface Result {
+  /** What was done, and on which file system. */
+  readonly job: string;
+  /** The peer that the others are compared with. */
+  readonly base: string;
+  /** Medians in milliseconds, by name. */
+  readonly medians: Readonly<Record<string, number>>;
+}
+
+/** Appends a result to a file of one JSON object a line, if one is named. */
+export function record(
+  file: string | undefined,
+  job: string,
+  base: string,
+  taken: ReadonlyMap<string, number[]>,
+): void {
+  if (file === undefined) return;
+  const medians = Object.fromEntries(
+    [...taken].map(([name, values]) => [name, Math.round(median(values))]),
+  );
+  const result: Result = { job, base, medians };
+  Deno.writeTextFileSync(file, JSON.stringify(result) + "\n", {
+    append: true,
+  });
+}
+
+/** The type of the file system that a directory is on. */
+export function typeAt(place: string): string {
+  const args = ["-f", "-c", "%T", place];
+  const { stdout } = new Deno.Command("stat", { args }).outputSync();
+  const type = new TextDecoder().decode(stdout).trim();
+  return type === "ext2/ext3" ? "ext4" : type;
+}

@@ -17,10 +17,10 @@ import { parseArgs } from "@std/cli/parse-args";
 import { fromFileUrl } from "@std/path/from-file-url";
 import { denoRun } from "../tests/support/command.ts";
 import { makeManyFiles } from "../tests/support/temp_dir.ts";
-import { type Contender, interleave, rows } from "./compare.ts";
+import { type Contender, interleave, record, rows, typeAt } from "./compare.ts";
 
 const options = parseArgs(Deno.args, {
-  string: ["runs", "files", "at", "mode", "pnpm"],
+  string: ["runs", "files", "at", "mode", "pnpm", "record"],
   default: { runs: "7", files: "30000", at: "/tmp", mode: "hardlink" },
 }) as unknown as {
   runs: string;
@@ -28,6 +28,7 @@ const options = parseArgs(Deno.args, {
   at: string;
   mode: string;
   pnpm?: string;
+  record?: string;
 };
 const files = Number(options.files);
 
@@ -116,3 +117,5 @@ function count(directory: string): string {
 
 console.log(`${options.mode} of ${files} files in ${files / 10} directories`);
 console.log(rows(options.at, taken, peers[0]!.name));
+const job = `${options.mode} on ${typeAt(options.at)}`;
+record(options.record, job, peers[0]!.name, taken);
