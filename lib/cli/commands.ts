@@ -416,14 +416,14 @@ export function variableOf({ name }: Flag): string {
   return `REBUILD_CACHE_${name.toUpperCase().replaceAll("-", "_")}`;
 }
 
-/** Exit codes, and what they mean. */
-export const EXIT_CODES: readonly (readonly [number | string, string])[] = [
-  [0, "done"],
-  [1, "failed; a miss; damage"],
-  [2, "wrong use or refused"],
-  [75, "in use, and not released in time"],
-  ["126, 127", "COMMAND can't be run, or is not there; else its own code"],
-  [130, "interrupted (128 and the signal's number)"],
+/** Exit codes, what they mean in a few words, and what else may be said. */
+export const EXIT_CODES: readonly (readonly [string, string, string])[] = [
+  ["0", "done", ", also if there was nothing to do"],
+  ["1", "failed", "; a miss of get; damage that verify found"],
+  ["2", "wrong use or refused", ": nothing was touched"],
+  ["75", "in use", ", and not released in time"],
+  ["126, 127", "COMMAND can't be run", ", or is not there; else its own code"],
+  ["130", "interrupted", " (128 and the signal's number)"],
 ];
 
 /** The word by which a compiled binary calls itself to delete asides. */

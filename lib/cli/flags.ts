@@ -10,6 +10,7 @@ import {
   type Command,
   COMMANDS,
   COMMON,
+  EXIT_CODES,
   type Flag,
   variableOf,
 } from "./commands.ts";
@@ -259,9 +260,7 @@ export function help(command: Command): string {
     ...rows.map(([flag, doc]) => flag.padEnd(width) + doc),
     "",
     "Each flag has a variable: --dir is REBUILD_CACHE_DIR, and so on.",
-    `Exit codes: 0 done, 1 failed, 2 wrong use or refused, 75 in use, 130 interrupted${
-      command.runs ? ";\n126 or 127 if COMMAND can't be run, else its own" : ""
-    }`,
+    ...exitCodes(command),
     "",
     ...command.examples.flatMap(([call, does]) => [
       `  # ${does}`,
@@ -269,4 +268,15 @@ export function help(command: Command): string {
     ]),
     "",
   ].join("\n");
+}
+
+function exitCodes({ runs }: Command): string[] {
+  const line = (codes: typeof EXIT_CODES) =>
+    codes.map(([code, means]) => `${code} ${means}`).join(", ");
+  const own = EXIT_CODES.filter(([code]) => !code.startsWith("126"));
+  const others = EXIT_CODES.filter((it) => !own.includes(it));
+  return [
+    `Exit codes: ${line(own)}`,
+    ...runs ? [`            ${line(others)}; else its own`] : [],
+  ];
 }

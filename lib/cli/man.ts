@@ -36,10 +36,10 @@ export function manPage(): string {
     "What may be given more than once is split at line ends; a flag without a value is 1 or 0.",
     ...variables(),
     ".SH EXIT STATUS",
-    ...EXIT_CODES.flatMap(([code, means]) => [
+    ...EXIT_CODES.flatMap(([code, means, more]) => [
       ".TP",
-      text(String(code)),
-      text(means),
+      text(code),
+      text(means + more),
     ]),
     "",
   ].join("\n");

@@ -1,6 +1,11 @@
 // One table of commands and flags: parser, help, manual page and completions go by it.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { COMMANDS, COMMON, variableOf } from "../../lib/cli/commands.ts";
+import {
+  COMMANDS,
+  COMMON,
+  EXIT_CODES,
+  variableOf,
+} from "../../lib/cli/commands.ts";
 import { help, parse } from "../../lib/cli/flags.ts";
 import { manPage } from "../../lib/cli/man.ts";
 import { ROOT, run, runCli } from "../support/command.ts";
@@ -46,6 +51,20 @@ Deno.test("rebuild-cache COMMAND --help fits a screen, and ends with two example
     assert(lines.length <= 40, `${name}: ${lines.length} lines`);
     for (const line of lines.slice(0, -4)) assert(line.length <= 90, line);
     assertEquals(lines.at(-1)!.trim(), examples[1]![0]);
+  }
+});
+
+Deno.test("docs/errors.md names every exit code and every kind of error", () => {
+  const page = Deno.readTextFileSync(`${ROOT}/docs/errors.md`);
+  for (const [code] of EXIT_CODES) {
+    assert(new RegExp(`^\\| ${code}[ ,]`, "m").test(page), code);
+  }
+  const source = Deno.readTextFileSync(`${ROOT}/lib/os_error.ts`);
+  const [, type] = /export type ErrorKind =([^;]*);/.exec(source)!;
+  const kinds = [...type!.matchAll(/\| "([a-z-]+)"/g)].map(([, kind]) => kind);
+  assert(kinds.length > 15);
+  for (const kind of [...kinds, "refused", "locked"]) {
+    assertStringIncludes(page, `\`${kind}\``);
   }
 });
 

@@ -209,6 +209,22 @@ Deno.test("rebuild-cache use runs a command, with its exit code, while nobody ma
   assertEquals(namesIn(dir.path), []);
 });
 
+test("rebuild-cache says with 126 that a command can't be run", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { old: "old" }, program: "not for running" });
+  for (const way of [["use"], []]) {
+    const { code, stderr } = await runCli([
+      ...[...way, "--dir", dir.at("cache"), "--", dir.at("program")],
+    ]);
+    assertEquals(code, 126);
+    assertStringIncludes(stderr, `Cannot run "${dir.at("program")}"`);
+    assertEquals(stderr.trim().split("\n").length, 1, stderr);
+  }
+  assertEquals(namesIn(dir.at("cache")), ["old"]);
+});
+
 test("rebuild-cache use passes signals on, and the code of who was killed", [
   "posix",
 ], async () => {
