@@ -39,6 +39,61 @@ test("README: npm works on after its cache was cleared, and fills it again", [
   await must("npm", "cache", "verify", "--cache", cache);
 });
 
+test("README: its shell commands run as written, with pip and npm", [
+  "posix",
+  "bash",
+  "python3",
+  "pip and its index",
+  "npm registry",
+], async () => {
+  await using dir = TempDir.make();
+  const words = cliCommand([]).map((word) => `'${word}'`).join(" ");
+  const dependencies = { "left-pad": "1.3.0" };
+  dir.write({
+    bin: {
+      "rebuild-cache": `#!/bin/sh\nexec ${words} "$@"\n`,
+      pip: '#!/bin/sh\nexec python3 -m pip "$@"\n',
+    },
+    home: { ".cache": { pip: {} } },
+    "requirements.txt": "six==1.16.0\n",
+    "package.json": JSON.stringify({
+      name: "app",
+      version: "1.0.0",
+      dependencies,
+    }),
+  });
+  for (const name of namesIn(dir.at("bin"))) {
+    Deno.chmodSync(dir.at("bin", name), 0o755);
+  }
+  const env = {
+    PATH: `${dir.at("bin")}:${Deno.env.get("PATH")}`,
+    HOME: dir.at("home"),
+    HASH: "1",
+    PIP_TARGET: dir.at("installed"),
+    PIP_BREAK_SYSTEM_PACKAGES: "1",
+    PIP_ROOT_USER_ACTION: "ignore",
+    DENO_DIR: Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`,
+  };
+  await must(
+    "bash",
+    "-c",
+    `cd ${dir.path} && npm install --package-lock-only --no-audit --no-fund`,
+  );
+  // The others are about this checkout, and have tests of their own.
+  const commands = blocks("sh").filter((it) => !it.includes("scripts/deno"));
+  assertEquals(commands.length, 3);
+  for (const command of commands) {
+    const ran = await run(["bash", "-ec", command], { cwd: dir.path, env });
+    assertEquals(ran.code, 0, `${command}: ${ran.stdout}${ran.stderr}`);
+  }
+  assert(namesIn(dir.at("installed")).includes("six.py"));
+  assert(namesIn(dir.at("wheels"))[0]!.startsWith("six-1.16.0"));
+  assertEquals(
+    namesIn(dir.at("app", "node_modules")).includes("left-pad"),
+    true,
+  );
+});
+
 test("README: the CI script gets its dependencies, once from npm", [
   "posix",
   "bash",

@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, `npm registry`, `deno's runtime for binaries`, or a program on the PATH. */
+/** `posix`, `linux`, `root`, `not-root`, `npm registry`, `deno's runtime for binaries`, `pip and its index`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -18,6 +18,8 @@ function missing(need: Need): string | undefined {
       return Deno.env.get("DENORT_BIN") || denoAnswers()
         ? undefined
         : "needs the runtime that deno compile downloads from dl.deno.land";
+    case "pip and its index":
+      return pipAnswers() ? undefined : "needs pip and its index";
     case "npm registry":
       return npmAnswers() ? undefined : "needs npm and its registry";
   }
@@ -37,6 +39,28 @@ function denoAnswers(): boolean {
     stdout: "null",
     stderr: "null",
   }).outputSync().success;
+}
+
+function pipAnswers(): boolean {
+  const args = [
+    "-m",
+    "pip",
+    "download",
+    "--no-deps",
+    "-qd",
+    Deno.makeTempDirSync(),
+  ];
+  try {
+    return new Deno.Command("python3", {
+      args: [...args, "six==1.16.0"],
+      stdout: "null",
+      stderr: "null",
+    }).outputSync().success;
+  } catch {
+    return false;
+  } finally {
+    Deno.removeSync(args.at(-1)!, { recursive: true });
+  }
 }
 
 function npmAnswers(): boolean {
