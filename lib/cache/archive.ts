@@ -211,7 +211,11 @@ class SlotStaging implements CacheStaging {
     const { layout, bucket, options } = this.#store;
     const { id, path } = this.#slot;
     if (this.#state !== "open") {
-      throw new CacheError("Committed already", path, "refused");
+      throw new CacheError(
+        `Cannot put "${this.#key}" again: it is committed already`,
+        path,
+        "refused",
+      );
     }
     const flush: [path: string, isDirectory: boolean][] = [];
     const root = Deno.statSync(layout.root);

@@ -155,7 +155,7 @@ async function buildInPlace(
   const [first] = left;
   if (first) {
     throw new CacheError(
-      `Cannot rebuild "${path}" in place: ${left.length} left, such as "${first.path}": ${first.message}`,
+      `Cannot rebuild "${path}" in place, since not all of it can be removed (${left.length} left): "${first.path}": ${first.message}`,
       path,
       first.kind,
     );

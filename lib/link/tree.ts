@@ -81,8 +81,10 @@ export async function linkListed(
   } catch (error) {
     const { signal } = options;
     if (error instanceof LinkError || error === signal?.reason) throw error;
+    // What the OS said, once.
+    const said = error instanceof CacheError ? error.cause ?? error : error;
     throw new LinkError(
-      `Cannot link "${source}" to "${destination}": ${osErrorText(error)}`,
+      `Cannot link "${source}" to "${destination}": ${osErrorText(said)}`,
       source,
       destination,
       error instanceof CacheError ? error.kind : errorKind(error),
