@@ -53,9 +53,14 @@ test("README: its shell commands run as written, with pip and npm", [
     bin: {
       "rebuild-cache": `#!/bin/sh\nexec ${words} "$@"\n`,
       pip: '#!/bin/sh\nexec python3 -m pip "$@"\n',
+      "pip-compile": `#!/bin/sh\nPYTHONPATH=${
+        dir.at("tools")
+      } exec python3 -m piptools compile "$@"\n`,
     },
     home: { ".cache": { pip: {} } },
     "requirements.txt": "six==1.16.0\n",
+    "requirements.in": "six==1.16.0\n",
+    "other.in": "six==1.16.0\n",
     "package.json": JSON.stringify({
       name: "app",
       version: "1.0.0",
@@ -79,14 +84,20 @@ test("README: its shell commands run as written, with pip and npm", [
     "-c",
     `cd ${dir.path} && npm install --package-lock-only --no-audit --no-fund`,
   );
+  const pip = ["python3", "-m", "pip", "install", "-q", "--target"];
+  await must(...pip, dir.at("tools"), "pip-tools");
   // The others are about this checkout, and have tests of their own.
   const commands = blocks("sh").filter((it) => !it.includes("scripts/deno"));
-  assertEquals(commands.length, 3);
+  assertEquals(commands.length, 4);
   for (const command of commands) {
     const ran = await run(["bash", "-ec", command], { cwd: dir.path, env });
     assertEquals(ran.code, 0, `${command}: ${ran.stdout}${ran.stderr}`);
   }
   assert(namesIn(dir.at("installed")).includes("six.py"));
+  assertStringIncludes(
+    Deno.readTextFileSync(dir.at("other.txt")),
+    "six==1.16.0",
+  );
   assert(namesIn(dir.at("wheels"))[0]!.startsWith("six-1.16.0"));
   assertEquals(
     namesIn(dir.at("app", "node_modules")).includes("left-pad"),
