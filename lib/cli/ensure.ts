@@ -15,7 +15,9 @@ import { keyAndPath, openStore } from "./store.ts";
 export async function ensureCommand(parsed: Parsed): Promise<number> {
   const [key, dst] = keyAndPath(parsed, ENSURE.usage);
   const { run } = parsed;
-  if (!run) throw new UsageError(`It takes a command: ${ENSURE.usage}`);
+  if (!run) {
+    throw new UsageError(`ensure takes a command behind --: ${ENSURE.usage}`);
+  }
   using signals = untilSignal();
   const { signal } = signals;
   const json = parsed.count("json") > 0;

@@ -16,11 +16,11 @@ export function openStore(parsed: Parsed, signal: AbortSignal): Cache {
 
 /** The key and the path of a command that takes both. */
 export function keyAndPath(
-  { positionals: [key, path, ...more] }: Parsed,
+  { command, positionals: [key, path, ...more] }: Parsed,
   usage: string,
 ): [key: string, path: string] {
   if (key === undefined || !path || more.length > 0) {
-    throw new UsageError(`It takes a key and a path: ${usage}`);
+    throw new UsageError(`${command} takes a key and a path: ${usage}`);
   }
   return [key, path];
 }
