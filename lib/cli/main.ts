@@ -29,6 +29,7 @@ export async function main(args: readonly string[]): Promise<number> {
     const { deleteAsides } = await import("../clear/delete_asides.ts");
     return (await deleteAsides(args.slice(1), 60_000)).length > 0 ? 1 : 0;
   }
+  // Of a command line that can't be parsed.
   const end = args.indexOf("--");
   const json = args.slice(0, end < 0 ? undefined : end).includes("--json");
   let command = CLEAR;
@@ -62,7 +63,7 @@ export async function main(args: readonly string[]): Promise<number> {
       throw error;
     }
     const kind = error instanceof CacheError ? error.kind : "usage";
-    if (json) {
+    if (parsed ? parsed.count("json") > 0 : json) {
       printJson(parsed?.command ?? (command.name || "clear"), {
         error: { kind, message: error.message },
       });

@@ -84,7 +84,9 @@ Deno.test("rebuild-cache takes flags from the environment, but for what is typed
   assertEquals(JSON.parse(typed.stdout).results[0].path, dir.at("src"));
   assertEquals(namesIn(dir.at("cache")), ["a"]);
   const nothing = await runCli([], { env });
-  assertEquals([nothing.code, nothing.stdout], [2, ""]);
+  assertEquals(nothing.code, 2);
+  assertEquals(JSON.parse(nothing.stdout).error.kind, "usage");
+  assertEquals(namesIn(dir.at("cache")), ["a"]);
   for (
     const wrong of [
       { REBUILD_CACHE_DRY_RUN: "perhaps" },
@@ -102,6 +104,10 @@ Deno.test("rebuild-cache takes flags from the environment, but for what is typed
     env: { REBUILD_CACHE_MODE: "copy" },
   });
   assertStringIncludes(linked.stdout, "1 copied");
+  const failed = await runCli(["link", dir.at("no"), dir.at("nowhere")], {
+    env: { REBUILD_CACHE_JSON: "1" },
+  });
+  assertEquals(JSON.parse(failed.stdout).error.kind, "not-found");
 });
 
 Deno.test("rebuild-cache writes no escape byte, where there is no terminal", async () => {
