@@ -129,6 +129,47 @@ async function lockDirectory(
   };
 }
 
+/** A file that is locked until it is disposed. */
+export interface HeldFile extends Disposable {
+  /** The file, open for reading and writing. */
+  readonly file: Deno.FsFile;
+}
+
+/**
+ * Waits for the exclusive lock on a file that is held for long, and says who holds it.
+ *
+ * @param path The file, `….lock`, which is made if it is missing.
+ * @param about What it is about, for errors.
+ * @param what What it is for, to tell people in whose way it is.
+ */
+export async function holdFile(
+  path: string,
+  about: string,
+  what: string,
+  options: LockOptions,
+): Promise<HeldFile> {
+  const guarded = path.replace(/\.lock$/, "");
+  const file = await waitFor(
+    () => {
+      try {
+        return attemptLock(path, true, "create");
+      } catch (error) {
+        throw lockFailure(about, error);
+      }
+    },
+    options,
+    () => new LockedError(about, listHolders(guarded), what),
+  );
+  const note = noteHolder(guarded, options.purpose, true);
+  return {
+    file,
+    [Symbol.dispose]() {
+      note?.[Symbol.dispose]();
+      file.close();
+    },
+  };
+}
+
 /** The path by which everybody locks it, whatever symbolic link leads there. */
 function realPath(dir: string | URL): string {
   const path = dir instanceof URL ? fromFileUrl(dir) : resolve(dir);

@@ -130,8 +130,9 @@ export function attemptLock(
         if (manners === "insist") askForTurn(file);
         return undefined;
       }
-      if (manners === "yield" && isAskedForTurn(file)) return undefined;
-      keep = isStillAt(path, file);
+      const info = file.statSync();
+      if (manners === "yield" && isAskedForTurn(info)) return undefined;
+      keep = isStillAt(path, info);
       if (keep) return file;
     } catch (error) {
       // Windows: a lock violation. EINTR, EAGAIN: the next poll.
@@ -182,9 +183,9 @@ function share(path: string): void {
   }
 }
 
-function isStillAt(path: string, file: Deno.FsFile): boolean {
+function isStillAt(path: string, locked: Deno.FileInfo): boolean {
   try {
-    const [now, locked] = [Deno.statSync(path), file.statSync()];
+    const now = Deno.statSync(path);
     return now.ino === locked.ino && now.dev === locked.dev;
   } catch (error) {
     if (errorKind(error) === "not-found") return false;
@@ -224,8 +225,7 @@ function askForTurn(file: Deno.FsFile): void {
 /** For so long a turn is held free, in milliseconds: longer than who waits for it sleeps. */
 const TURN = 200;
 
-function isAskedForTurn(file: Deno.FsFile): boolean {
-  const { atime, mtime } = file.statSync();
+function isAskedForTurn({ atime, mtime }: Deno.FileInfo): boolean {
   return mtime?.getTime() === 0 && atime !== null &&
     Math.abs(Date.now() - atime.getTime()) < TURN;
 }

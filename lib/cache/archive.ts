@@ -107,8 +107,8 @@ export async function getEntry(
   if (!header || header.key !== key) return undefined;
   touch(store, id);
   const kept = held.move();
-  const [path, manifest] = ["tree", "manifest"]
-    .map((name) => join(layout.archive(id), name)) as [string, string];
+  const path = join(layout.archive(id), "tree");
+  const manifest = join(layout.archive(id), "manifest");
   return {
     ...toArchive(header, id),
     path,
@@ -258,15 +258,15 @@ class SlotStaging implements CacheStaging {
   /** Reads what will be put; in a cache that a group shares, opens it to the group. */
   async #read(
     root: Deno.FileInfo,
-    visit: (path: string, info: Deno.FileInfo) => void,
+    note: (path: string, info: Deno.FileInfo) => void,
   ): ReturnType<typeof readContent> {
     const { signal } = this.#store.options;
     try {
       return await readContent(this.path, {
         ...signal && { signal },
         visit(path, info) {
-          openToGroup(path, info, root);
-          visit(path, info);
+          note(path, info);
+          return openToGroup(path, info, root);
         },
       });
     } catch (error) {
@@ -291,14 +291,20 @@ class SlotStaging implements CacheStaging {
   }
 }
 
-/** What whoever may write to the root must be able to read, and to remove. */
+/**
+ * What whoever may write to the root must be able to read, and to remove.
+ *
+ * @returns Whether something was changed for that.
+ */
 function openToGroup(
   path: string,
   info: Deno.FileInfo,
   root: Deno.FileInfo,
-): void {
+): boolean {
   const { mode } = root;
-  if (mode === null || !(mode & 0o020) || Deno.build.os === "windows") return;
+  if (mode === null || !(mode & 0o020) || Deno.build.os === "windows") {
+    return false;
+  }
   if (info.gid !== root.gid) Deno.chownSync(path, null, root.gid);
   const old = info.mode! & 0o7777;
   const executable = old & 0o100 ? 0o010 : 0;
@@ -306,6 +312,7 @@ function openToGroup(
     ? old | 0o070 | (mode & 0o2000)
     : old | 0o040 | executable;
   if (wanted !== old) Deno.chmodSync(path, wanted);
+  return wanted !== old || info.gid !== root.gid;
 }
 
 /** Puts a copy of a file or a tree under a key: cloned where that is possible. */

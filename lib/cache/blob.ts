@@ -14,6 +14,7 @@ import { removeIfThere } from "../names.ts";
 import { errorKind, osErrorText, patiently } from "../os_error.ts";
 import { join } from "../path.ts";
 import { flushAll } from "./flush.ts";
+import { makeShared } from "./layout.ts";
 import { readContent } from "./manifest.ts";
 import {
   closeSlot,
@@ -126,7 +127,7 @@ async function provide(
       }
       if (options.durable) await flushAll([[file, false]]);
       const folder = layout.in("blobs", digest.slice(0, 2));
-      makeFolder(folder, layout.in("blobs"));
+      makeShared(folder, Deno.statSync(layout.in("blobs")));
       patiently(() => Deno.renameSync(file, path));
       if (options.durable) await flushAll([[folder, true]]);
     } catch (error) {
@@ -191,19 +192,6 @@ export async function damageOf(
   } catch (error) {
     if (errorKind(error) === "not-found") return undefined; // evicted
     return osErrorText(error);
-  }
-}
-
-function makeFolder(folder: string, like: string): void {
-  try {
-    Deno.mkdirSync(folder);
-  } catch (error) {
-    if (errorKind(error) === "already-exists") return;
-    throw error;
-  }
-  const { mode } = Deno.statSync(like);
-  if (mode !== null && Deno.build.os !== "windows") {
-    Deno.chmodSync(folder, mode & 0o7777);
   }
 }
 

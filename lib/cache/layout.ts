@@ -151,20 +151,10 @@ export class Layout {
     Deno.mkdirSync(this.root, { recursive: true });
     const root = Deno.statSync(this.root);
     const { tmp, ...others } = FOLDERS;
-    this.#makeFolder(tmp, root);
+    makeShared(join(this.root, tmp), root);
     this.#tag();
     for (const name of [...Object.values(others), bucket + VERSION]) {
-      this.#makeFolder(name, root);
-    }
-  }
-
-  #makeFolder(name: string, root: Deno.FileInfo): void {
-    const folder = join(this.root, name);
-    try {
-      Deno.mkdirSync(folder);
-      shareLike(folder, root);
-    } catch (error) {
-      if (errorKind(error) !== "already-exists") throw error;
+      makeShared(join(this.root, name), root);
     }
   }
 
@@ -179,6 +169,16 @@ export class Layout {
         if (errorKind(error) !== "not-found") throw error; // swept: once more
       }
     }
+  }
+}
+
+/** Makes a folder, unless it is there, as open to others as another one. */
+export function makeShared(folder: string, like: Deno.FileInfo): void {
+  try {
+    Deno.mkdirSync(folder);
+    shareLike(folder, like);
+  } catch (error) {
+    if (errorKind(error) !== "already-exists") throw error;
   }
 }
 

@@ -38,8 +38,8 @@ export interface Content {
   readonly lines: readonly string[];
 }
 
-/** Called with each path of a tree before it is looked at. */
-export type Visit = (path: string, info: Deno.FileInfo) => void;
+/** Called with each path of a tree before it is read. Says whether it changed it. */
+export type Visit = (path: string, info: Deno.FileInfo) => boolean;
 
 /** How a tree is read. */
 export interface ReadOptions {
@@ -136,9 +136,7 @@ class Walk {
 
   #look(path: string): Deno.FileInfo {
     const info = Deno.lstatSync(path);
-    if (!this.#visit) return info;
-    this.#visit(path, info);
-    return Deno.lstatSync(path); // it may have been changed
+    return this.#visit?.(path, info) ? Deno.lstatSync(path) : info;
   }
 
   #file(path: string, name: string, info: Deno.FileInfo): ListedFile {

@@ -4,9 +4,10 @@
  * @module
  */
 
+import { makeParent } from "../clear/make_like.ts";
 import { removeTree } from "../clear/remove.ts";
 import { osFailure } from "../error.ts";
-import { lease } from "../lock.ts";
+import { holdFile, lease } from "../lock.ts";
 import {
   attemptLock,
   LockedError,
@@ -14,11 +15,9 @@ import {
   type LockOptions,
   waitFor,
 } from "../lock_file.ts";
-import { listHolders, noteHolder } from "../lock_holder.ts";
 import { log } from "../log.ts";
 import { removeIfThere } from "../names.ts";
 import { errorKind, osErrorText } from "../os_error.ts";
-import { dirname } from "../path.ts";
 import { type Layout, newId, shareLike } from "./layout.ts";
 
 /** Options for `openCache()`. */
@@ -85,7 +84,7 @@ export function attempt(
 }
 
 /**
- * Waits for one of the cache's own locks.
+ * Waits for one of the cache's own locks, which is held for an instant.
  *
  * @param what What it is for, to tell people in whose way it is.
  */
@@ -97,7 +96,7 @@ export async function hold(
   return await waitFor(
     () => attempt(store, path, true, "create"),
     store.options,
-    () => new LockedError(path, listHolders(path), what),
+    () => new LockedError(path, [], what),
   );
 }
 
@@ -107,10 +106,8 @@ export async function holdLong(
   path: string,
   what: string,
 ): Promise<Held> {
-  const held = new DisposableStack();
-  held.use(await hold(store, path, what));
-  held.use(noteHolder(path, store.options.purpose, true));
-  return held;
+  const { lock = true } = store.options;
+  return lock ? await holdFile(path, path, what, store.options) : NOTHING;
 }
 
 /** The lock of those who swap a key: one of sixteen, each held for an instant. */
@@ -130,11 +127,7 @@ export interface Slot {
 /** Makes the cache where it is missing, and a slot in it. */
 export async function openSlot(store: Store): Promise<Slot> {
   const { layout, bucket } = store;
-  try {
-    Deno.mkdirSync(dirname(layout.root), { recursive: true });
-  } catch (error) {
-    throw osFailure("make", dirname(layout.root), error);
-  }
+  makeParent(layout.root);
   using held = new DisposableStack();
   held.use(await useRoot(store));
   layout.make(bucket);

@@ -1,6 +1,16 @@
 import { osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind } from "../os_error.ts";
+import { dirname } from "../path.ts";
+
+/** A cache's parent is made where it is missing, as every tool does for its cache. */
+export function makeParent(path: string): void {
+  try {
+    Deno.mkdirSync(dirname(path), { recursive: true });
+  } catch (error) {
+    throw osFailure("make", dirname(path), error);
+  }
+}
 
 /** Makes an empty directory with the mode and owner of another. That one stands there already is fine. */
 export function makeDirectoryLike(path: string, info?: Deno.FileInfo): void {

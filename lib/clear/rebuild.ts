@@ -1,14 +1,7 @@
 import { CacheError, osFailure } from "../error.ts";
 import { clearTarget, type Target } from "../guard_rails.ts";
-import { guard } from "../lock.ts";
-import {
-  attemptLock,
-  LockedError,
-  lockFailure,
-  type LockOptions,
-  waitFor,
-} from "../lock_file.ts";
-import { listHolders, noteHolder } from "../lock_holder.ts";
+import { guard, holdFile } from "../lock.ts";
+import type { LockOptions } from "../lock_file.ts";
 import { log } from "../log.ts";
 import { listMounts } from "../mounts.ts";
 import { errorKind } from "../os_error.ts";
@@ -16,7 +9,7 @@ import { dirname } from "../path.ts";
 import { openStaging, sweepStagings } from "../staging.ts";
 import { swap, type Swapped } from "../swap.ts";
 import { clearCache } from "./clear.ts";
-import { makeDirectoryLike } from "./make_like.ts";
+import { makeDirectoryLike, makeParent } from "./make_like.ts";
 import { removeTree } from "./remove.ts";
 
 /** Options for `rebuildCache()`. */
@@ -226,15 +219,6 @@ function isDirectory(path: string): boolean {
   }
 }
 
-/** A cache's parent is made where it is missing, as every tool does for its cache. */
-function makeParent(path: string): void {
-  try {
-    Deno.mkdirSync(dirname(path), { recursive: true });
-  } catch (error) {
-    throw osFailure("make", dirname(path), error);
-  }
-}
-
 /** Before a build that could not be put in place. */
 function refuseMountPoint({ path, info }: Target): void {
   if (!info) return;
@@ -267,26 +251,11 @@ async function takeTurn(
   options: RebuildOptions,
 ): Promise<Turn> {
   const { always = false, key = "" } = options;
-  const guarded = `${path}.rebuild`;
-  const file = `${guarded}.lock`;
+  const file = `${path}.rebuild.lock`;
   const before = timeOf(file);
-  const lock = await waitFor(
-    () => {
-      try {
-        return attemptLock(file, true, "create");
-      } catch (error) {
-        throw lockFailure(path, error);
-      }
-    },
-    options,
-    () =>
-      new LockedError(
-        path,
-        listHolders(guarded),
-        `The right to rebuild "${path}"`,
-      ),
-  );
-  const note = noteHolder(guarded, options.purpose, true);
+  const what = `The right to rebuild "${path}"`;
+  const held = await holdFile(file, path, what, options);
+  const { file: lock } = held;
   const built = await digest(key);
   const last = timeOf(file);
   const shared = !always && last !== before &&
@@ -306,10 +275,7 @@ async function takeTurn(
         log.debug(() => `Those who wait will build again: ${error}`);
       }
     },
-    [Symbol.dispose]() {
-      note?.[Symbol.dispose]();
-      lock.close();
-    },
+    [Symbol.dispose]: () => held[Symbol.dispose](),
   };
 }
 

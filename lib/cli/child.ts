@@ -1,5 +1,5 @@
 import { errorKind, osErrorText } from "../os_error.ts";
-import { SIGNALS } from "./signals.ts";
+import { onSignals } from "./signals.ts";
 
 /** Exit codes of a command that could not be run, as shells have them. */
 const NOT_EXECUTABLE = 126;
@@ -77,28 +77,16 @@ export async function runChild(
     );
   }
   const terminal = Deno.stdin.isTerminal();
-  const handlers = SIGNALS.map(([name]) => {
-    const handler = () => {
-      if (Deno.build.os === "windows" || (name === "SIGINT" && terminal)) {
-        return;
-      }
-      try {
-        child.kill(name);
-      } catch {
-        // It has ended.
-      }
-    };
-    Deno.addSignalListener(name, handler);
-    return [name, handler] as const;
+  using _ = onSignals((name) => {
+    if (Deno.build.os === "windows" || (name === "SIGINT" && terminal)) return;
+    try {
+      child.kill(name);
+    } catch {
+      // It has ended.
+    }
   });
-  try {
-    if (toStderr) {
-      await child.stdout.pipeTo(Deno.stderr.writable, { preventClose: true });
-    }
-    return (await child.status).code;
-  } finally {
-    for (const [name, handler] of handlers) {
-      Deno.removeSignalListener(name, handler);
-    }
+  if (toStderr) {
+    await child.stdout.pipeTo(Deno.stderr.writable, { preventClose: true });
   }
+  return (await child.status).code;
 }

@@ -1,9 +1,5 @@
 import { clearCache } from "../clear/clear.ts";
-import type {
-  ClearOptions,
-  ClearProgress,
-  ClearReport,
-} from "../clear/options.ts";
+import type { ClearOptions, ClearReport } from "../clear/options.ts";
 import { listAsides } from "../clear/sweep.ts";
 import { CacheError } from "../error.ts";
 import { clearTarget } from "../guard_rails.ts";
@@ -13,7 +9,7 @@ import { DELETE_ASIDES } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { BUSY, lockOptions, skipsBusy } from "./locks.ts";
 import { complain, print, printJson } from "./output.ts";
-import { openMeter } from "./progress.ts";
+import { withMeter } from "./progress.ts";
 import { milliseconds, plural } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 
@@ -50,10 +46,14 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
   const skipped: CacheError[] = [];
   for (const dir of dirs) {
     try {
-      await using meter = openMeter(parsed, `Deleting ${dir}`);
-      const onProgress = (progress: ClearProgress) =>
-        meter.update({ what: "directories", ...progress });
-      results.push(await clearCache(dir, { ...options, onProgress }));
+      results.push(
+        await withMeter(parsed, `Deleting ${dir}`, (update) =>
+          clearCache(dir, {
+            ...options,
+            onProgress: (progress) =>
+              update({ what: "directories", ...progress }),
+          })),
+      );
     } catch (error) {
       if (!(error instanceof CacheError)) throw error;
       const skips = error.kind === "locked" && skipsBusy(parsed);

@@ -1,5 +1,5 @@
 import type { Parsed } from "./flags.ts";
-import { complain, printJson } from "./output.ts";
+import { complain, print, printJson } from "./output.ts";
 
 /** Does it until a signal comes, of which the exit code then is. */
 export async function untilInterrupted(
@@ -16,6 +16,16 @@ export async function untilInterrupted(
     fail(parsed, "interrupted", "Interrupted");
     return signals.exitCode;
   }
+}
+
+/** Says how it went: with `--json` to programs, else to people, but for `-q`. */
+export function report(
+  parsed: Parsed,
+  result: unknown,
+  text: () => string,
+): void {
+  if (parsed.count("json")) printJson(parsed.command, { result });
+  else if (!parsed.count("quiet")) print(text());
 }
 
 /** Says what went wrong, to people and, with `--json`, to programs. */

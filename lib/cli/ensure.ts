@@ -6,9 +6,8 @@ import { CacheError } from "../error.ts";
 import { taken } from "../link/file.ts";
 import { dirname, resolve } from "../path.ts";
 import { linkAny } from "./link.ts";
-import { print, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
-import { fail, untilInterrupted } from "./ending.ts";
+import { fail, report, untilInterrupted } from "./ending.ts";
 import { keyAndPath, openStore } from "./store.ts";
 
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
@@ -36,14 +35,13 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
         dst,
         parsed,
         signal,
-        (options) => entry.link(dst, options),
         entry,
       );
-      const outcome = built ? "built" : "hit";
-      if (json) printJson("ensure", { result: { outcome, link: result } });
-      else if (!parsed.count("quiet")) {
-        print(built ? `Built ${key}. ${text}` : text);
-      }
+      report(
+        parsed,
+        { outcome: built ? "built" : "hit", link: result },
+        () => built ? `Built ${key}. ${text}` : text,
+      );
       return 0;
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;

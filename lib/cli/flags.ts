@@ -168,6 +168,13 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
+/** Refuses words that a command has no use for. */
+export function noWords({ positionals: [word] }: Parsed): void {
+  if (word !== undefined) {
+    throw new UsageError(`"${word}" is not understood`);
+  }
+}
+
 /** The value of a flag that takes a whole number, from 1 or another least one. */
 export function wholeNumber(
   parsed: Parsed,

@@ -1,9 +1,9 @@
 import { GET } from "./commands.ts";
 import type { Parsed } from "./flags.ts";
 import { linkAny } from "./link.ts";
-import { complain, print, printJson } from "./output.ts";
+import { complain, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
-import { untilInterrupted } from "./ending.ts";
+import { report, untilInterrupted } from "./ending.ts";
 import { keyAndPath, openStore } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
@@ -25,12 +25,9 @@ export async function getCommand(parsed: Parsed): Promise<number> {
       dst,
       parsed,
       signals.signal,
-      (options) => entry.link(dst, options),
       entry,
     );
-    if (parsed.count("json")) {
-      printJson("get", { result: { outcome: "hit", link: result } });
-    } else if (!parsed.count("quiet")) print(text);
+    report(parsed, { outcome: "hit", link: result }, () => text);
     return 0;
   });
 }

@@ -1,13 +1,17 @@
+import type { Entry } from "../cache/archive.ts";
 import { linkFile } from "../link/file.ts";
-import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
+import type {
+  LinkProgress,
+  LinkReport,
+  LinkTreeOptions,
+} from "../link/options.ts";
 import { linkTree } from "../link/tree.ts";
 import { basename } from "../path.ts";
 import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
-import { print, printJson } from "./output.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
-import { openMeter } from "./progress.ts";
+import { withMeter } from "./progress.ts";
 import { untilSignal } from "./signals.ts";
-import { untilInterrupted } from "./ending.ts";
+import { report, untilInterrupted } from "./ending.ts";
 
 /** `rebuild-cache link SRC DST` */
 export async function linkCommand(parsed: Parsed): Promise<number> {
@@ -18,8 +22,7 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
   using signals = untilSignal();
   return await untilInterrupted(signals, parsed, async () => {
     const linked = await linkAny(src, dst, parsed, signals.signal);
-    if (parsed.count("json")) printJson("link", { result: linked.result });
-    else if (!parsed.count("quiet")) print(linked.text);
+    report(parsed, linked.result, () => linked.text);
     return 0;
   });
 }
@@ -27,16 +30,14 @@ export async function linkCommand(parsed: Parsed): Promise<number> {
 /**
  * Links a file or a tree as the flags of {@linkcode LINKS} say.
  *
- * @param link What links a tree, if it is not `linkTree()`.
- * @param total How many files it has, if that is known.
+ * @param entry The cache's entry that `src` is the path of, if it is one.
  */
 export async function linkAny(
   src: string,
   dst: string,
   parsed: Parsed,
   signal: AbortSignal,
-  link = (options: LinkTreeOptions) => linkTree(src, dst, options),
-  total?: { readonly files: number },
+  entry?: Entry,
 ): Promise<{ result: object; text: string }> {
   const one = <T>(flag: string) => parsed.values(flag)[0] as T | undefined;
   const { ifExists, ...both } = given({
@@ -62,8 +63,7 @@ export async function linkAny(
     return { result: { path: dst, ...result }, text };
   }
   const jobs = wholeNumber(parsed, "jobs");
-  await using meter = openMeter(parsed, "Linking");
-  const result = await link({
+  const options: LinkTreeOptions = {
     ...both,
     ...ifExists && { ifExists },
     ...jobs && { jobs },
@@ -71,13 +71,18 @@ export async function linkAny(
     exclude: parsed.values("exclude"),
     mutable,
     signal,
-    onProgress: ({ files, bytes }) =>
-      meter.update({
+  };
+  const result = await withMeter(parsed, "Linking", (update) => {
+    const onProgress = ({ files, bytes }: LinkProgress) =>
+      update({
         what: "files",
         done: files,
         bytes,
-        ...total && { total: total.files },
-      }),
+        ...entry && { total: entry.files },
+      });
+    return entry
+      ? entry.link(dst, { ...options, onProgress })
+      : linkTree(src, dst, { ...options, onProgress });
   });
   return { result, text: describe(result) };
 }

@@ -1,14 +1,11 @@
-import type { Parsed } from "./flags.ts";
+import { noWords, type Parsed } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { plural, size, span } from "./render.ts";
 import { openStore } from "./store.ts";
-import { UsageError } from "./flags.ts";
 
 /** `rebuild-cache ls` */
 export function lsCommand(parsed: Parsed): number {
-  if (parsed.positionals.length > 0) {
-    throw new UsageError(`"${parsed.positionals[0]}" is not understood`);
-  }
+  noWords(parsed);
   const cache = openStore(parsed, new AbortController().signal);
   const entries = cache.entries();
   if (parsed.count("json")) {

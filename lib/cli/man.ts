@@ -7,12 +7,12 @@ import {
   type Flag,
   variableOf,
 } from "./commands.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+import { noWords, type Parsed } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 
 /** `rebuild-cache man` */
 export function manCommand(parsed: Parsed): number {
-  if (parsed.positionals.length > 0) throw new UsageError("man takes no words");
+  noWords(parsed);
   const text = manPage();
   if (parsed.count("json")) printJson("man", { result: { text } });
   else print(text.trimEnd());

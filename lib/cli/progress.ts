@@ -24,23 +24,22 @@ export interface Progress {
   readonly totalBytes?: number;
 }
 
-/** Shows how far something is, until it is disposed. */
-export interface Meter extends AsyncDisposable {
-  update(progress: Progress): void;
-}
+/** Is told how far something is. */
+export type Update = (progress: Progress) => void;
 
 /** How long there is nothing to see, in milliseconds. */
 const PATIENCE = 500;
 
-/** A meter, which shows nothing where nobody would see it. */
-export function openMeter(parsed: Parsed, verb: string): Meter {
-  return isWanted(parsed) ? new Bar(verb) : NO_METER;
+/** Does some work, and shows how far it is as long as it goes on. */
+export async function withMeter<T>(
+  parsed: Parsed,
+  verb: string,
+  work: (update: Update) => Promise<T>,
+): Promise<T> {
+  if (!isWanted(parsed)) return await work(() => {});
+  await using bar = new Bar(verb);
+  return await work((progress) => bar.update(progress));
 }
-
-const NO_METER: Meter = {
-  update() {},
-  [Symbol.asyncDispose]: () => Promise.resolve(),
-};
 
 function isWanted(parsed: Parsed): boolean {
   const silent = ["json", "quiet", "verbose"].some((it) => parsed.count(it));
@@ -50,7 +49,7 @@ function isWanted(parsed: Parsed): boolean {
   return unset("CI") && unset("NO_COLOR") && Deno.env.get("TERM") !== "dumb";
 }
 
-class Bar implements Meter {
+class Bar implements AsyncDisposable {
   readonly #verb: string;
   readonly #started = performance.now();
   /** Loaded meanwhile, since most runs end before it is needed. */

@@ -1,18 +1,15 @@
-import type { Cache } from "../cache/cache.ts";
 import type { PruneOptions, PruneReport } from "../cache/prune.ts";
-import { age, bytes, type Parsed, UsageError, wholeNumber } from "./flags.ts";
-import { complain, print, printJson } from "./output.ts";
-import { openMeter } from "./progress.ts";
+import { age, bytes, noWords, type Parsed, wholeNumber } from "./flags.ts";
+import { complain } from "./output.ts";
+import { withMeter } from "./progress.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-import { untilInterrupted } from "./ending.ts";
+import { report, untilInterrupted } from "./ending.ts";
 import { openStore } from "./store.ts";
 
 /** `rebuild-cache prune` */
 export async function pruneCommand(parsed: Parsed): Promise<number> {
-  if (parsed.positionals.length > 0) {
-    throw new UsageError(`"${parsed.positionals[0]}" is not understood`);
-  }
+  noWords(parsed);
   using signals = untilSignal();
   const { signal } = signals;
   const maxAge = age(parsed, "max-age");
@@ -28,26 +25,20 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
       dryRun,
       signal,
     };
-    const report = await pruneWithMeter(parsed, cache, limits);
-    if (parsed.count("json")) {
-      printJson("prune", { result: { path: cache.path, dryRun, ...report } });
-    } else if (!parsed.count("quiet")) print(describe(report, dryRun));
-    for (const { path, message } of report.failures) {
+    const result = await withMeter(parsed, "Pruning", (update) =>
+      cache.prune({
+        ...limits,
+        onProgress: (progress) => update({ what: "archives", ...progress }),
+      }));
+    report(
+      parsed,
+      { path: cache.path, dryRun, ...result },
+      () => describe(result, dryRun),
+    );
+    for (const { path, message } of result.failures) {
       complain(`Cannot remove "${path}": ${message}`);
     }
-    return report.failures.length > 0 ? 1 : 0;
-  });
-}
-
-async function pruneWithMeter(
-  parsed: Parsed,
-  cache: Cache,
-  limits: PruneOptions,
-): Promise<PruneReport> {
-  await using meter = openMeter(parsed, "Pruning");
-  return await cache.prune({
-    ...limits,
-    onProgress: (progress) => meter.update({ what: "archives", ...progress }),
+    return result.failures.length > 0 ? 1 : 0;
   });
 }
 

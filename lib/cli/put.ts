@@ -1,9 +1,8 @@
 import { PUT } from "./commands.ts";
 import type { Parsed } from "./flags.ts";
-import { print, printJson } from "./output.ts";
 import { plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-import { untilInterrupted } from "./ending.ts";
+import { report, untilInterrupted } from "./ending.ts";
 import { keyAndPath, openStore } from "./store.ts";
 
 /** `rebuild-cache put KEY SRC` */
@@ -13,11 +12,12 @@ export async function putCommand(parsed: Parsed): Promise<number> {
   const cache = openStore(parsed, signals.signal);
   return await untilInterrupted(signals, parsed, async () => {
     const result = await cache.put(key, src);
-    if (parsed.count("json")) printJson("put", { result });
-    else if (!parsed.count("quiet")) {
-      const { files, bytes } = result;
-      print(`Put ${key}: ${plural(files, "file")}, ${size(bytes)}`);
-    }
+    const { files, bytes } = result;
+    report(
+      parsed,
+      result,
+      () => `Put ${key}: ${plural(files, "file")}, ${size(bytes)}`,
+    );
     return 0;
   });
 }

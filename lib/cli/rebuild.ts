@@ -7,10 +7,9 @@ import { clearTarget } from "../guard_rails.ts";
 import { CommandFailed, runBuild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
-import { print, printJson } from "./output.ts";
 import { milliseconds } from "./render.ts";
 import { untilSignal } from "./signals.ts";
-import { fail } from "./ending.ts";
+import { fail, report } from "./ending.ts";
 
 /** `rebuild-cache --dir DIR -- COMMAND…` */
 export async function rebuildCommand(parsed: Parsed): Promise<number> {
@@ -41,19 +40,17 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
   };
   if (parsed.count("dry-run")) {
     const { path } = clearTarget(dir, follow);
-    if (parsed.count("json")) {
-      printJson("rebuild", { result: { path, outcome: "would-rebuild" } });
-    } else print(`Would rebuild ${path} with: ${command.join(" ")}`);
+    const text = `Would rebuild ${path} with: ${command.join(" ")}`;
+    report(parsed, { path, outcome: "would-rebuild" }, () => text);
     return 0;
   }
   try {
-    const report = await rebuildCache(dir, (at) =>
+    const result = await rebuildCache(dir, (at) =>
       runBuild(command, at, {
         signal: signals.signal,
         toStderr: parsed.count("json") > 0,
       }), options);
-    if (parsed.count("json")) printJson("rebuild", { result: report });
-    else if (!parsed.count("quiet")) print(describe(report));
+    report(parsed, result, () => describe(result));
     return 0;
   } catch (error) {
     const kept = inPlace ? "" : `: "${dir}" is as it was`;

@@ -114,10 +114,8 @@ async function link(
     if (!existing.isDirectory) {
       throw conflict(source, destination, "a directory", "is not one");
     }
-    const job: BuildJob = {
-      ...await jobFor(source, destination, destination, true, options),
-      ...listing !== undefined && { listing },
-    };
+    const at = [source, destination, destination] as const;
+    const job = await jobFor(...at, true, options, listing);
     checkConflicts(job, "");
     const { built, threads } = await buildTree(job, options);
     return done("merged", built, threads);
@@ -148,10 +146,7 @@ async function buildNew(
   listing: string | undefined,
 ): Promise<{ built: Built; threads: number }> {
   patiently(() => Deno.mkdirSync(tree));
-  const job: BuildJob = {
-    ...await jobFor(source, tree, path, false, options),
-    ...listing !== undefined && { listing },
-  };
+  const job = await jobFor(source, tree, path, false, options, listing);
   return await buildTree(job, options);
 }
 
@@ -193,10 +188,12 @@ async function jobFor(
   probe: string,
   merge: boolean,
   options: LinkTreeOptions,
+  listing: string | undefined,
 ): Promise<BuildJob> {
   const { dev, mode } = Deno.lstatSync(destination);
   return {
     source,
+    ...listing !== undefined && { listing },
     destination,
     device: dev,
     merge,
