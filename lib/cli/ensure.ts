@@ -3,7 +3,6 @@ import { ENSURE } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { isThere } from "../cache/store.ts";
 import { CacheError } from "../error.ts";
-import { taken } from "../link/file.ts";
 import { dirname, resolve } from "../path.ts";
 import { linkAny } from "./link.ts";
 import { untilSignal } from "./signals.ts";
@@ -55,11 +54,15 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
 /** What stands in the way, or is missing, is said before the command is run. */
 function checkFree(dst: string): void {
   const path = resolve(dst);
-  if (isThere(path)) throw taken(path, path);
-  if (isThere(dirname(path))) return;
-  throw new CacheError(
-    `Cannot put anything at "${dst}": "${dirname(path)}" does not exist`,
-    path,
-    "not-found",
-  );
+  const parent = dirname(path);
+  const [why, kind] = isThere(path)
+    ? [
+      "something stands there. Say what to do with --if-exists",
+      "already-exists",
+    ] as const
+    : isThere(parent)
+    ? []
+    : [`"${parent}" does not exist`, "not-found"] as const;
+  if (!why) return;
+  throw new CacheError(`Cannot put anything at "${dst}": ${why}`, path, kind);
 }
