@@ -41,7 +41,11 @@ const TAG = `${SIGNATURE}
 `;
 
 /** What a cache has in it before it has its tag. */
-const BEGINNING: ReadonlySet<string> = new Set([TAG_NAME, FOLDERS.tmp]);
+const BEGINNING: ReadonlySet<string> = new Set([
+  TAG_NAME,
+  FOLDERS.leases,
+  FOLDERS.tmp,
+]);
 
 const ID = /^[0-9a-f]{32}$/;
 
@@ -150,8 +154,9 @@ export class Layout {
   #make(bucket: string): void {
     Deno.mkdirSync(this.root, { recursive: true });
     const root = Deno.statSync(this.root);
-    const { tmp, ...others } = FOLDERS;
-    makeShared(join(this.root, tmp), root);
+    const { tmp, leases, ...others } = FOLDERS;
+    // What a prune needs to sweep a tag that was never placed.
+    for (const name of [leases, tmp]) makeShared(join(this.root, name), root);
     this.#tag();
     for (const name of [...Object.values(others), bucket + VERSION]) {
       makeShared(join(this.root, name), root);

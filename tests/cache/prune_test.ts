@@ -137,6 +137,20 @@ test("Cache.prune() removes keys that are damaged, and nothing else", [
   assertEquals([...Deno.readDirSync(bucket)].length, 2);
 });
 
+Deno.test("Cache.prune() takes a cache that is just being made for an empty one", async () => {
+  await using dir = TempDir.make();
+  await cacheOf(dir, { a: 1 });
+  const root = dir.at("cache");
+  const beginning = { tmp: { [`${"0".repeat(32)}.tag`]: "half" }, leases: {} };
+  for (const [name, tag] of [["untagged", ""], ["tagged", "CACHEDIR.TAG"]]) {
+    dir.write({ [name!]: beginning });
+    if (tag) Deno.copyFileSync(`${root}/${tag}`, dir.at(name!, tag));
+    const report = await openCache(dir.at(name!)).prune({ maxSize: 0 });
+    assertEquals([report.failures, report.entries], [[], 0]);
+    assertEquals(namesIn(dir.at(name!, "tmp")).length, tag ? 0 : 1);
+  }
+});
+
 Deno.test("Cache.prune() and verify() refuse what is no cache", async () => {
   await using dir = TempDir.make();
   const key = `a-${"0".repeat(40)}`;
