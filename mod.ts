@@ -40,8 +40,8 @@ export {
   rebuildCache,
   type RebuildOptions,
   type RebuildReport,
-} from "./lib/clear/rebuild.ts";
-export type { Failure } from "./lib/clear/remove_carefully.ts";
+} from "./lib/rebuild/rebuild.ts";
+export type { Failure } from "./lib/fs/remove_carefully.ts";
 export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
 export { LinkError } from "./lib/link/error.ts";
@@ -62,8 +62,8 @@ export {
   type ProbeOptions,
 } from "./lib/link/probe.ts";
 export { linkTree } from "./lib/link/tree.ts";
-export { guard, lease, type Lock } from "./lib/lock.ts";
-export { LockedError, type LockOptions } from "./lib/lock_file.ts";
-export { type LockHolder } from "./lib/lock_holder.ts";
+export { guard, lease, type Lock } from "./lib/lock/directory.ts";
+export { LockedError, type LockOptions } from "./lib/lock/file.ts";
+export { type LockHolder } from "./lib/lock/holder.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
-export type { ErrorKind } from "./lib/os_error.ts";
+export type { ErrorKind } from "./lib/os/error.ts";

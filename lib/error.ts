@@ -1,4 +1,4 @@
-import { type ErrorKind, errorKind, osErrorText } from "./os_error.ts";
+import { type ErrorKind, errorKind, osErrorText } from "./os/error.ts";
 
 /**
  * What an error of this library means: what the OS meant, `refused`, or `locked`:

@@ -8,12 +8,12 @@ import { CacheError, osFailure } from "../error.ts";
 import { linkFile } from "../link/file.ts";
 import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
 import { linkListed, linkTree } from "../link/tree.ts";
-import { LockedError, waitFor } from "../lock_file.ts";
+import { LockedError, waitFor } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
-import { fromFileUrl, join, resolve } from "../path.ts";
-import { isWithin } from "../within.ts";
-import { flushAll } from "./flush.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { fromFileUrl, join, resolve } from "../os/path.ts";
+import { isWithin } from "../os/within.ts";
+import { flushAll } from "../fs/flush.ts";
 import { nameOf } from "./layout.ts";
 import {
   contentFailure,

@@ -10,10 +10,10 @@ import { LinkError } from "../link/error.ts";
 import { linkFile } from "../link/file.ts";
 import type { LinkFileOptions, LinkFileReport } from "../link/options.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../names.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
-import { join } from "../path.ts";
-import { flushAll } from "./flush.ts";
+import { removeIfThere } from "../fs/names.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { join } from "../os/path.ts";
+import { flushAll } from "../fs/flush.ts";
 import { makeShared } from "./layout.ts";
 import { readContent } from "./manifest.ts";
 import {

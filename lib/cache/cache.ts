@@ -1,4 +1,4 @@
-import { fromFileUrl, resolve } from "../path.ts";
+import { fromFileUrl, resolve } from "../os/path.ts";
 import {
   type Archive,
   type CacheStaging,

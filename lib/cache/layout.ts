@@ -15,8 +15,8 @@
  */
 
 import { CacheError, osFailure } from "../error.ts";
-import { errorKind } from "../os_error.ts";
-import { join } from "../path.ts";
+import { errorKind } from "../os/error.ts";
+import { join } from "../os/path.ts";
 
 /** The folders of a cache, but for those of buckets. */
 export const FOLDERS = {

@@ -1,5 +1,5 @@
-import { errorKind } from "../os_error.ts";
-import { join } from "../path.ts";
+import { errorKind } from "../os/error.ts";
+import { join } from "../os/path.ts";
 import { type Archive, headerOf, toArchive } from "./archive.ts";
 import { isKeyName } from "./layout.ts";
 import { readPointer } from "./pointer.ts";

@@ -11,7 +11,7 @@
 import type { Hash } from "node:crypto";
 import { CacheError, osFailure } from "../error.ts";
 import type { ListedDirectory, ListedFile } from "../link/listing.ts";
-import { osErrorText } from "../os_error.ts";
+import { osErrorText } from "../os/error.ts";
 
 /** The first line. */
 export interface Header {

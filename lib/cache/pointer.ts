@@ -7,8 +7,8 @@
  */
 
 import { log } from "../log.ts";
-import { removeIfThere } from "../names.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
+import { removeIfThere } from "../fs/names.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
 import { FOLDERS } from "./layout.ts";
 
 const TARGET = new RegExp(

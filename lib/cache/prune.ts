@@ -8,11 +8,11 @@
  * @module
  */
 
-import { removeTree } from "../clear/remove.ts";
+import { removeTree } from "../fs/remove.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../names.ts";
-import { osErrorText, patiently } from "../os_error.ts";
-import { join } from "../path.ts";
+import { removeIfThere } from "../fs/names.ts";
+import { osErrorText, patiently } from "../os/error.ts";
+import { join } from "../os/path.ts";
 import { headerOf } from "./archive.ts";
 import { type Blob, listBlobs, removeBlob } from "./blob.ts";
 import { idOf, nameOf } from "./layout.ts";
@@ -26,7 +26,7 @@ import {
   swapLock,
   useRoot,
 } from "./store.ts";
-import { weigh } from "./weigh.ts";
+import { weigh } from "../fs/weigh.ts";
 
 /** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
 export interface PruneOptions {

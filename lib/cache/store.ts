@@ -4,20 +4,20 @@
  * @module
  */
 
-import { makeParent } from "../clear/make_like.ts";
-import { removeTree } from "../clear/remove.ts";
+import { makeParent } from "../fs/make_like.ts";
+import { removeTree } from "../fs/remove.ts";
 import { osFailure } from "../error.ts";
-import { holdFile, lease } from "../lock.ts";
+import { holdFile, lease } from "../lock/directory.ts";
 import {
   attemptLock,
   LockedError,
   lockFailure,
   type LockOptions,
   waitFor,
-} from "../lock_file.ts";
+} from "../lock/file.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../names.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
+import { removeIfThere } from "../fs/names.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 import { type Layout, newId, shareLike } from "./layout.ts";
 
 /** Options for `openCache()`. */

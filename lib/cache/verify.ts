@@ -1,9 +1,9 @@
-import { removeTree } from "../clear/remove.ts";
+import { removeTree } from "../fs/remove.ts";
 import { osFailure } from "../error.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../names.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
-import { join } from "../path.ts";
+import { removeIfThere } from "../fs/names.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { join } from "../os/path.ts";
 import { headerOf } from "./archive.ts";
 import { damageOf, listBlobs, removeBlob } from "./blob.ts";
 import { idOf } from "./layout.ts";

@@ -1,25 +1,25 @@
 import { CacheError, osFailure } from "../error.ts";
-import { clearTarget, type Target } from "../guard_rails.ts";
-import { guard } from "../lock.ts";
+import { clearTarget, type Target } from "../fs/guard_rails.ts";
+import { guard } from "../lock/directory.ts";
 import { log } from "../log.ts";
-import { siblingName, siblingPath } from "../names.ts";
+import { siblingName, siblingPath } from "../fs/names.ts";
 import {
   type ErrorKind,
   errorKind,
   mayPass,
   osErrorText,
-} from "../os_error.ts";
-import { join } from "../path.ts";
-import { sweepStagings } from "../staging.ts";
+} from "../os/error.ts";
+import { join } from "../os/path.ts";
+import { sweepStagings } from "../fs/staging.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import {
   type ClearOptions,
   type ClearReport,
   DEFAULT_BUSY_TIMEOUT,
 } from "./options.ts";
-import { removeTree } from "./remove.ts";
-import { Budget, type Failure, removeEntry } from "./remove_carefully.ts";
-import { makeDirectoryLike } from "./make_like.ts";
+import { removeTree } from "../fs/remove.ts";
+import { Budget, type Failure, removeEntry } from "../fs/remove_carefully.ts";
+import { makeDirectoryLike } from "../fs/make_like.ts";
 import { listAsides } from "./sweep.ts";
 
 /**

@@ -1,5 +1,5 @@
-import type { LockOptions } from "../lock_file.ts";
-import type { Failure } from "./remove_carefully.ts";
+import type { LockOptions } from "../lock/file.ts";
+import type { Failure } from "../fs/remove_carefully.ts";
 
 /** Options for `clearCache()`. */
 export interface ClearOptions extends LockOptions {

@@ -1,11 +1,11 @@
 import { osFailure } from "../error.ts";
-import { clearTarget } from "../guard_rails.ts";
-import { listSiblings } from "../names.ts";
-import { errorKind } from "../os_error.ts";
-import { basename, dirname, join } from "../path.ts";
+import { clearTarget } from "../fs/guard_rails.ts";
+import { listSiblings } from "../fs/names.ts";
+import { errorKind } from "../os/error.ts";
+import { basename, dirname, join } from "../os/path.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import { type ClearOptions, DEFAULT_BUSY_TIMEOUT } from "./options.ts";
-import type { Failure } from "./remove_carefully.ts";
+import type { Failure } from "../fs/remove_carefully.ts";
 
 /**
  * Deletes the asides that earlier clears of a directory left: of runs that were

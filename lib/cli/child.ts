@@ -1,4 +1,4 @@
-import { errorKind, osErrorText } from "../os_error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 import { onSignals } from "./signals.ts";
 
 /** Exit codes of a command that could not be run, as shells have them. */

@@ -3,7 +3,7 @@ import { ENSURE } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { isThere } from "../cache/store.ts";
 import { CacheError } from "../error.ts";
-import { dirname, resolve } from "../path.ts";
+import { dirname, resolve } from "../os/path.ts";
 import { linkAny } from "./link.ts";
 import { untilSignal } from "./signals.ts";
 import { fail, report, untilInterrupted } from "./ending.ts";

@@ -6,7 +6,7 @@ import type {
   LinkTreeOptions,
 } from "../link/options.ts";
 import { linkTree } from "../link/tree.ts";
-import { basename } from "../path.ts";
+import { basename } from "../os/path.ts";
 import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { withMeter } from "./progress.ts";

@@ -1,4 +1,4 @@
-import type { LockedError, LockOptions } from "../lock_file.ts";
+import type { LockedError, LockOptions } from "../lock/file.ts";
 import { type Parsed, seconds, UsageError } from "./flags.ts";
 import { complain, print, printJson } from "./output.ts";
 

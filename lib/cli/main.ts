@@ -1,6 +1,6 @@
 import config from "../../deno.json" with { type: "json" };
 import { CacheError } from "../error.ts";
-import { LockedError } from "../lock_file.ts";
+import { LockedError } from "../lock/file.ts";
 import { CLEAR, type Command, COMMANDS, DELETE_ASIDES } from "./commands.ts";
 import { help, nearest, parse, type Parsed, UsageError } from "./flags.ts";
 import { endBusy } from "./locks.ts";

@@ -2,8 +2,8 @@ import {
   rebuildCache,
   type RebuildOptions,
   type RebuildReport,
-} from "../clear/rebuild.ts";
-import { clearTarget } from "../guard_rails.ts";
+} from "../rebuild/rebuild.ts";
+import { clearTarget } from "../fs/guard_rails.ts";
 import { CommandFailed, runBuild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";

@@ -1,4 +1,4 @@
-import { lease, type Lock } from "../lock.ts";
+import { lease, type Lock } from "../lock/directory.ts";
 import { CommandFailed, runChild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";

@@ -5,8 +5,8 @@
  * @module
  */
 
-import { errorKind, patiently } from "../os_error.ts";
-import { removeIfThere, siblingPath } from "../names.ts";
+import { errorKind, patiently } from "../os/error.ts";
+import { removeIfThere, siblingPath } from "../fs/names.ts";
 import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { type LadderState, pairState } from "./ladder.ts";

@@ -1,6 +1,6 @@
-import { removeTree } from "../clear/remove.ts";
+import { removeTree } from "../fs/remove.ts";
 import { log } from "../log.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
 import { type Built, nothingBuilt, specialFile } from "./build.ts";
 import { openCloner } from "./clone.ts";
 import { verdict } from "./ladder.ts";

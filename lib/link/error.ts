@@ -1,5 +1,5 @@
 import { CacheError, type CacheErrorKind } from "../error.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 
 /**
  * A file could not be put in its place: what was tried, what the operating system

@@ -1,7 +1,7 @@
 import { log } from "../log.ts";
-import { siblingPath } from "../names.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
-import { dirname, fromFileUrl, resolve } from "../path.ts";
+import { siblingPath } from "../fs/names.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { dirname, fromFileUrl, resolve } from "../os/path.ts";
 import { openCloner } from "./clone.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { type LinkMode, pairState } from "./ladder.ts";

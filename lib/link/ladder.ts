@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ErrorKind } from "../os_error.ts";
+import type { ErrorKind } from "../os/error.ts";
 
 /**
  * A way of putting a cached file in its place: `clone` (copy-on-write),

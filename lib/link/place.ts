@@ -5,7 +5,7 @@
  * @module
  */
 
-import { removeIfThere, siblingPath } from "../names.ts";
+import { removeIfThere, siblingPath } from "../fs/names.ts";
 import {
   type ErrorKind,
   errorKind,
@@ -13,7 +13,7 @@ import {
   patiently,
   sleepSync,
   TRIES,
-} from "../os_error.ts";
+} from "../os/error.ts";
 import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
 import { LinkError, linkFailure } from "./error.ts";

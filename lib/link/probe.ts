@@ -1,9 +1,9 @@
-import { removeTree } from "../clear/remove.ts";
+import { removeTree } from "../fs/remove.ts";
 import { osFailure } from "../error.ts";
-import { fileSystemType } from "../mounts.ts";
-import { siblingName } from "../names.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
-import { dirname, join } from "../path.ts";
+import { fileSystemType } from "../os/mounts.ts";
+import { siblingName } from "../fs/names.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { dirname, join } from "../os/path.ts";
 import { openCloner } from "./clone.ts";
 import { toPath } from "./file.ts";
 import { LADDERS, type LinkMode } from "./ladder.ts";

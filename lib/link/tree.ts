@@ -1,10 +1,10 @@
-import { removeTree } from "../clear/remove.ts";
+import { removeTree } from "../fs/remove.ts";
 import { CacheError } from "../error.ts";
 import { log } from "../log.ts";
-import { removeIfThere, siblingName } from "../names.ts";
-import { errorKind, osErrorText, patiently } from "../os_error.ts";
-import { basename, dirname, join } from "../path.ts";
-import { openStaging, type Staging, sweepStagings } from "../staging.ts";
+import { removeIfThere, siblingName } from "../fs/names.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { basename, dirname, join } from "../os/path.ts";
+import { openStaging, type Staging, sweepStagings } from "../fs/staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
 import { cloneTree } from "./clone_tree.ts";
 import { LinkError, linkFailure } from "./error.ts";
@@ -15,8 +15,8 @@ import {
   placeOptions,
 } from "./options.ts";
 import { buildTree } from "./threads.ts";
-import { swap } from "../swap.ts";
-import { isWithin } from "../within.ts";
+import { swap } from "../fs/swap.ts";
+import { isWithin } from "../os/within.ts";
 
 /**
  * Puts a cached tree where it is needed, as cheaply as the file systems allow: each

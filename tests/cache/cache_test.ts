@@ -8,8 +8,8 @@ import {
 import { openCache } from "../../lib/cache/cache.ts";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { CacheError } from "../../lib/error.ts";
-import { lease } from "../../lib/lock.ts";
-import { LockedError } from "../../lib/lock_file.ts";
+import { lease } from "../../lib/lock/directory.ts";
+import { LockedError } from "../../lib/lock/file.ts";
 import { denoRun, must, run } from "../support/command.ts";
 import { makeFileSystem, mountTest } from "../support/mounts.ts";
 import { test } from "../support/needs.ts";

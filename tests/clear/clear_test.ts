@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { sweepAsides } from "../../lib/clear/sweep.ts";
 import { CacheError } from "../../lib/error.ts";
-import { siblingName } from "../../lib/names.ts";
+import { siblingName } from "../../lib/fs/names.ts";
 import { must } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";

@@ -7,7 +7,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { parseSiblingName } from "../../lib/names.ts";
+import { parseSiblingName } from "../../lib/fs/names.ts";
 import { cliCommand, denoRun, run, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";

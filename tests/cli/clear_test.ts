@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { siblingName } from "../../lib/names.ts";
+import { siblingName } from "../../lib/fs/names.ts";
 import { cliCommand, ROOT, run, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";

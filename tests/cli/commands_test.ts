@@ -59,7 +59,7 @@ Deno.test("docs/errors.md names every exit code and every kind of error", () => 
   for (const [code] of EXIT_CODES) {
     assert(new RegExp(`^\\| ${code}[ ,]`, "m").test(page), code);
   }
-  const source = Deno.readTextFileSync(`${ROOT}/lib/os_error.ts`);
+  const source = Deno.readTextFileSync(`${ROOT}/lib/os/error.ts`);
   const [, type] = /export type ErrorKind =([^;]*);/.exec(source)!;
   const kinds = [...type!.matchAll(/\| "([a-z-]+)"/g)].map(([, kind]) => kind);
   assert(kinds.length > 15);

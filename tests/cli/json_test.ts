@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { Ajv } from "ajv";
 import { openCache } from "../../lib/cache/cache.ts";
-import { lease } from "../../lib/lock.ts";
+import { lease } from "../../lib/lock/directory.ts";
 import { ROOT, runCli } from "../support/command.ts";
 import { TempDir } from "../support/temp_dir.ts";
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { lease } from "../../lib/lock.ts";
+import { lease } from "../../lib/lock/directory.ts";
 import { cliCommand, Peer, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";

@@ -8,7 +8,7 @@ import { LinkError } from "../../lib/link/error.ts";
 import type { LinkMode } from "../../lib/link/ladder.ts";
 import type { LinkProgress } from "../../lib/link/options.ts";
 import { linkTree } from "../../lib/link/tree.ts";
-import { siblingName } from "../../lib/names.ts";
+import { siblingName } from "../../lib/fs/names.ts";
 import { cliCommand, must } from "../support/command.ts";
 import {
   type FileSystem,

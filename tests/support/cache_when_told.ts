@@ -2,7 +2,7 @@
 // cache, and prints one line: {"done": …} or {"error": {"name": …, "kind": …}}. All
 // modules are loaded by then, so a tracer sees the calls of the work only.
 import { openCache } from "../../lib/cache/cache.ts";
-import { rebuildCache } from "../../lib/clear/rebuild.ts";
+import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
 import { CacheError } from "../../lib/error.ts";
 import { linkTree } from "../../lib/link/tree.ts";
 import { setLogSink } from "../../lib/log.ts";

@@ -3,8 +3,8 @@
 // happens, so that a process that is killed has told what it may have done.
 import { openCache } from "../../lib/cache/cache.ts";
 import { clearCache } from "../../lib/clear/clear.ts";
-import { rebuildCache } from "../../lib/clear/rebuild.ts";
-import { LockedError } from "../../lib/lock_file.ts";
+import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
+import { LockedError } from "../../lib/lock/file.ts";
 import { setLogSink } from "../../lib/log.ts";
 
 export const KEYS = 20;

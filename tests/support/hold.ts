@@ -1,5 +1,5 @@
 // hold.ts lease|guard DIR: holds it until its standard input ends.
-import { guard, lease } from "../../lib/lock.ts";
+import { guard, lease } from "../../lib/lock/directory.ts";
 
 const [what, dir] = Deno.args as ["lease" | "guard", string];
 const purpose = `a test's ${what}`;

@@ -4,9 +4,9 @@ import {
   errorKind,
   osErrorNumber,
   osErrorText,
-} from "../lib/os_error.ts";
-import { test } from "./support/needs.ts";
-import { TempDir } from "./support/temp_dir.ts";
+} from "../../lib/os/error.ts";
+import { test } from "../support/needs.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
 function thrown(fn: () => unknown): unknown {
   try {

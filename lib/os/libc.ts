@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describeOsError } from "./os_error.ts";
+import { describeOsError } from "./error.ts";
 
 /** What {@linkcode errnoReader} needs of glibc. errno, read without UnsafePointerView. */
 export const ERRNO = {

@@ -5,12 +5,12 @@
  * @module
  */
 
-import { CacheError, osFailure } from "./error.ts";
-import { log } from "./log.ts";
-import { listMounts } from "./mounts.ts";
-import { errorKind } from "./os_error.ts";
-import { dirname, fromFileUrl, resolve } from "./path.ts";
-import { isWithin } from "./within.ts";
+import { CacheError, osFailure } from "../error.ts";
+import { log } from "../log.ts";
+import { listMounts } from "../os/mounts.ts";
+import { errorKind } from "../os/error.ts";
+import { dirname, fromFileUrl, resolve } from "../os/path.ts";
+import { isWithin } from "../os/within.ts";
 
 /** A directory that may be cleared. */
 export interface Target {

@@ -7,12 +7,12 @@
  * @module
  */
 
-import { removeTree } from "./clear/remove.ts";
-import { osFailure } from "./error.ts";
-import { log } from "./log.ts";
+import { removeTree } from "./remove.ts";
+import { osFailure } from "../error.ts";
+import { log } from "../log.ts";
 import { listSiblings, removeIfThere, siblingPath } from "./names.ts";
-import { errorKind, osErrorText, patiently } from "./os_error.ts";
-import { basename, dirname, join } from "./path.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { basename, dirname, join } from "../os/path.ts";
 
 /** Where something is built. Dispose of it, whether it was published or not. */
 export interface Staging extends AsyncDisposable {

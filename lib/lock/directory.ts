@@ -15,11 +15,11 @@ import {
   type Manners,
   mannersOf,
   waitFor,
-} from "./lock_file.ts";
-import { listHolders, noteHolder } from "./lock_holder.ts";
-import { log } from "./log.ts";
-import { type ErrorKind, errorKind, osErrorText } from "./os_error.ts";
-import { fromFileUrl, resolve } from "./path.ts";
+} from "./file.ts";
+import { listHolders, noteHolder } from "./holder.ts";
+import { log } from "../log.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import { fromFileUrl, resolve } from "../os/path.ts";
 
 /** A lock that is held until it is disposed: `using lock = await lease(dir)`. */
 export interface Lock extends Disposable {

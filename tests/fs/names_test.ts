@@ -1,6 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { listSiblings, parseSiblingName, siblingName } from "../lib/names.ts";
-import { TempDir } from "./support/temp_dir.ts";
+import {
+  listSiblings,
+  parseSiblingName,
+  siblingName,
+} from "../../lib/fs/names.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
 Deno.test("siblingName() makes a name that parseSiblingName() takes apart, for any name", () => {
   for (const name of ["cache", "", "a.stale-1-x", "with\nnewline", "日本語"]) {

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { CacheError, osFailure } from "./error.ts";
-import type { LockHolder } from "./lock_holder.ts";
-import { log } from "./log.ts";
-import { type ErrorKind, errorKind, osErrorText } from "./os_error.ts";
-import { dirname } from "./path.ts";
+import { CacheError, osFailure } from "../error.ts";
+import type { LockHolder } from "./holder.ts";
+import { log } from "../log.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import { dirname } from "../os/path.ts";
 
 /** How long to wait for a lock by default, in milliseconds: five minutes, as uv does. */
 export const DEFAULT_WAIT = 5 * 60 * 1000;

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { log } from "./log.ts";
-import { listSiblings, removeIfThere, siblingPath } from "./names.ts";
-import { basename, dirname, join } from "./path.ts";
+import { log } from "../log.ts";
+import { listSiblings, removeIfThere, siblingPath } from "../fs/names.ts";
+import { basename, dirname, join } from "../os/path.ts";
 
 /** Who holds a lock, for people to read. */
 export interface LockHolder {

@@ -1,7 +1,7 @@
 import { osFailure } from "../error.ts";
 import { log } from "../log.ts";
-import { errorKind } from "../os_error.ts";
-import { dirname } from "../path.ts";
+import { errorKind } from "../os/error.ts";
+import { dirname } from "../os/path.ts";
 
 /** A cache's parent is made where it is missing, as every tool does for its cache. */
 export function makeParent(path: string): void {

@@ -1,16 +1,16 @@
 import { CacheError, osFailure } from "../error.ts";
-import { clearTarget, type Target } from "../guard_rails.ts";
-import { guard, holdFile } from "../lock.ts";
-import type { LockOptions } from "../lock_file.ts";
+import { clearTarget, type Target } from "../fs/guard_rails.ts";
+import { guard, holdFile } from "../lock/directory.ts";
+import type { LockOptions } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { listMounts } from "../mounts.ts";
-import { errorKind } from "../os_error.ts";
-import { dirname } from "../path.ts";
-import { openStaging, sweepStagings } from "../staging.ts";
-import { swap, type Swapped } from "../swap.ts";
-import { clearCache } from "./clear.ts";
-import { makeDirectoryLike, makeParent } from "./make_like.ts";
-import { removeTree } from "./remove.ts";
+import { listMounts } from "../os/mounts.ts";
+import { errorKind } from "../os/error.ts";
+import { dirname } from "../os/path.ts";
+import { openStaging, sweepStagings } from "../fs/staging.ts";
+import { swap, type Swapped } from "../fs/swap.ts";
+import { clearCache } from "../clear/clear.ts";
+import { makeDirectoryLike, makeParent } from "../fs/make_like.ts";
+import { removeTree } from "../fs/remove.ts";
 
 /** Options for `rebuildCache()`. */
 export interface RebuildOptions extends LockOptions {

@@ -16,8 +16,8 @@
  */
 
 import { log } from "../log.ts";
-import { fileSystemType } from "../mounts.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
+import { fileSystemType } from "../os/mounts.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 import {
   bringUp,
   type Failure,

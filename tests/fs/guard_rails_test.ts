@@ -5,11 +5,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { pathToFileURL } from "node:url";
-import { CacheError } from "../lib/error.ts";
-import { clearTarget } from "../lib/guard_rails.ts";
-import { ROOT } from "./support/command.ts";
-import { test } from "./support/needs.ts";
-import { TempDir } from "./support/temp_dir.ts";
+import { CacheError } from "../../lib/error.ts";
+import { clearTarget } from "../../lib/fs/guard_rails.ts";
+import { ROOT } from "../support/command.ts";
+import { test } from "../support/needs.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
 function refusal(path: string, follow = false): string {
   const error = assertThrows(() => clearTarget(path, follow), CacheError);

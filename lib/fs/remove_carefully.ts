@@ -15,7 +15,7 @@ import {
   errorKind,
   mayPass,
   osErrorText,
-} from "../os_error.ts";
+} from "../os/error.ts";
 
 /** Something that could not be removed, and why. */
 export interface Failure {

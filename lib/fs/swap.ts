@@ -4,10 +4,10 @@
  * @module
  */
 
-import { cError, ERRNO, errnoReader, mayCallC } from "./libc.ts";
-import { log } from "./log.ts";
+import { cError, ERRNO, errnoReader, mayCallC } from "../os/libc.ts";
+import { log } from "../log.ts";
 import { siblingPath } from "./names.ts";
-import { errorKind, osErrorText, patiently } from "./os_error.ts";
+import { errorKind, osErrorText, patiently } from "../os/error.ts";
 
 /** Where the old tree is now. */
 export interface Swapped {

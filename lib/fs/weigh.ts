@@ -1,4 +1,4 @@
-import { join } from "../path.ts";
+import { join } from "../os/path.ts";
 
 type Kind = Pick<Deno.DirEntry, "isDirectory" | "isFile">;
 

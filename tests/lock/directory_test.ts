@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { clearCache } from "../lib/clear/clear.ts";
-import { guard, lease } from "../lib/lock.ts";
-import { attemptLock, LockedError } from "../lib/lock_file.ts";
-import { denoRun, must, Peer, runCli } from "./support/command.ts";
-import { makeFileSystem, mountTest } from "./support/mounts.ts";
-import { test } from "./support/needs.ts";
-import { namesIn, TempDir } from "./support/temp_dir.ts";
-import { until } from "./support/until.ts";
+import { clearCache } from "../../lib/clear/clear.ts";
+import { guard, lease } from "../../lib/lock/directory.ts";
+import { attemptLock, LockedError } from "../../lib/lock/file.ts";
+import { denoRun, must, Peer, runCli } from "../support/command.ts";
+import { makeFileSystem, mountTest } from "../support/mounts.ts";
+import { test } from "../support/needs.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const AT_ONCE = { wait: 0 };
 

@@ -1,5 +1,5 @@
 import { log } from "../log.ts";
-import { errorKind, osErrorText } from "../os_error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 
 /** So many at once: a file system writes out its journal once for all of them. */
 const IN_FLIGHT = 32;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { log } from "./log.ts";
+import { log } from "../log.ts";
 import { isWithin } from "./within.ts";
 
 /** A line of the mount table. */

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { rebuildCache } from "../../lib/clear/rebuild.ts";
+import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
 import { CacheError } from "../../lib/error.ts";
-import { lease } from "../../lib/lock.ts";
-import { LockedError } from "../../lib/lock_file.ts";
+import { lease } from "../../lib/lock/directory.ts";
+import { LockedError } from "../../lib/lock/file.ts";
 import { makeFileSystem, mountTest } from "../support/mounts.ts";
 import { Peer, run } from "../support/command.ts";
 import { test } from "../support/needs.ts";
