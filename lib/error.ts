@@ -53,6 +53,11 @@ export class CacheError extends Error {
   }
 }
 
+/** What an error means, whether it is one of ours or the operating system's. */
+export function kindOfError(error: unknown): CacheErrorKind {
+  return error instanceof CacheError ? error.kind : errorKind(error);
+}
+
 /** Wraps an OS error: `Cannot VERB "PATH": what the OS said`. */
 export function osFailure(
   verb: string,

@@ -10,10 +10,11 @@ import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
 import { linkListed, linkTree } from "../link/tree.ts";
 import { LockedError, waitFor } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { fromFileUrl, join, resolve } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
-import { flushAll } from "../fs/flush.ts";
+import { flushAll } from "../old/flush.ts";
 import { nameOf } from "./layout.ts";
 import {
   contentFailure,

@@ -11,9 +11,10 @@ import { linkFile } from "../link/file.ts";
 import type { LinkFileOptions, LinkFileReport } from "../link/options.ts";
 import { log } from "../log.ts";
 import { removeIfThere } from "../fs/names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { join } from "../os/path.ts";
-import { flushAll } from "../fs/flush.ts";
+import { flushAll } from "../old/flush.ts";
 import { makeShared } from "./layout.ts";
 import { readContent } from "./manifest.ts";
 import {

@@ -8,7 +8,8 @@
 
 import { log } from "../log.ts";
 import { removeIfThere } from "../fs/names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { FOLDERS } from "./layout.ts";
 
 const TARGET = new RegExp(

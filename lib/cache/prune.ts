@@ -8,10 +8,11 @@
  * @module
  */
 
-import { removeTree } from "../fs/remove.ts";
+import { removeTree } from "../old/remove.ts";
 import { log } from "../log.ts";
 import { removeIfThere } from "../fs/names.ts";
-import { osErrorText, patiently } from "../os/error.ts";
+import { osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { join } from "../os/path.ts";
 import { headerOf } from "./archive.ts";
 import { type Blob, listBlobs, removeBlob } from "./blob.ts";
@@ -26,7 +27,7 @@ import {
   swapLock,
   useRoot,
 } from "./store.ts";
-import { weigh } from "../fs/weigh.ts";
+import { weigh } from "../old/weigh.ts";
 
 /** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
 export interface PruneOptions {

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { makeParent } from "../fs/make_like.ts";
-import { removeTree } from "../fs/remove.ts";
+import { makeParent } from "../old/make_like.ts";
+import { removeTree } from "../old/remove.ts";
 import { osFailure } from "../error.ts";
 import { holdFile, lease } from "../lock/directory.ts";
 import {

@@ -1,8 +1,9 @@
-import { removeTree } from "../fs/remove.ts";
+import { removeTree } from "../old/remove.ts";
 import { osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { removeIfThere } from "../fs/names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { join } from "../os/path.ts";
 import { headerOf } from "./archive.ts";
 import { damageOf, listBlobs, removeBlob } from "./blob.ts";

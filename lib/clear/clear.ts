@@ -3,23 +3,19 @@ import { clearTarget, type Target } from "../fs/guard_rails.ts";
 import { guard } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { siblingName, siblingPath } from "../fs/names.ts";
-import {
-  type ErrorKind,
-  errorKind,
-  mayPass,
-  osErrorText,
-} from "../os/error.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import { mayPass } from "../os/patience.ts";
 import { join } from "../os/path.ts";
-import { sweepStagings } from "../fs/staging.ts";
+import { sweepStagings } from "../old/staging.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import {
   type ClearOptions,
   type ClearReport,
   DEFAULT_BUSY_TIMEOUT,
 } from "./options.ts";
-import { removeTree } from "../fs/remove.ts";
-import { Budget, type Failure, removeEntry } from "../fs/remove_carefully.ts";
-import { makeDirectoryLike } from "../fs/make_like.ts";
+import { removeTree } from "../old/remove.ts";
+import { Budget, type Failure, removeEntry } from "../old/remove_carefully.ts";
+import { makeDirectoryLike } from "../old/make_like.ts";
 import { listAsides } from "./sweep.ts";
 
 /**

@@ -9,8 +9,8 @@
 
 import { log } from "../log.ts";
 import { parseSiblingName } from "../fs/names.ts";
-import { removeTree } from "../fs/remove.ts";
-import type { Failure } from "../fs/remove_carefully.ts";
+import { removeTree } from "../old/remove.ts";
+import type { Failure } from "../old/remove_carefully.ts";
 
 /**
  * Deletes each aside. A path whose name is not an aside's is left alone: a slip

@@ -1,5 +1,5 @@
 import type { LockOptions } from "../lock/file.ts";
-import type { Failure } from "../fs/remove_carefully.ts";
+import type { Failure } from "../old/remove_carefully.ts";
 
 /** Options for `clearCache()`. */
 export interface ClearOptions extends LockOptions {

@@ -5,7 +5,7 @@ import { errorKind } from "../os/error.ts";
 import { basename, dirname, join } from "../os/path.ts";
 import { deleteAsides } from "./delete_asides.ts";
 import { type ClearOptions, DEFAULT_BUSY_TIMEOUT } from "./options.ts";
-import type { Failure } from "../fs/remove_carefully.ts";
+import type { Failure } from "../old/remove_carefully.ts";
 
 /**
  * Deletes the asides that earlier clears of a directory left: of runs that were

@@ -10,6 +10,10 @@
  * @module
  */
 
+import { errorKind } from "../os/error.ts";
+import type { Directory } from "./directory.ts";
+import { ownId } from "./trust.ts";
+
 /** An aside (`stale`), a staging (`partial`) or a note of who holds a lock (`holder`). */
 export type SiblingKind = "stale" | "partial" | "holder";
 
@@ -43,6 +47,20 @@ export function siblingName(name: string, kind: SiblingKind): string {
   const random = crypto.getRandomValues(new Uint8Array(6));
   const hex = Array.from(random, (byte) => byte.toString(16).padStart(2, "0"));
   return `${cutStem(name)}.${kind}-${Deno.pid}-${hex.join("")}`;
+}
+
+/** Removes an entry that may never have been made, or is renamed already: a file, or an empty directory. */
+export function removeQuietly(directory: Directory, name: string): void {
+  try {
+    directory.remove(name);
+  } catch (error) {
+    if (errorKind(error) === "not-found") return;
+    try {
+      directory.removeDirectory(name);
+    } catch {
+      // Not to be removed: then a sweep does it.
+    }
+  }
 }
 
 /** Removes a sibling that may never have been made, or is renamed already: a file, or an empty directory. */
@@ -90,6 +108,30 @@ export function listSiblings(
     if (sibling?.kind === kind && sibling.stem === stem) found.push(entry.name);
   }
   return found;
+}
+
+/**
+ * The names in a directory of the siblings of that kind that runs left beside
+ * `name`. Only directories of ours, or of whom `owner` says: a name proves nothing.
+ */
+export function findSiblings(
+  directory: Directory,
+  name: string,
+  kind: SiblingKind,
+  owner: number | undefined,
+): string[] {
+  const stem = cutStem(name);
+  const me = ownId();
+  return directory.list().flatMap((entry) => {
+    const sibling = parseSiblingName(entry.name);
+    if (sibling?.kind !== kind || sibling.stem !== stem) return [];
+    const isNote = kind === "holder";
+    if (entry.kind !== (isNote ? "file" : "directory")) return [];
+    const status = directory.look(entry.name);
+    if (!status || status.kind !== entry.kind) return [];
+    const ours = me === undefined || status.uid === me || status.uid === owner;
+    return ours ? [entry.name] : [];
+  });
 }
 
 function cutStem(name: string): string {

@@ -1,52 +1,130 @@
 /**
- * Deletes a tree that nobody can reach any more, with all cores, and says what
- * it could not delete.
+ * Deletes a tree, and says what it could not delete. The one engine for clears,
+ * sweeps, stagings and archives.
  *
- * Two passes. The first is Deno's own recursive removal, sixteen at once over
- * many subtrees: it works on directory descriptors, so it is fast, and no
- * symbolic link that is put in its way leads it astray. But it stops at the
- * first obstacle without a word on where that was. What it leaves goes through
- * the second pass, entry by entry: what is unreadable or read-only is made
- * removable, what is busy is tried again, and each failure is named.
+ * Two passes. The first is Deno's own recursive removal, many at once, each of a
+ * subtree that was looked through before: no mount in it, and not deeper than the
+ * runtime's stack. It is given names in directories that are held open, so nothing
+ * that others exchange leads it astray. It stops at the first obstacle without a word
+ * on where that was. What it leaves goes through the second pass, entry by entry:
+ * what is unreadable or read-only is made removable, what is busy is tried again, and
+ * each failure is named.
  *
- * This module and what it imports need no package, so that a detached process
- * can run them from anywhere (see `delete_asides.ts`).
+ * This module and what it imports need no package, so that a detached process can run
+ * them from anywhere (see `clear/delete_asides.ts`).
  *
  * @module
  */
 
+import { CacheError, type CacheErrorKind, kindOfError } from "../error.ts";
 import { log } from "../log.ts";
-import { fileSystemType } from "../os/mounts.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
+import { fileSystemType, listMounts } from "../os/mounts.ts";
+import { Breath, Budget, mayPass } from "../os/patience.ts";
+import { isWithin } from "../os/within.ts";
 import {
-  bringUp,
-  type Failure,
-  removeCarefully,
-  type RemoveOptions,
-} from "./remove_carefully.ts";
+  type Directory,
+  isSameInode,
+  pathIn,
+  type Status,
+} from "./directory.ts";
+
+/** Something that could not be removed, and why. */
+export interface Failure {
+  /** Its path. */
+  readonly path: string;
+  /** What the error means. */
+  readonly kind: CacheErrorKind;
+  /** What the operating system said, and what can be done about it. */
+  readonly message: string;
+}
+
+/** How to remove. */
+export interface RemoveOptions {
+  /** Stops the removal; what is left is left. */
+  signal?: AbortSignal | undefined;
+  /** How long busy things are tried again, in milliseconds, all together. */
+  busyTimeout: number;
+  /** Called after each directory of the first pass. */
+  onProgress?:
+    | ((progress: { done: number; total: number }) => void)
+    | undefined;
+  /** What is to be removed. If the name is another's meanwhile, that stays. */
+  expected?: Status | undefined;
+}
 
 /**
- * Removes `root` and everything below it, without following a symbolic link.
- * That something is gone already is never an error: a peer may delete the same
- * tree.
+ * Removes an entry and everything below it. No symbolic link is followed, no mount is
+ * crossed. That something is gone already is never an error: a peer may delete the
+ * same tree.
  *
  * @returns What could not be removed. Empty when nothing is left.
  * @throws The signal's reason.
  */
 export async function removeTree(
-  root: string,
+  parent: Directory,
+  name: string,
   options: RemoveOptions,
 ): Promise<Failure[]> {
-  options.signal?.throwIfAborted();
+  const { signal, expected } = options;
+  signal?.throwIfAborted();
+  const path = pathIn(parent, name);
+  const budget = new Budget(options.busyTimeout, signal);
+  let root: Directory;
   try {
-    await unlessAborted(removeFast(root, options), options.signal);
-    return [];
+    const status = parent.look(name);
+    if (!status) return [];
+    if (status.kind !== "directory") {
+      if (expected) return []; // a directory is: this is somebody else's
+      const failure = await removeEntry(parent, name, false, budget);
+      return failure ? [failure] : [];
+    }
+    root = parent.open(name, "doomed");
   } catch (error) {
-    options.signal?.throwIfAborted();
-    if (errorKind(error) === "not-found") return [];
-    log.debug(() => `Removing "${root}" entry by entry: ${osErrorText(error)}`);
+    return errorKind(error) === "not-found" ? [] : [failureOf(path, error)];
   }
-  return await removeCarefully(root, options);
+  using _ = root;
+  if (expected && !isSameInode(root.status(), expected)) {
+    log.warn(() => `"${path}" was exchanged by somebody, and is left alone`);
+    return [];
+  }
+  if (!root.safe) return await removeBlindly(parent, name, root, options);
+  await removeSubtrees(parent, name, root, options);
+  return await removeCarefully(parent, name, root, budget, signal);
+}
+
+/**
+ * What others can change, and only paths lead to: one recursive removal of one name,
+ * which is safe below it. It would cross mounts, so it must be known that there are
+ * none.
+ */
+async function removeBlindly(
+  parent: Directory,
+  name: string,
+  root: Directory,
+  { signal }: RemoveOptions,
+): Promise<Failure[]> {
+  const path = pathIn(parent, name);
+  const why = !listMounts()
+    ? "and nobody can tell what is mounted in it"
+    : inspect(root) !== "plain"
+    ? "and something is mounted in it, or it is too deep"
+    : undefined;
+  if (why) {
+    return [{
+      path,
+      kind: "refused",
+      message: `others can change it, ${why}: it can be removed with ` +
+        "--allow-ffi, or from a directory of one's own",
+    }];
+  }
+  try {
+    await unlessAborted(Deno.remove(path, { recursive: true }), signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (errorKind(error) !== "not-found") return [failureOf(path, error)];
+  }
+  return [];
 }
 
 /**
@@ -58,147 +136,363 @@ const IN_FLIGHT = 16;
 /** Sixteen lanes of equal length need more than sixteen subtrees. */
 const ENOUGH_SUBTREES = 64;
 
-async function removeFast(
-  root: string,
-  { signal, onProgress }: RemoveOptions,
-): Promise<void> {
-  const type = Deno.lstatSync(root).isDirectory
-    ? fileSystemType(Deno.realPathSync(root)) ?? "unknown"
-    : undefined;
-  if (type && PARALLEL.get(type) !== false) {
-    const [subtrees, ...opened] = removalPlan(root);
-    if (subtrees && await paysInParallel(type, subtrees, signal)) {
-      const levels = [subtrees, ...opened];
-      const total = levels.reduce((sum, level) => sum + level.length, 0);
-      let done = 0;
-      const onRemoved = () => onProgress?.({ done: ++done, total });
-      for (const level of levels) {
-        await inParallel(level, IN_FLIGHT, signal, onRemoved);
-      }
-    }
-  }
-  await Deno.remove(root, { recursive: true });
-}
-
 /** Measured. Real files on XFS go at 0.6 of the speed in parallel; on btrfs, all at 0.8. */
-const PARALLEL: ReadonlyMap<string, boolean> = new Map([
-  ["ext4", true],
-  ["tmpfs", true],
-  ["xfs", false],
-  ["btrfs", false],
+const LANES: ReadonlyMap<string, number> = new Map([
+  ["ext4", IN_FLIGHT],
+  ["tmpfs", IN_FLIGHT],
 ]);
 
-/** One by one goes at 1.0 to 1.7 of two by two on XFS, at 0.5 to 0.9 on ext4. */
-const WORTH_IT = 1.05;
-
 /**
- * Whether to remove in parallel. Where that is not known of the file system, it
- * is tried: a few subtrees one by one, a few two by two. Takes those off the list.
+ * Deno's recursive removal holds a descriptor a level, and overflows its stack
+ * between 10,000 and 30,000 levels.
  */
-async function paysInParallel(
-  type: string,
-  subtrees: string[],
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  if (PARALLEL.get(type)) return true;
-  const alone = await entriesPerMs(subtrees, 1, signal);
-  const together = await entriesPerMs(subtrees, 2, signal);
-  log.trace(() =>
-    `File system ${type}: ${alone.toFixed(0)} entries a millisecond removed ` +
-    `one by one, ${together.toFixed(0)} two by two`
-  );
-  return together > WORTH_IT * alone;
+const DEEP = 500;
+
+/** An entry of a directory that is held open. */
+interface Subtree {
+  readonly parent: Directory;
+  readonly name: string;
 }
 
-async function entriesPerMs(
-  subtrees: string[],
-  lanes: number,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const some = subtrees.splice(0, 6 * lanes);
-  const entries = some.reduce((sum, it) => sum + countEntries(it), 0);
-  const started = performance.now();
-  await inParallel(some, lanes, signal);
-  return entries / (performance.now() - started);
-}
-
-function countEntries(directory: string): number {
-  let count = 1;
-  try {
-    for (const entry of Deno.readDirSync(directory)) {
-      count += entry.isDirectory
-        ? countEntries(`${directory}/${entry.name}`)
-        : 1;
+/** The first pass: subtrees, many at once. What it leaves is the second pass's. */
+async function removeSubtrees(
+  parent: Directory,
+  name: string,
+  root: Directory,
+  { signal, onProgress }: RemoveOptions,
+): Promise<void> {
+  if (parent.pinned(name) === undefined) return;
+  using held = new DisposableStack();
+  const subtrees = plan({ parent, name }, root, held);
+  const lanes = LANES.get(fileSystemType(root.path) ?? "") ?? 1;
+  let done = 0;
+  const remove = async ({ parent, name }: Subtree) => {
+    try {
+      await Deno.remove(parent.pinned(name)!, { recursive: true });
+    } catch (error) {
+      log.trace(() =>
+        `Not removed yet: "${pathIn(parent, name)}": ${osErrorText(error)}`
+      );
     }
-  } catch {
-    // Unreadable, or gone: it weighs little.
+    onProgress?.({ done: ++done, total: subtrees.length });
+  };
+  const running = new Set<Promise<void>>();
+  // A subtree is looked through while others are being removed.
+  for (const subtree of subtrees) {
+    signal?.throwIfAborted();
+    if (!isPlain(subtree)) continue;
+    while (running.size >= lanes) {
+      await unlessAborted(Promise.race(running), signal);
+    }
+    const work = remove(subtree).finally(() => running.delete(work));
+    running.add(work);
   }
-  return count;
+  await unlessAborted(Promise.all(running), signal);
 }
 
-/**
- * Directories to remove, in steps: whole subtrees first, then, deepest first,
- * the directories that had to be opened up to find enough of them. Each still
- * holds its own files.
- */
-function removalPlan(root: string): string[][] {
-  const opened: string[][] = [];
-  const subtrees: string[] = [];
-  let level = [root];
+/** Enough subtrees to share: breadth first, so that they are large. */
+function plan(
+  top: Subtree,
+  root: Directory,
+  held: DisposableStack,
+): Subtree[] {
+  const subtrees: Subtree[] = [];
+  let level: [Subtree, Directory | undefined][] = [[top, root]];
   while (level.length > 0 && subtrees.length + level.length < ENOUGH_SUBTREES) {
-    const below: string[] = [];
-    const withChildren: string[] = [];
-    for (const directory of level) {
-      const children = subdirectories(directory, root);
-      if (children.length > 0) {
-        withChildren.push(directory);
-        below.push(...children);
-      } else {
-        subtrees.push(directory);
-      }
+    const below: typeof level = [];
+    for (const [subtree, known] of level) {
+      const children = known
+        ? childrenOf(known)
+        : childrenOf(openDoomed(subtree, held));
+      if (children && (children.length > 0 || subtree === top)) {
+        below.push(
+          ...children.map((it): [Subtree, undefined] => [it, undefined]),
+        );
+      } else subtrees.push(subtree);
     }
-    opened.unshift(withChildren);
     level = below;
   }
-  subtrees.push(...level);
-  return subtrees.length > 1
-    ? [subtrees, ...opened].map((step) => step.filter((it) => it !== root))
-    : [];
+  subtrees.push(...level.map(([it]) => it));
+  return subtrees;
 }
 
-function subdirectories(directory: string, root: string): string[] {
+function openDoomed(
+  { parent, name }: Subtree,
+  held: DisposableStack,
+): Directory | undefined {
   try {
-    const found: string[] = [];
-    for (const entry of Deno.readDirSync(directory)) {
-      if (!entry.isDirectory) continue;
-      found.push(bringUp(`${directory}/${entry.name}`, root));
-    }
-    return found;
+    return held.use(parent.open(name, "doomed"));
   } catch {
-    return []; // its own removal will say what is wrong with it
+    return undefined; // its own removal says what is wrong with it
   }
 }
 
-async function inParallel(
-  directories: readonly string[],
-  lanes: number,
-  signal: AbortSignal | undefined,
-  onRemoved?: () => void,
-): Promise<void> {
-  let next = 0;
-  async function lane(): Promise<void> {
-    while (next < directories.length && !signal?.aborted) {
-      const directory = directories[next++]!;
-      try {
-        await Deno.remove(directory, { recursive: true });
-      } catch (error) {
-        // The removal of the root meets it again, and the second pass names it.
-        log.trace(() => `Not removed yet: "${directory}": ${error}`);
+function childrenOf(directory: Directory | undefined): Subtree[] | undefined {
+  if (!directory?.safe) return undefined;
+  try {
+    return directory.list()
+      .filter(({ kind }) => kind === "directory")
+      .map(({ name }) => ({ parent: directory, name }));
+  } catch {
+    return undefined;
+  }
+}
+
+function isPlain({ parent, name }: Subtree): boolean {
+  try {
+    using directory = parent.open(name, "doomed");
+    return inspect(directory) === "plain";
+  } catch (error) {
+    return errorKind(error) === "not-found";
+  }
+}
+
+/** Looks through a tree: whether one recursive call may remove it. */
+function inspect(root: Directory): "plain" | "not" {
+  const stack: { directory: Directory; names: string[] }[] = [];
+  const push = (directory: Directory) => {
+    const names: string[] = [];
+    stack.push({ directory, names });
+    for (const { name, kind } of directory.list()) {
+      if (kind === "directory") names.push(name);
+    }
+  };
+  let plain = true;
+  try {
+    push(root.again());
+    while (stack.length > 0) {
+      const { directory, names } = stack.at(-1)!;
+      const name = names.pop();
+      if (name === undefined) {
+        stack.pop()!.directory[Symbol.dispose]();
+        continue;
       }
-      onRemoved?.();
+      if (stack.length > DEEP) {
+        plain = false;
+        break;
+      }
+      const child = directory.open(name, "doomed");
+      push(child);
+      if (!child.safe && root.safe) plain = false;
+    }
+  } catch (error) {
+    log.trace(() => `Not plain: ${osErrorText(error)}`);
+    plain = false;
+  }
+  for (const { directory } of stack) directory[Symbol.dispose]();
+  return plain ? "plain" : "not";
+}
+
+/** A directory that is being emptied by the second pass. */
+interface Frame {
+  readonly parent: Directory;
+  readonly name: string;
+  readonly directory: Directory;
+  /** What is still to be removed of it. */
+  readonly entries: { readonly name: string; readonly kind: string }[];
+  /** Something below could not be removed, and has been named. */
+  blocked: boolean;
+  /** How often it was listed. */
+  listed: number;
+}
+
+/**
+ * Levels that are held open at once. What lies deeper is renamed up to the root
+ * first, so that no depth is too deep.
+ */
+const HELD = 200;
+
+let broughtUp = 0;
+
+/** The second pass, with a pause now and then, so that a signal is heard. */
+async function removeCarefully(
+  parent: Directory,
+  name: string,
+  root: Directory,
+  budget: Budget,
+  signal: AbortSignal | undefined,
+): Promise<Failure[]> {
+  const failures: Failure[] = [];
+  const stack: Frame[] = [];
+  const enter = (parent: Directory, name: string, directory: Directory) => {
+    let entries: Frame["entries"] = [];
+    let blocked = false;
+    try {
+      entries = directory.list();
+    } catch (error) {
+      failures.push(failureOf(pathIn(parent, name), error));
+      blocked = true;
+    }
+    stack.push({ parent, name, directory, entries, blocked, listed: 1 });
+  };
+  const fail = (failure: Failure, holder: Frame | undefined) => {
+    failures.push(failure);
+    if (holder) holder.blocked = true;
+  };
+  const breath = new Breath(signal);
+  try {
+    enter(parent, name, root);
+    while (stack.length > 0) {
+      const pause = breath.due();
+      if (pause) await pause;
+      const frame = stack.at(-1)!;
+      const entry = frame.entries.pop();
+      if (!entry) {
+        stack.pop();
+        const holder = stack.at(-1);
+        // With something left in it, it can't go; only the cause is named.
+        if (frame.blocked) {
+          if (frame.directory !== root) frame.directory[Symbol.dispose]();
+          if (holder) holder.blocked = true;
+          continue;
+        }
+        const failure = await removeEntry(
+          frame.parent,
+          frame.name,
+          true,
+          budget,
+        );
+        if (failure?.kind === "not-empty" && again(frame)) {
+          stack.push(frame);
+          continue;
+        }
+        if (frame.directory !== root) frame.directory[Symbol.dispose]();
+        if (failure) fail(failure, holder);
+        continue;
+      }
+      if (entry.kind !== "directory") {
+        const failure = await removeEntry(
+          frame.directory,
+          entry.name,
+          false,
+          budget,
+        );
+        if (failure) fail(failure, frame);
+        continue;
+      }
+      if (stack.length > HELD) {
+        const up = `.deep-${Deno.pid}-${broughtUp++}`;
+        if (bringUp(frame.directory, entry.name, root, up)) {
+          stack[0]!.entries.push({ name: up, kind: "directory" });
+          continue;
+        }
+      }
+      try {
+        const directory = frame.directory.open(entry.name, "doomed");
+        enter(frame.directory, entry.name, directory);
+        if (!directory.safe) throw unsafe(pathIn(frame.directory, entry.name));
+      } catch (error) {
+        if (errorKind(error) === "not-found") continue;
+        if (stack.at(-1) !== frame) stack.pop()!.directory[Symbol.dispose]();
+        fail(failureOf(pathIn(frame.directory, entry.name), error), frame);
+      }
+    }
+  } finally {
+    for (const { directory } of stack) {
+      if (directory !== root) directory[Symbol.dispose]();
     }
   }
-  await Promise.all(Array.from({ length: lanes }, lane));
+  return failures;
+}
+
+/** A peer that removes the same tree may have brought something up. Lists it again. */
+function again(frame: Frame): boolean {
+  if (++frame.listed > 5) return false;
+  try {
+    frame.entries.push(...frame.directory.list());
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function unsafe(path: string): CacheError {
+  return new CacheError(
+    "others can change it meanwhile: it can be removed with --allow-ffi",
+    path,
+    "refused",
+  );
+}
+
+function bringUp(
+  from: Directory,
+  name: string,
+  root: Directory,
+  up: string,
+): boolean {
+  try {
+    from.rename(name, root, up);
+    return true;
+  } catch (error) {
+    if (errorKind(error) === "permission") {
+      // A directory that its owner can't write to can't change its parent.
+      try {
+        from.open(name, "doomed")[Symbol.dispose]();
+        from.rename(name, root, up);
+        return true;
+      } catch {
+        // said below
+      }
+    }
+    log.trace(() => `Cannot bring up a deep directory: ${osErrorText(error)}`);
+    return false;
+  }
+}
+
+/** Removes one entry, an emptied directory included; says why it could not. */
+export async function removeEntry(
+  parent: Directory,
+  name: string,
+  isDirectory: boolean,
+  budget: Budget,
+): Promise<Failure | undefined> {
+  for (let tries = 0;; tries++) {
+    try {
+      if (isDirectory) parent.removeDirectory(name);
+      else parent.remove(name);
+      return undefined;
+    } catch (error) {
+      const kind = errorKind(error);
+      if (kind === "not-found") return undefined;
+      if (mayPass(kind) && await budget.wait(tries)) continue;
+      return failureOf(pathIn(parent, name), error);
+    }
+  }
+}
+
+/** What could not be removed, and what can be done about it. */
+export function failureOf(path: string, error: unknown): Failure {
+  const kind = kindOfError(error);
+  if (error instanceof CacheError && kind === "mount") {
+    return { path, kind, message: error.message };
+  }
+  const hint = hintFor(kind);
+  const text = osErrorText(error);
+  return { path, kind, message: hint ? `${text}: ${hint}` : text };
+}
+
+function hintFor(kind: CacheErrorKind): string | undefined {
+  switch (kind) {
+    case "permission":
+      return Deno.build.os === "linux"
+        ? "it may be immutable (lsattr, chattr -i), or belong to somebody else"
+        : "it may be locked, or belong to somebody else";
+    case "busy":
+      return "it may be a mount point, or in use";
+    case "not-empty":
+      return "something was put into it, or has a name that is not valid UTF-8";
+    case "read-only":
+      return "the file system is mounted read-only";
+    default:
+      return undefined;
+  }
+}
+
+/** The first mount point below a directory, as far as the mount table is known. */
+export function mountedBelow(real: string): string | undefined {
+  return listMounts()?.find(({ point }) =>
+    point !== real && isWithin(point, real)
+  )?.point;
 }
 
 /**

@@ -7,103 +7,123 @@
  * @module
  */
 
-import { removeTree } from "./remove.ts";
 import { osFailure } from "../error.ts";
 import { log } from "../log.ts";
-import { listSiblings, removeIfThere, siblingPath } from "./names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
-import { basename, dirname, join } from "../os/path.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
+import { type Directory, type OpenFile, pathIn } from "./directory.ts";
+import { findSiblings, removeQuietly, siblingName } from "./names.ts";
+import { type Failure, removeEntry, removeTree } from "./remove.ts";
+import { Budget } from "../os/patience.ts";
+
+/** The name of what is built. */
+export const TREE = "tree";
+
+/** The name of the file that its builder has locked. */
+const LOCK = ".lock";
 
 /** Where something is built. Dispose of it, whether it was published or not. */
 export interface Staging extends AsyncDisposable {
-  /** Its directory. Nobody else may look into it. */
-  readonly path: string;
-  /** What is built: it does not exist yet. */
+  /** Its directory, mode 0700, held open. Nobody else may look into it. */
+  readonly directory: Directory;
+  /** The path of what is built, which does not exist yet: {@linkcode TREE} in it. */
   readonly tree: string;
+  /** Removes it, and says what could not be removed. */
+  remove(): Promise<Failure[]>;
 }
 
-/** A day: what is older than that where there are no locks is dead. */
+/** A day, in milliseconds: what is older than that where there are no locks is dead. */
 const OLD = 24 * 60 * 60 * 1000;
 
 /**
- * Makes a staging beside `destination`.
+ * Makes a staging beside an entry.
  *
- * @throws {CacheError} If the destination's parent can't be written.
+ * @throws {CacheError} If the directory can't be written.
  */
-export function openStaging(destination: string): Staging {
+export function openStaging(parent: Directory, name: string): Staging {
   for (let tries = 0;; tries++) {
-    const path = siblingPath(destination, "partial");
+    const own = siblingName(name, "partial");
     try {
-      patiently(() => Deno.mkdirSync(path, { mode: 0o700 }));
-      return new LockedStaging(path);
+      patiently(() => parent.make(own, 0o700));
+      return new LockedStaging(parent, own);
     } catch (error) {
-      removeIfThere(path); // made before something else failed
+      removeQuietly(parent, own); // made before something else failed
       // A sweep took it for a dead one's, between its making and its locking.
-      if (
-        errorKind(error) === "not-found" && tries < 100 &&
-        hasParent(destination)
-      ) {
+      if (errorKind(error) === "not-found" && tries < 100 && isThere(parent)) {
         continue;
       }
-      throw osFailure("build beside", destination, error);
+      throw osFailure("build beside", pathIn(parent, name), error);
     }
   }
 }
 
 /** Whether the parent is there, so that only the staging was missing. */
-function hasParent(destination: string): boolean {
+function isThere(parent: Directory): boolean {
   try {
-    return Deno.statSync(dirname(destination)).isDirectory;
+    return parent.status().links > 0;
   } catch {
     return false;
   }
 }
 
 class LockedStaging implements Staging {
-  readonly path: string;
+  readonly directory: Directory;
   readonly tree: string;
-  readonly #lock: Deno.FsFile;
+  readonly #parent: Directory;
+  readonly #name: string;
+  readonly #lock: OpenFile;
 
-  constructor(path: string) {
-    this.path = path;
-    this.tree = join(path, "tree");
-    const options = { read: true, write: true, create: true };
-    this.#lock = patiently(() => Deno.openSync(join(path, ".lock"), options));
+  constructor(parent: Directory, name: string) {
+    this.#parent = parent;
+    this.#name = name;
+    this.directory = parent.open(name);
+    this.tree = pathIn(this.directory, TREE);
+    let lock: OpenFile | undefined;
     try {
-      if (!tryLock(this.#lock)) throw new Deno.errors.NotFound("Swept");
-      Deno.lstatSync(join(path, ".lock")); // not found, if it was swept
+      lock = patiently(() => this.directory.openFile(LOCK, "create", 0o600));
+      this.#lock = lock;
+      if (!tryLock(lock)) throw new Deno.errors.NotFound("Swept");
+      // Not found, if it was swept.
+      if (!this.directory.look(LOCK)) throw new Deno.errors.NotFound("Swept");
     } catch (error) {
-      this.#removeEmpty();
-      this.#lock.close();
+      removeQuietly(this.directory, LOCK);
+      this.directory[Symbol.dispose]();
+      lock?.[Symbol.dispose]();
       throw error;
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    // Removed before it is unlocked, so that no sweep meets it half way.
-    if (this.#removeEmpty()) return this.#lock.close();
-    const left = await removeTree(this.path, { busyTimeout: 0 });
-    this.#lock.close();
-    // Windows keeps the name of an open file.
-    if (left.length > 0) await removeTree(this.path, { busyTimeout: 1000 });
+  /**
+   * The lock goes last, under the lock: whoever finds the staging of a process that
+   * was killed meanwhile finds that it is dead.
+   */
+  async remove(): Promise<Failure[]> {
+    using _ = this.#lock;
+    using directory = this.directory;
+    const failures = await removeTree(directory, TREE, { busyTimeout: 1000 });
+    if (failures.length > 0) return failures;
+    removeQuietly(directory, LOCK);
+    try {
+      this.#parent.removeDirectory(this.#name);
+      return [];
+    } catch (error) {
+      if (errorKind(error) === "not-found") return [];
+      this.#lock.close(); // Windows keeps the name of an open file
+      return await removeTree(this.#parent, this.#name, { busyTimeout: 1000 });
+    }
   }
 
-  /** Without its tree, which was published, nothing but the lock is in it. */
-  #removeEmpty(): boolean {
-    try {
-      Deno.removeSync(join(this.path, ".lock"));
-      Deno.removeSync(this.path);
-      return true;
-    } catch {
-      return false;
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { path, message } of await this.remove()) {
+      log.warn(() => `Cannot remove "${path}": ${message}`);
     }
   }
 }
 
 /** True also where the file system has no locks. */
-function tryLock(file: Deno.FsFile): boolean {
+function tryLock(file: OpenFile): boolean {
   try {
-    return file.tryLockSync(true);
+    return file.tryLock(true);
   } catch (error) {
     log.debug(() => `No locks here: ${osErrorText(error)}`);
     return true;
@@ -111,55 +131,81 @@ function tryLock(file: Deno.FsFile): boolean {
 }
 
 /**
- * Deletes what dead builders left beside `destination`. A staging whose builder
- * lives is left alone. That something can't be swept is no failure of who sweeps.
+ * Deletes what dead builders left beside an entry. A staging whose builder lives is
+ * left alone, and so is what only bears the name of one: a symbolic link, a file,
+ * somebody else's. That something can't be swept is no failure of who sweeps.
  *
+ * @param owner The owner of what stands there, whose stagings may be swept, too.
  * @returns The paths of what was deleted.
  */
-export async function sweepStagings(destination: string): Promise<string[]> {
-  const parent = dirname(destination);
+export async function sweepStagings(
+  parent: Directory,
+  name: string,
+  owner?: number,
+): Promise<string[]> {
   const swept: string[] = [];
   let names: string[] = [];
   try {
-    names = listSiblings(parent, basename(destination), "partial");
+    names = findSiblings(parent, name, "partial", owner);
   } catch (error) {
-    log.debug(() => `No sweep in "${parent}": ${osErrorText(error)}`);
+    log.debug(() => `No sweep in "${parent.path}": ${osErrorText(error)}`);
   }
   for (const name of names) {
-    const path = join(parent, name);
-    if (!isDead(path)) continue;
-    const aside = siblingPath(destination, "stale");
+    const path = pathIn(parent, name);
     try {
-      Deno.renameSync(path, aside);
+      const failures = await sweepOne(parent, name);
+      if (!failures) continue;
+      const [first] = failures;
+      if (!first) {
+        swept.push(path);
+        log.debug(() => `Deleted "${path}", which an earlier run left`);
+      } else {
+        log.warn(() =>
+          `Cannot delete all of "${path}", which an earlier run left: ` +
+          `"${first.path}": ${first.message}`
+        );
+      }
     } catch (error) {
       log.debug(() => `Not swept: "${path}": ${osErrorText(error)}`);
-      continue;
     }
-    await removeTree(aside, { busyTimeout: 0 });
-    swept.push(path);
-    log.debug(() => `Deleted "${path}", which an earlier run left`);
   }
   return swept;
 }
 
-function isDead(path: string): boolean {
-  let lock: Deno.FsFile;
+/** What could not be removed; `undefined` if its builder lives, or may live. */
+async function sweepOne(
+  parent: Directory,
+  name: string,
+): Promise<Failure[] | undefined> {
+  using directory = parent.open(name);
+  let lock: OpenFile;
   try {
-    lock = Deno.openSync(join(path, ".lock"), { read: true, write: true });
-  } catch {
-    // Its builder has not come to lock it, or died before, or is another user.
-    try {
-      Deno.removeSync(path); // only if it is empty
-    } catch (error) {
-      log.trace(() => `Not swept: "${path}": ${osErrorText(error)}`);
-    }
-    return false;
+    lock = directory.openFile(LOCK, "lock");
+  } catch (error) {
+    if (errorKind(error) !== "not-found") throw error;
+    // Its builder has not come to lock it, or died before: then it is empty.
+    const failure = await removeEntry(parent, name, true, new Budget(0));
+    return failure ? undefined : [];
   }
   using _ = lock;
+  if (!isDead(directory, lock)) return undefined;
+  const options = { busyTimeout: 0 };
+  for (const entry of directory.list()) {
+    if (entry.name === LOCK) continue;
+    const failures = await removeTree(directory, entry.name, options);
+    if (failures.length > 0) return failures;
+  }
+  removeQuietly(directory, LOCK);
+  lock.close(); // Windows keeps the name of an open file
+  const failure = await removeEntry(parent, name, true, new Budget(0));
+  return failure ? [failure] : [];
+}
+
+function isDead(directory: Directory, lock: OpenFile): boolean {
   try {
-    return lock.tryLockSync(true);
+    return lock.tryLock(true);
   } catch {
-    const { mtime } = Deno.lstatSync(path);
-    return mtime !== null && Date.now() - mtime.getTime() > OLD;
+    const { seconds } = directory.status().modified;
+    return Date.now() - seconds * 1000 > OLD;
   }
 }

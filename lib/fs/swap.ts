@@ -4,15 +4,24 @@
  * @module
  */
 
-import { cError, ERRNO, errnoReader, mayCallC } from "../os/libc.ts";
 import { log } from "../log.ts";
-import { siblingPath } from "./names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
+import { type Directory, pathIn } from "./directory.ts";
+import { siblingName } from "./names.ts";
+
+/** An entry of a directory that is held open. */
+export interface Place {
+  /** What it is in. */
+  readonly parent: Directory;
+  /** Its name there. */
+  readonly name: string;
+}
 
 /** Where the old tree is now. */
 export interface Swapped {
-  /** Its path, for somebody to delete it; `undefined` if nothing stood there. */
-  readonly old: string | undefined;
+  /** For somebody to delete it; `undefined` if nothing stood there. */
+  readonly old: Place | undefined;
   /** Whether there was no instant without a tree. */
   readonly exchanged: boolean;
 }
@@ -26,28 +35,27 @@ export interface Swapped {
  * is undone; if the process is killed between them, there is none until the next
  * rebuild, as after a clear.
  *
- * @throws What the OS said. What stood there stands there then.
+ * @throws What the OS said. What stood there stands there then, unless the first
+ * rename could not be undone: then the error names where it is.
  */
-export function swap(tree: string, destination: string): Swapped {
-  if (exchange(tree, destination)) {
-    log.debug(() => `Exchanged "${tree}" and "${destination}"`);
-    return { old: tree, exchanged: true };
-  }
-  const aside = siblingPath(destination, "stale");
-  const moved = renameIfThere(destination, aside);
+export function swap(tree: Place, destination: Place): Swapped {
+  if (exchange(tree, destination)) return { old: tree, exchanged: true };
+  const { parent, name } = destination;
+  const aside = { parent, name: siblingName(name, "stale") };
+  const moved = renameIfThere(destination, aside.name);
   try {
-    patiently(() => Deno.renameSync(tree, destination));
+    patiently(() => tree.parent.rename(tree.name, parent, name));
   } catch (error) {
-    if (moved) patiently(() => Deno.renameSync(aside, destination));
+    if (moved) patiently(() => parent.rename(aside.name, parent, name));
     throw error;
   }
   return { old: moved ? aside : undefined, exchanged: false };
 }
 
-function renameIfThere(from: string, to: string): boolean {
+function renameIfThere({ parent, name }: Place, to: string): boolean {
   try {
-    patiently(() => Deno.renameSync(from, to));
-    log.debug(() => `Renamed "${from}" to "${to}"`);
+    patiently(() => parent.rename(name, parent, to));
+    log.debug(() => `Renamed "${pathIn(parent, name)}" to "${to}"`);
     return true;
   } catch (error) {
     if (errorKind(error) === "not-found") return false;
@@ -55,58 +63,19 @@ function renameIfThere(from: string, to: string): boolean {
   }
 }
 
-/** `AT_FDCWD` of include/uapi/linux/fcntl.h. */
-const AT_FDCWD = -100;
-/** `RENAME_EXCHANGE` of include/uapi/linux/fs.h, and `RENAME_SWAP` of XNU's stdio.h. */
-const EXCHANGE = 2;
-
-const encoder = new TextEncoder();
-
-/** Exchanges two directories by one call. False where that can't be, or one is missing. */
-function exchange(a: string, b: string): boolean {
-  if (!mayCallC()) return false;
-  const call = Deno.build.os === "linux"
-    ? onLinux
-    : Deno.build.os === "darwin"
-    ? onMacos
-    : undefined;
-  if (!call) return false;
+/** Exchanges two entries by one call. False where that can't be, or one is missing. */
+function exchange(a: Place, b: Place): boolean {
   try {
-    call(encoder.encode(`${a}\0`), encoder.encode(`${b}\0`), (errno) => {
-      throw cError(errno, "exchange", a, b);
-    });
+    a.parent.rename(a.name, b.parent, b.name, "exchange");
+    log.debug(() =>
+      `Exchanged "${pathIn(a.parent, a.name)}" and "${
+        pathIn(b.parent, b.name)
+      }"`
+    );
     return true;
   } catch (error) {
     // Whatever it is, two renames will say it again, or work.
     log.debug(() => `No exchange: ${osErrorText(error)}`);
     return false;
   }
-}
-
-type Path = Uint8Array<ArrayBuffer>;
-
-function onLinux(a: Path, b: Path, fail: (errno: number) => never): void {
-  const library = Deno.dlopen("libc.so.6", {
-    renameat2: {
-      parameters: ["i32", "buffer", "i32", "buffer", "u32"],
-      result: "i32",
-    },
-    ...ERRNO,
-  });
-  const { symbols: c } = library;
-  const errno = errnoReader(c);
-  const failed = c.renameat2(AT_FDCWD, a, AT_FDCWD, b, EXCHANGE) !== 0
-    ? errno()
-    : undefined;
-  library.close();
-  if (failed !== undefined) fail(failed);
-}
-
-function onMacos(a: Path, b: Path, fail: (errno: number) => never): void {
-  const library = Deno.dlopen("libSystem.dylib", {
-    renamex_np: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
-  });
-  const result = library.symbols.renamex_np(a, b, EXCHANGE);
-  library.close();
-  if (result !== 0) fail(0); // two renames follow, and say why
 }

@@ -1,32 +1,47 @@
-import { join } from "../os/path.ts";
+import { type Directory, inodeKey, type Status } from "./directory.ts";
 
-type Kind = Pick<Deno.DirEntry, "isDirectory" | "isFile">;
+/** What a tree takes, in bytes. */
+export interface Weight {
+  /** Content, each file counted once. */
+  readonly bytes: number;
+  /** What the file system gets back when the tree goes: files that have no name elsewhere. */
+  readonly freed: number;
+}
 
 /**
- * The bytes of a tree, each file counted once, and how many of them the file system
- * gets back when the tree goes: those of files that have no name elsewhere.
+ * Weighs an entry and all below it. No symbolic link is followed, no mount crossed.
+ *
+ * @throws What the OS said.
  */
-export function weigh(root: string): { bytes: number; freed: number } {
+export function weigh(parent: Directory, name: string): Weight {
   let [bytes, freed] = [0, 0];
   const names = new Map<string, number>();
-  const count = (path: string) => {
-    const { dev, ino, nlink, size } = Deno.lstatSync(path);
-    const inode = `${dev}:${ino}`;
-    const seen = (names.get(inode) ?? 0) + 1;
-    if ((nlink ?? 1) > 1) names.set(inode, seen);
+  const count = (status: Status) => {
+    const { links, size } = status;
+    const inode = links > 1 ? inodeKey(status) : undefined;
+    const seen = inode === undefined ? 1 : (names.get(inode) ?? 0) + 1;
+    if (inode !== undefined) names.set(inode, seen);
     if (seen === 1) bytes += size;
-    if (seen === (nlink ?? 1)) freed += size;
+    if (seen === links) freed += size;
   };
-  const open: string[] = [];
-  const look = (path: string, { isDirectory, isFile }: Kind) => {
-    if (isDirectory) open.push(path);
-    else if (isFile) count(path);
-  };
-  look(root, Deno.lstatSync(root)); // not what a link leads to
-  for (let path; (path = open.pop()) !== undefined;) {
-    for (const entry of Deno.readDirSync(path)) {
-      look(join(path, entry.name), entry);
+  const walk = (directory: Directory) => {
+    const below: string[] = [];
+    for (const { name, kind } of directory.list()) {
+      if (kind === "directory") below.push(name);
+      else if (kind === "file") {
+        const status = directory.look(name);
+        if (status) count(status);
+      }
     }
-  }
+    for (const name of below) {
+      using inner = directory.open(name);
+      walk(inner);
+    }
+  };
+  const top = parent.look(name);
+  if (top?.kind === "directory") {
+    using directory = parent.open(name);
+    walk(directory);
+  } else if (top?.kind === "file") count(top);
   return { bytes, freed };
 }

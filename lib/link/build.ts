@@ -5,7 +5,8 @@
  * @module
  */
 
-import { errorKind, patiently } from "../os/error.ts";
+import { errorKind } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { removeIfThere, siblingPath } from "../fs/names.ts";
 import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError, linkFailure } from "./error.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { cError, ERRNO, errnoReader, mayCallC } from "../os/libc.ts";
+import { cError, ERRNO, errnoReader, mayCallC } from "../old/libc.ts";
 
 /** The OS's clone, as long as it is not disposed. */
 export interface Cloner extends Disposable {

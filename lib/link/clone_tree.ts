@@ -1,6 +1,7 @@
-import { removeTree } from "../fs/remove.ts";
+import { removeTree } from "../old/remove.ts";
 import { log } from "../log.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { type Built, nothingBuilt, specialFile } from "./build.ts";
 import { openCloner } from "./clone.ts";
 import { verdict } from "./ladder.ts";

@@ -1,6 +1,7 @@
 import { log } from "../log.ts";
 import { siblingPath } from "../fs/names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { dirname, fromFileUrl, resolve } from "../os/path.ts";
 import { openCloner } from "./clone.ts";
 import { LinkError, linkFailure } from "./error.ts";

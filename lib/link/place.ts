@@ -6,14 +6,8 @@
  */
 
 import { removeIfThere, siblingPath } from "../fs/names.ts";
-import {
-  type ErrorKind,
-  errorKind,
-  osErrorText,
-  patiently,
-  sleepSync,
-  TRIES,
-} from "../os/error.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import { patiently, sleepSync, TRIES } from "../os/patience.ts";
 import type { Cloner } from "./clone.ts";
 import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
 import { LinkError, linkFailure } from "./error.ts";

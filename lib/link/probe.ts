@@ -1,4 +1,4 @@
-import { removeTree } from "../fs/remove.ts";
+import { removeTree } from "../old/remove.ts";
 import { osFailure } from "../error.ts";
 import { fileSystemType } from "../os/mounts.ts";
 import { siblingName } from "../fs/names.ts";

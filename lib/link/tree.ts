@@ -1,10 +1,11 @@
-import { removeTree } from "../fs/remove.ts";
+import { removeTree } from "../old/remove.ts";
 import { CacheError } from "../error.ts";
 import { log } from "../log.ts";
 import { removeIfThere, siblingName } from "../fs/names.ts";
-import { errorKind, osErrorText, patiently } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { basename, dirname, join } from "../os/path.ts";
-import { openStaging, type Staging, sweepStagings } from "../fs/staging.ts";
+import { openStaging, type Staging, sweepStagings } from "../old/staging.ts";
 import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
 import { cloneTree } from "./clone_tree.ts";
 import { LinkError, linkFailure } from "./error.ts";
@@ -15,7 +16,7 @@ import {
   placeOptions,
 } from "./options.ts";
 import { buildTree } from "./threads.ts";
-import { swap } from "../fs/swap.ts";
+import { swap } from "../old/swap.ts";
 import { isWithin } from "../os/within.ts";
 
 /**

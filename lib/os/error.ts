@@ -23,6 +23,8 @@ export type ErrorKind =
   | "not-capable"
   /** Source and destination are on different file systems (or mounts). */
   | "cross-device"
+  /** A mount point stands in the way of something that crosses no mount. */
+  | "mount"
   /** This file system or kernel can not do it at all. */
   | "unsupported"
   /** The file has as many hard links as its file system allows. */
@@ -170,9 +172,11 @@ export interface OsErrorInfo {
   readonly name?: string;
 }
 
-type Platform = "linux" | "macos" | "windows";
+/** A platform whose numbers are known. */
+export type Platform = "linux" | "macos" | "windows";
 
-const PLATFORM: Platform = Deno.build.os === "windows"
+/** The platform that this is. */
+export const PLATFORM: Platform = Deno.build.os === "windows"
   ? "windows"
   : Deno.build.os === "linux" || Deno.build.os === "android"
   ? "linux"
@@ -195,14 +199,46 @@ function tableFor(platform: Platform): Map<number, OsErrorInfo> {
 
 let ownTable: Map<number, OsErrorInfo> | undefined;
 
+function ownInfo(number: number): OsErrorInfo | undefined {
+  return (ownTable ??= tableFor(PLATFORM)).get(number);
+}
+
+/** What a number of this platform means. */
+export function kindOfNumber(number: number): ErrorKind {
+  return ownInfo(number)?.kind ?? "other";
+}
+
+/** An error of a call to the C library. Its number stays a number. */
+export class OsError extends Error {
+  /** The class's name. */
+  override name = "OsError";
+  /** The OS's number. */
+  readonly number: number;
+
+  /**
+   * An error of a call.
+   *
+   * @param number The OS's number (errno).
+   * @param call What was called.
+   * @param path What it was about.
+   */
+  constructor(number: number, call: string, path: string) {
+    const name = ownInfo(number)?.name ?? "error";
+    super(`${name} (os error ${number}): ${call} '${path}'`);
+    this.number = number;
+  }
+}
+
 /**
- * The number that the operating system gave, from `(os error N)` in the
- * message, or `undefined` where the error did not come from the OS.
+ * The number that the operating system gave: of an {@linkcode OsError}, or from
+ * `(os error N)` in the message of an error of Deno's. `undefined` where the error
+ * did not come from the OS.
  *
  * The first match counts: a path comes later in the message, and may say
  * anything.
  */
 export function osErrorNumber(error: unknown): number | undefined {
+  if (error instanceof OsError) return error.number;
   if (!(error instanceof Error)) return undefined;
   const match = /\(os error (\d+)\)/.exec(error.message);
   return match ? Number(match[1]) : undefined;
@@ -221,10 +257,10 @@ export function describeOsError(
 ): OsErrorInfo {
   const number = osErrorNumber(error);
   if (number !== undefined) {
-    const table = platform === PLATFORM
-      ? ownTable ??= tableFor(platform)
-      : tableFor(platform);
-    return table.get(number) ?? { kind: "other", number };
+    const info = platform === PLATFORM
+      ? ownInfo(number)
+      : tableFor(platform).get(number);
+    return info ?? { kind: "other", number };
   }
   return { kind: kindByClass(error) };
 }
@@ -232,46 +268,6 @@ export function describeOsError(
 /** The kind of an error: {@linkcode describeOsError}, when nothing else matters. */
 export function errorKind(error: unknown): ErrorKind {
   return describeOsError(error).kind;
-}
-
-/**
- * Whether the same call may succeed a moment later, so that it is worth trying
- * again within a budget: also where somebody uses the file.
- */
-export function mayPass(kind: ErrorKind): boolean {
-  return isTransient(kind) || kind === "busy" || kind === "text-busy";
-}
-
-/**
- * Whether the same call most likely succeeds a moment later. On Windows that
- * includes "access denied": it is what a virus scanner's or an indexer's open
- * handle looks like from outside.
- */
-export function isTransient(kind: ErrorKind): boolean {
-  return kind === "transient" ||
-    (kind === "permission" && PLATFORM === "windows");
-}
-
-/** Waits for what passes: 1, 2, 4 … ms, a second in all. */
-export const TRIES = 10;
-
-/** Makes a call again, as long as its error is one that passes, for a second. */
-export function patiently<T>(call: () => T): T {
-  for (let tries = 0;; tries++) {
-    try {
-      return call();
-    } catch (error) {
-      if (tries >= TRIES || !isTransient(errorKind(error))) throw error;
-      sleepSync(2 ** tries);
-    }
-  }
-}
-
-const clock = new Int32Array(new SharedArrayBuffer(4));
-
-/** Stops this thread for so many milliseconds. */
-export function sleepSync(milliseconds: number): void {
-  Atomics.wait(clock, 0, 0, milliseconds);
 }
 
 /**

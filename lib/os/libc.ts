@@ -1,41 +1,241 @@
 /**
- * The parts of calling the C library that more than one module needs.
+ * The C library, for what Deno's API cannot say. It takes `--allow-ffi`.
+ *
+ * Buffers are handed over as addresses in numbers: Deno's types ask for a bigint,
+ * but a number below 2^53 is taken as well, and is faster. Each thread has its own
+ * instance of this module, and so its own buffers.
  *
  * @module
  */
 
-import { describeOsError } from "./error.ts";
-
-/** What {@linkcode errnoReader} needs of glibc. errno, read without UnsafePointerView. */
-export const ERRNO = {
-  __errno_location: { parameters: [], result: "pointer" },
-  memcpy: { parameters: ["buffer", "pointer", "usize"], result: "pointer" },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-/** Reads errno, which must happen right after the call: any other call may change it. */
-export function errnoReader(
-  c: Deno.StaticForeignLibraryInterface<typeof ERRNO>,
-): () => number {
-  const word = new Int32Array(1);
-  return () => {
-    c.memcpy(word, c.__errno_location(), 4n);
-    return word[0]!;
-  };
-}
+import { OsError } from "./error.ts";
+import { encodeText } from "./text.ts";
 
 /** Whether Deno may call the C library. Asked, because Deno would stop and ask the user. */
 export function mayCallC(): boolean {
   return Deno.permissions.querySync({ name: "ffi" }).state === "granted";
 }
 
-/** An error as Deno would make it, so that it is classified like all others. */
-export function cError(
-  errno: number,
-  what: string,
-  source: string,
-  destination: string,
-): Error {
-  const text = `(os error ${errno})`;
-  const { name = `Cannot ${what}` } = describeOsError(new Error(text));
-  return new Error(`${name} ${text}: ${what} '${source}' -> '${destination}'`);
+// Numbers of Linux: include/uapi/asm-generic/fcntl.h, and, where arm64 has its own,
+// arch/arm64/include/uapi/asm/fcntl.h.
+const arm = Deno.build.arch === "aarch64";
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_TRUNC = 0o1000;
+export const O_NONBLOCK = 0o4000;
+export const O_DIRECTORY = arm ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = arm ? 0o100000 : 0o400000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+
+// include/uapi/linux/fcntl.h
+export const AT_FDCWD = -100;
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_REMOVEDIR = 0x200;
+export const AT_EMPTY_PATH = 0x1000;
+
+// include/uapi/linux/fs.h
+export const RENAME_NOREPLACE = 1;
+export const RENAME_EXCHANGE = 2;
+/** `_IOW(0x94, 9, int)`. */
+export const FICLONE = 0x40049409;
+
+// include/uapi/linux/fs.h, lseek(2)
+export const SEEK_SET = 0;
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
+// flock(2)
+export const LOCK_SH = 1;
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+
+// include/uapi/asm-generic/errno-base.h and errno.h
+export const ENOENT = 2;
+export const EINTR = 4;
+export const ENXIO = 6;
+export const EAGAIN = 11;
+export const EACCES = 13;
+export const EINVAL = 22;
+export const ERANGE = 34;
+export const EXDEV = 18;
+export const ENOSYS = 38;
+export const ENODATA = 61;
+export const EOPNOTSUPP = 95;
+export const EPERM = 1;
+export const EBUSY = 16;
+export const ENOTDIR = 20;
+export const ELOOP = 40;
+
+const int = "i32";
+const uint = "u32";
+const pointer = "usize";
+/** A ssize_t, of which nobody here asks for more than 2 GiB: its lower half. */
+const size = int;
+
+/** What walking, looking and removing need: opened at the first use. */
+const WALK = {
+  __errno_location: { parameters: [], result: "pointer" },
+  openat: { parameters: [int, pointer, int, uint], result: int },
+  close: { parameters: [int], result: int },
+  getdents64: { parameters: [int, pointer, pointer], result: size },
+  statx: { parameters: [int, pointer, int, uint, pointer], result: int },
+  unlinkat: { parameters: [int, pointer, int], result: int },
+  renameat2: { parameters: [int, pointer, int, pointer, uint], result: int },
+  mkdirat: { parameters: [int, pointer, uint], result: int },
+  flock: { parameters: [int, int], result: int },
+  fchmod: { parameters: [int, uint], result: int },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** What putting things in place needs. */
+const PLACE = {
+  linkat: { parameters: [int, pointer, int, pointer, int], result: int },
+  symlinkat: { parameters: [pointer, int, pointer], result: int },
+  readlinkat: { parameters: [int, pointer, pointer, pointer], result: size },
+  futimens: { parameters: [int, pointer], result: int },
+  utimensat: { parameters: [int, pointer, pointer, int], result: int },
+  fchown: { parameters: [int, uint, uint], result: int },
+  fchownat: { parameters: [int, pointer, uint, uint, int], result: int },
+  chmod: { parameters: [pointer, uint], result: int },
+  flistxattr: { parameters: [int, pointer, pointer], result: size },
+  fgetxattr: { parameters: [int, pointer, pointer, pointer], result: size },
+  fsetxattr: {
+    parameters: [int, pointer, pointer, pointer, int],
+    result: int,
+  },
+  read: { parameters: [int, pointer, pointer], result: size },
+  write: { parameters: [int, pointer, pointer], result: size },
+  lseek: { parameters: [int, "i64", int], result: "i64" },
+  ftruncate: { parameters: [int, "i64"], result: int },
+  fsync: { parameters: [int], result: int },
+  // The request is an unsigned long and the argument an int: both fit.
+  ioctl: { parameters: [int, pointer, int], result: int },
+  copy_file_range: {
+    parameters: [int, pointer, int, pointer, pointer, uint],
+    result: size,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The same calls on another thread of the runtime: no errno, but nothing waits. */
+const ELSEWHERE = {
+  copy_file_range: { ...PLACE.copy_file_range, nonblocking: true },
+  ioctl: { ...PLACE.ioctl, nonblocking: true },
+  fsync: { ...PLACE.fsync, nonblocking: true },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const NAME = "libc.so.6";
+
+/** The calls as they are made here: addresses and sizes are numbers. */
+type Symbols<T extends Deno.ForeignLibraryInterface> = {
+  [K in keyof Deno.StaticForeignLibraryInterface<T>]: WithNumbers<
+    Deno.StaticForeignLibraryInterface<T>[K]
+  >;
+};
+type WithNumbers<F> = F extends (...parameters: infer P) => infer R ? (
+    ...parameters: { [I in keyof P]: P[I] extends bigint ? number : P[I] }
+  ) => R
+  : never;
+
+let walk: Symbols<typeof WALK> | null | undefined;
+let place: Symbols<typeof PLACE> | undefined;
+let elsewhere: Symbols<typeof ELSEWHERE> | undefined;
+
+/** Whether directories can be held open by libc: Linux on x64 and arm64, with `--allow-ffi`. */
+export function hasLibc(): boolean {
+  return openWalk() !== null;
+}
+
+function openWalk(): Symbols<typeof WALK> | null {
+  if (walk !== undefined) return walk;
+  const { os, arch } = Deno.build;
+  // Struct layouts below are those of 64 bits, little-endian.
+  const known = os === "linux" && (arch === "x86_64" || arch === "aarch64");
+  if (!known || !mayCallC()) return walk = null;
+  try {
+    return walk = open(WALK);
+  } catch {
+    return walk = null; // no glibc
+  }
+}
+
+function open<T extends Deno.ForeignLibraryInterface>(symbols: T): Symbols<T> {
+  return Deno.dlopen(NAME, symbols).symbols as unknown as Symbols<T>;
+}
+
+/** The calls of a walk. Only where {@linkcode hasLibc}. */
+export function walkCalls(): Symbols<typeof WALK> {
+  return openWalk()!;
+}
+
+/** The calls that put things in place. Only where {@linkcode hasLibc}. */
+export function placeCalls(): Symbols<typeof PLACE> {
+  return place ??= open(PLACE);
+}
+
+/** Calls that nothing waits for. Who needs an errno makes the call again, waiting. */
+export function callsElsewhere(): Symbols<typeof ELSEWHERE> {
+  return elsewhere ??= open(ELSEWHERE);
+}
+
+let errnoAt: Deno.UnsafePointerView | undefined;
+
+/** What the last call that failed said. To be read before anything else is called. */
+export function errno(): number {
+  errnoAt ??= new Deno.UnsafePointerView(walkCalls().__errno_location()!);
+  return errnoAt.getInt32();
+}
+
+/** Memory that C can be told of. */
+export interface Memory {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+  /** Its address. */
+  readonly at: number;
+}
+
+/** Memory of so many bytes. Keep it: what is collected is freed. */
+export function allocate(length: number): Memory {
+  const bytes = new Uint8Array(length);
+  const at = Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
+  return { bytes, view: new DataView(bytes.buffer), at };
+}
+
+/** A place for a text that C reads, used again by the next one. */
+export class TextSlot {
+  #memory: Memory | undefined;
+
+  /** Puts a text there, and gives its address. */
+  put(text: string): number {
+    // Three bytes for a UTF-16 unit at most, and the NUL.
+    const most = text.length * 3 + 1;
+    let memory = this.#memory;
+    if (!memory || memory.bytes.length < most) {
+      memory = this.#memory = allocate(Math.max(4096, most));
+    }
+    const { bytes } = memory;
+    let i = 0;
+    for (; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit >= 0x80) break;
+      bytes[i] = unit;
+    }
+    bytes[i < text.length ? encodeText(text, bytes) : i] = 0;
+    return memory.at;
+  }
+}
+
+/** The value of a call that gives -1 for an error; made again when a signal came. */
+export function unlessInterrupted(call: () => number): number {
+  for (;;) {
+    const value = call();
+    if (value >= 0 || errno() !== EINTR) return value;
+  }
+}
+
+/** The error of the call that has just failed. */
+export function failure(call: string, path: string): OsError {
+  return new OsError(errno(), call, path);
 }

@@ -6,11 +6,11 @@ import { log } from "../log.ts";
 import { listMounts } from "../os/mounts.ts";
 import { errorKind } from "../os/error.ts";
 import { dirname } from "../os/path.ts";
-import { openStaging, sweepStagings } from "../fs/staging.ts";
-import { swap, type Swapped } from "../fs/swap.ts";
+import { openStaging, sweepStagings } from "../old/staging.ts";
+import { swap, type Swapped } from "../old/swap.ts";
 import { clearCache } from "../clear/clear.ts";
-import { makeDirectoryLike, makeParent } from "../fs/make_like.ts";
-import { removeTree } from "../fs/remove.ts";
+import { makeDirectoryLike, makeParent } from "../old/make_like.ts";
+import { removeTree } from "../old/remove.ts";
 
 /** Options for `rebuildCache()`. */
 export interface RebuildOptions extends LockOptions {

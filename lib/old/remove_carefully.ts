@@ -10,12 +10,8 @@
  */
 
 import { log } from "../log.ts";
-import {
-  type ErrorKind,
-  errorKind,
-  mayPass,
-  osErrorText,
-} from "../os/error.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import { mayPass } from "../os/patience.ts";
 
 /** Something that could not be removed, and why. */
 export interface Failure {

@@ -1,0 +1,625 @@
+/**
+ * Directories held open by libc's descriptors (Linux, with `--allow-ffi`).
+ *
+ * @module
+ */
+
+import { CacheError } from "../error.ts";
+import { OsError } from "../os/error.ts";
+import {
+  allocate,
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
+  EACCES,
+  EAGAIN,
+  EINTR,
+  ELOOP,
+  ENOENT,
+  errno,
+  failure,
+  LOCK_EX,
+  LOCK_NB,
+  LOCK_SH,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  placeCalls,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  TextSlot,
+  unlessInterrupted,
+  walkCalls,
+} from "../os/libc.ts";
+import { decodeText } from "../os/text.ts";
+import {
+  type Access,
+  type Directory,
+  type Entry,
+  type EntryKind,
+  type FileUse,
+  mountError,
+  notRegular,
+  type OpenFile,
+  type OpenUse,
+  pathIn,
+  type RenameHow,
+  type Status,
+  type Time,
+} from "./directory.ts";
+
+const nameSlot = new TextSlot();
+const otherSlot = new TextSlot();
+const emptyName = new TextSlot();
+emptyName.put("");
+
+const dirents = allocate(65536);
+const statx = allocate(256);
+const timespecs = allocate(32);
+const text = allocate(65536);
+
+/** Kinds by `d_type` of linux_dirent64 (include/linux/fs_types.h). */
+const BY_DIRENT: readonly (EntryKind | undefined)[] = [
+  ...[undefined, "other", "other", undefined, "directory"] as const,
+  ...[undefined, "other", undefined, "file", undefined] as const,
+  ...["symlink", undefined, "other"] as const,
+];
+
+/** The name, the reclen and the type in a `struct linux_dirent64` (getdents64(2)). */
+const D_RECLEN = 16;
+const D_TYPE = 18;
+const D_NAME = 19;
+
+// include/uapi/linux/stat.h: the mask, and where fields are in a `struct statx`.
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_MNT_ID = 0x1000;
+const STX_MASK = 0x00;
+const STX_NLINK = 0x10;
+const STX_UID = 0x14;
+const STX_GID = 0x18;
+const STX_MODE = 0x1c;
+const STX_INO = 0x20;
+const STX_SIZE = 0x28;
+const STX_BLOCKS = 0x30;
+const STX_ATIME = 0x40;
+const STX_CTIME = 0x60;
+const STX_MTIME = 0x70;
+const STX_DEV_MAJOR = 0x88;
+const STX_DEV_MINOR = 0x8c;
+const STX_MNT_ID = 0x90;
+
+const S_IFMT = 0o170000;
+const BY_MODE: Readonly<Record<number, EntryKind>> = {
+  0o100000: "file",
+  0o040000: "directory",
+  0o120000: "symlink",
+};
+
+const CURRENT = O_DIRECTORY | O_CLOEXEC;
+
+/** A directory held by a descriptor. */
+export class DescriptorDirectory implements Directory {
+  readonly path: string;
+  readonly safe = true;
+  /** The descriptor. -1 when it is disposed. */
+  fd: number;
+  /** Where it was mounted from: what is opened below must be of the same mount. */
+  readonly mount: number;
+  /** Opened without a right to read it: entries can be reached, but not listed. */
+  readonly #pathOnly: boolean;
+
+  constructor(fd: number, path: string, mount: number, pathOnly: boolean) {
+    this.fd = fd;
+    this.path = path;
+    this.mount = mount;
+    this.#pathOnly = pathOnly;
+  }
+
+  /** Opens a directory by its path, symbolic links in it followed. */
+  static at(path: string): DescriptorDirectory {
+    return openAt(AT_FDCWD, path, path, CURRENT);
+  }
+
+  pinned(name: string): string | undefined {
+    if (!mayUseProc()) return undefined;
+    return `/proc/self/fd/${this.fd}/${name}`;
+  }
+
+  list(): Entry[] {
+    if (this.#pathOnly) throw new OsError(EACCES, "list", this.path);
+    const c = walkCalls();
+    const entries: Entry[] = [];
+    const { bytes, view, at } = dirents;
+    // A descriptor remembers how far it was read; a second listing begins anew.
+    using own = this.#forListing();
+    for (;;) {
+      const n = unlessInterrupted(() => c.getdents64(own.fd, at, bytes.length));
+      if (n < 0) throw failure("list", this.path);
+      if (n === 0) return entries;
+      for (let offset = 0; offset < n;) {
+        const begin = offset + D_NAME;
+        const type = bytes[offset + D_TYPE]!;
+        offset += view.getUint16(offset + D_RECLEN, true);
+        const name = nameAt(bytes, begin);
+        if (name === "." || name === "..") continue;
+        const kind = BY_DIRENT[type] ?? this.#kindOf(name);
+        if (kind) entries.push({ name, kind });
+      }
+    }
+  }
+
+  #listed = false;
+
+  #forListing(): { fd: number } & Disposable {
+    if (!this.#listed) {
+      this.#listed = true;
+      return { fd: this.fd, [Symbol.dispose]() {} };
+    }
+    return this.again();
+  }
+
+  /** For file systems that don't say what an entry is (DT_UNKNOWN). */
+  #kindOf(name: string): EntryKind | undefined {
+    return this.look(name)?.kind; // gone meanwhile: no entry
+  }
+
+  status(): Status {
+    return statusOf(this.fd, this.path);
+  }
+
+  look(name: string): Status | undefined {
+    const at = nameSlot.put(name);
+    const c = walkCalls();
+    const flags = AT_SYMLINK_NOFOLLOW;
+    if (
+      unlessInterrupted(() =>
+        c.statx(this.fd, at, flags, STATX_BASIC_STATS, statx.at)
+      ) === 0
+    ) return readStatus();
+    const error = failure("look at", pathIn(this, name));
+    if (error.number === ENOENT) return undefined;
+    throw error;
+  }
+
+  open(name: string, use: OpenUse = "use"): DescriptorDirectory {
+    const path = pathIn(this, name);
+    const flags = CURRENT | O_NOFOLLOW;
+    const opened = openAt(this.fd, name, path, flags, use === "doomed");
+    if (opened.mount === this.mount) return opened;
+    opened[Symbol.dispose]();
+    throw mountError(path);
+  }
+
+  make(name: string, mode = 0o777): void {
+    const at = nameSlot.put(name);
+    this.#did(walkCalls().mkdirat(this.fd, at, mode), "make", name);
+  }
+
+  link(name: string, to: Directory, newName: string): void {
+    const from = nameSlot.put(name);
+    const at = newName === name ? from : otherSlot.put(newName);
+    const target = to as DescriptorDirectory;
+    const result = placeCalls().linkat(this.fd, from, target.fd, at, 0);
+    if (result !== 0) throw failure("link", pathIn(this, name));
+  }
+
+  symlink(text: string, name: string): void {
+    const at = nameSlot.put(name);
+    const target = otherSlot.put(text);
+    this.#did(placeCalls().symlinkat(target, this.fd, at), "symlink", name);
+  }
+
+  readLink(name: string): string {
+    const at = nameSlot.put(name);
+    const { bytes } = text;
+    const n = placeCalls().readlinkat(this.fd, at, text.at, bytes.length);
+    this.#did(n, "read the link", name);
+    return decodeText(bytes.subarray(0, n));
+  }
+
+  rename(
+    name: string,
+    to: Directory,
+    newName: string,
+    how: RenameHow = "replace",
+  ): void {
+    const flags = how === "new"
+      ? RENAME_NOREPLACE
+      : how === "exchange"
+      ? RENAME_EXCHANGE
+      : 0;
+    const from = nameSlot.put(name);
+    const at = otherSlot.put(newName);
+    const { fd } = to as DescriptorDirectory;
+    const result = walkCalls().renameat2(this.fd, from, fd, at, flags);
+    this.#did(result, "rename", name);
+  }
+
+  remove(name: string): void {
+    const at = nameSlot.put(name);
+    this.#did(walkCalls().unlinkat(this.fd, at, 0), "remove", name);
+  }
+
+  removeDirectory(name: string): void {
+    const at = nameSlot.put(name);
+    this.#did(walkCalls().unlinkat(this.fd, at, AT_REMOVEDIR), "remove", name);
+  }
+
+  openFile(name: string, use: FileUse, mode = 0o666): DescriptorFile {
+    const path = pathIn(this, name);
+    const common = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    const fd = use === "read"
+      ? tryOpen(this.fd, name, O_RDONLY | common)
+      : use === "create"
+      ? tryOpen(this.fd, name, O_WRONLY | O_CREAT | O_EXCL | common, mode)
+      : openToLock(this.fd, name, common);
+    if (fd < 0) throw openError(path);
+    const file = new DescriptorFile(fd, path);
+    try {
+      if (use !== "create" && file.status().kind !== "file") {
+        throw notRegular(path);
+      }
+      return file;
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  setAccess(access: Access): void {
+    setAccessOfFd(this.fd, access, this.path);
+  }
+
+  setAccessOf(name: string, access: Access): void {
+    const c = placeCalls();
+    const { uid, gid, mode, modified, accessed } = access;
+    if (uid !== undefined || gid !== undefined) {
+      const at = nameSlot.put(name);
+      const flags = AT_SYMLINK_NOFOLLOW;
+      this.#did(
+        c.fchownat(this.fd, at, uid ?? KEEP, gid ?? KEEP, flags),
+        "change the owner of",
+        name,
+      );
+    }
+    if (mode !== undefined) this.#setMode(name, mode);
+    if (modified) {
+      setTimes(accessed ?? modified, modified);
+      const at = nameSlot.put(name);
+      const flags = AT_SYMLINK_NOFOLLOW;
+      this.#did(
+        c.utimensat(this.fd, at, timespecs.at, flags),
+        "set the times of",
+        name,
+      );
+    }
+  }
+
+  /** Through a descriptor of the entry itself: fchmodat(2) would follow it. */
+  #setMode(name: string, mode: number): void {
+    const path = pathIn(this, name);
+    const fd = tryOpen(this.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) throw openError(path);
+    try {
+      chmodPathOnly(fd, mode, path);
+    } finally {
+      walkCalls().close(fd);
+    }
+  }
+
+  sync(): void {
+    if (unlessInterrupted(() => placeCalls().fsync(this.fd)) !== 0) {
+      throw failure("flush", this.path);
+    }
+  }
+
+  tryLock(exclusive: boolean): boolean {
+    return tryLockFd(this.fd, exclusive, this.path);
+  }
+
+  again(): DescriptorDirectory {
+    return openAt(this.fd, ".", this.path, CURRENT);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.fd >= 0) walkCalls().close(this.fd);
+    this.fd = -1;
+  }
+
+  #did(result: number, what: string, name: string): void {
+    if (result < 0) throw failure(what, pathIn(this, name));
+  }
+}
+
+/** (uid_t) -1: what chown(2) leaves as it is. */
+const KEEP = 0xffffffff;
+
+function nameAt(bytes: Uint8Array<ArrayBuffer>, begin: number): string {
+  let end = begin;
+  let name = "";
+  for (let byte; (byte = bytes[end]!) !== 0; end++) {
+    if (byte >= 0x80) {
+      return decodeText(bytes.subarray(begin, bytes.indexOf(0, begin)));
+    }
+    name += String.fromCharCode(byte);
+  }
+  return name;
+}
+
+/** A descriptor, or -1. */
+function tryOpen(at: number, name: string, flags: number, mode = 0): number {
+  const address = nameSlot.put(name);
+  const c = walkCalls();
+  return unlessInterrupted(() => c.openat(at, address, flags, mode));
+}
+
+/** For writing if that is possible: NFS locks exclusively only what is open for that. */
+function openToLock(at: number, name: string, flags: number): number {
+  const fd = tryOpen(at, name, O_RDWR | flags);
+  if (fd >= 0) return fd;
+  const number = errno();
+  // Another user's, or a read-only file system: it can be locked all the same.
+  if (number !== EACCES && number !== EROFS) return -1;
+  return tryOpen(at, name, O_RDONLY | flags);
+}
+
+const EROFS = 30;
+
+/** What is said to a symbolic link is not what its name is for: say what it is. */
+function openError(path: string): Error {
+  const error = failure("open", path);
+  if (error.number !== ELOOP) return error;
+  return new CacheError(
+    `"${path}" is a symbolic link, which is not followed`,
+    path,
+    "loop",
+    error,
+  );
+}
+
+function openAt(
+  at: number,
+  name: string,
+  path: string,
+  flags: number,
+  doomed = false,
+): DescriptorDirectory {
+  let pathOnly = false;
+  let fd = tryOpen(at, name, flags | O_RDONLY);
+  if (fd < 0 && errno() === EACCES) {
+    // Not to be read, but its entries may be reached.
+    fd = tryOpen(at, name, flags | O_PATH);
+    pathOnly = true;
+    if (fd < 0) throw failure("open", path);
+    if (doomed && makeRemovable(fd, path)) {
+      const readable = tryOpen(fd, ".", CURRENT | O_RDONLY);
+      if (readable >= 0) {
+        walkCalls().close(fd);
+        fd = readable;
+        pathOnly = false;
+      }
+    }
+  }
+  if (fd < 0) throw failure("open", path);
+  const c = walkCalls();
+  const mask = STATX_BASIC_STATS | STATX_MNT_ID;
+  if (c.statx(fd, emptyName.put(""), AT_EMPTY_PATH, mask, statx.at) !== 0) {
+    const error = failure("look at", path);
+    c.close(fd);
+    throw error;
+  }
+  const { view } = statx;
+  // Before Linux 5.8 there is no mount id: the device is better than nothing.
+  const mount = view.getUint32(STX_MASK, true) & STATX_MNT_ID
+    ? Number(view.getBigUint64(STX_MNT_ID, true))
+    : -1 - deviceInStatx();
+  const mode = view.getUint16(STX_MODE, true) & 0o7777;
+  if (doomed && !pathOnly && (mode & 0o700) !== 0o700) {
+    walkCalls().fchmod(fd, mode | 0o700); // if it is not ours, its removal says so
+  }
+  return new DescriptorDirectory(fd, path, mount, pathOnly);
+}
+
+/** Gives a directory the three owner bits. Whether that was possible. */
+function makeRemovable(fd: number, path: string): boolean {
+  try {
+    chmodPathOnly(fd, statusOf(fd, path).mode | 0o700, path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** fchmod(2) refuses a descriptor of O_PATH; its name in /proc is as safe. */
+function chmodPathOnly(fd: number, mode: number, path: string): void {
+  const proc = otherSlot.put(`/proc/self/fd/${fd}`);
+  if (placeCalls().chmod(proc, mode) !== 0) {
+    throw failure("change the mode of", path);
+  }
+}
+
+function statusOf(fd: number, path: string): Status {
+  const c = walkCalls();
+  const at = emptyName.put("");
+  if (c.statx(fd, at, AT_EMPTY_PATH, STATX_BASIC_STATS, statx.at) !== 0) {
+    throw failure("look at", path);
+  }
+  return readStatus();
+}
+
+function readStatus(): Status {
+  const { view } = statx;
+  const mode = view.getUint16(STX_MODE, true);
+  return {
+    kind: BY_MODE[mode & S_IFMT] ?? "other",
+    mode: mode & 0o7777,
+    uid: view.getUint32(STX_UID, true),
+    gid: view.getUint32(STX_GID, true),
+    size: wide(STX_SIZE),
+    allocated: wide(STX_BLOCKS) * 512,
+    links: view.getUint32(STX_NLINK, true),
+    device: deviceInStatx(),
+    inode: inodeInStatx(),
+    accessed: timeAt(STX_ATIME),
+    modified: timeAt(STX_MTIME),
+    changed: timeAt(STX_CTIME),
+  };
+}
+
+function wide(at: number): number {
+  const { view } = statx;
+  return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+}
+
+function inodeInStatx(): number | bigint {
+  const { view } = statx;
+  return view.getUint32(STX_INO + 4, true) < 2 ** 21
+    ? wide(STX_INO)
+    : view.getBigUint64(STX_INO, true);
+}
+
+/** As stat(2) has it: `makedev()` of sys/sysmacros.h, as far as a number holds it. */
+function deviceInStatx(): number {
+  const major = statx.view.getUint32(STX_DEV_MAJOR, true);
+  const minor = statx.view.getUint32(STX_DEV_MINOR, true);
+  return (minor & 0xff) + (major & 0xfff) * 0x100 +
+    (minor >>> 8) * 0x100000 + (major >>> 12) * 2 ** 44;
+}
+
+/** A `struct statx_timestamp`: 64 bits of seconds, 32 of nanoseconds. */
+function timeAt(at: number): Time {
+  const { view } = statx;
+  const seconds = view.getInt32(at + 4, true) * 2 ** 32 +
+    view.getUint32(at, true);
+  return { seconds, nanoseconds: view.getUint32(at + 8, true) };
+}
+
+/** Two timespecs: access, modification. */
+function setTimes(accessed: Time, modified: Time): void {
+  const { view } = timespecs;
+  [accessed, modified].forEach(({ seconds, nanoseconds }, i) => {
+    view.setInt32(i * 16 + 4, Math.floor(seconds / 2 ** 32), true);
+    view.setUint32(i * 16, seconds >>> 0, true);
+    view.setUint32(i * 16 + 8, nanoseconds, true);
+    view.setUint32(i * 16 + 12, 0, true);
+  });
+}
+
+function setAccessOfFd(fd: number, access: Access, path: string): void {
+  const c = placeCalls();
+  const { uid, gid, mode, accessed, modified } = access;
+  const changesOwner = uid !== undefined || gid !== undefined;
+  if (changesOwner && c.fchown(fd, uid ?? KEEP, gid ?? KEEP) !== 0) {
+    throw failure("change the owner of", path);
+  }
+  if (mode !== undefined && walkCalls().fchmod(fd, mode) !== 0) {
+    throw failure("change the mode of", path);
+  }
+  if (modified) {
+    setTimes(accessed ?? modified, modified);
+    if (c.futimens(fd, timespecs.at) !== 0) {
+      throw failure("set the times of", path);
+    }
+  }
+}
+
+function tryLockFd(fd: number, exclusive: boolean, path: string): boolean {
+  const operation = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
+  const c = walkCalls();
+  if (unlessInterrupted(() => c.flock(fd, operation)) === 0) return true;
+  const error = failure("lock", path);
+  if (error.number === EAGAIN) return false;
+  throw error;
+}
+
+/** An open file, by its descriptor. */
+export class DescriptorFile implements OpenFile {
+  readonly path: string;
+  /** The descriptor. -1 when it is closed. */
+  fd: number;
+
+  constructor(fd: number, path: string) {
+    this.fd = fd;
+    this.path = path;
+  }
+
+  read(into: Uint8Array<ArrayBuffer>): number {
+    const { bytes, at } = text;
+    const most = Math.min(into.length, bytes.length);
+    const c = placeCalls();
+    const n = unlessInterrupted(() => c.read(this.fd, at, most));
+    if (n < 0) throw failure("read", this.path);
+    into.set(bytes.subarray(0, n));
+    return n;
+  }
+
+  write(from: Uint8Array<ArrayBuffer>): void {
+    const { bytes, at } = text;
+    const c = placeCalls();
+    for (let done = 0; done < from.length;) {
+      const piece = from.subarray(done, done + bytes.length);
+      bytes.set(piece);
+      const n = unlessInterrupted(() => c.write(this.fd, at, piece.length));
+      if (n < 0) throw failure("write", this.path);
+      done += n;
+    }
+  }
+
+  status(): Status {
+    return statusOf(this.fd, this.path);
+  }
+
+  setAccess(access: Access): void {
+    setAccessOfFd(this.fd, access, this.path);
+  }
+
+  sync(): void {
+    if (unlessInterrupted(() => placeCalls().fsync(this.fd)) !== 0) {
+      throw failure("flush", this.path);
+    }
+  }
+
+  tryLock(exclusive: boolean): boolean {
+    return tryLockFd(this.fd, exclusive, this.path);
+  }
+
+  close(): void {
+    const { fd } = this;
+    if (fd < 0) return;
+    this.fd = -1; // close(2): it is closed whatever is said
+    if (walkCalls().close(fd) !== 0) {
+      const error = failure("close", this.path);
+      if (error.number !== EINTR) throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.fd >= 0) walkCalls().close(this.fd);
+    this.fd = -1;
+  }
+}
+
+let proc: boolean | undefined;
+
+/** Whether Deno may use /proc: it asks for all permissions. */
+function mayUseProc(): boolean {
+  if (proc !== undefined) return proc;
+  const asked = { name: "read", path: "/proc/self/mountinfo" } as const;
+  if (Deno.permissions.querySync(asked).state !== "granted") {
+    return proc = false;
+  }
+  try {
+    Deno.lstatSync("/proc/self/fd");
+    return proc = true;
+  } catch {
+    return proc = false;
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * A directory that is held open. What is done to its entries is done by name,
+ * through it, never by a path that somebody else could have changed meanwhile.
+ *
+ * There are two kinds: `descriptors.ts` has libc's calls, which are safe whoever
+ * else may write there. `paths.ts` has Deno's, and is safe only where nobody else
+ * may; it knows where that is ({@linkcode Directory.safe}).
+ *
+ * @module
+ */
+
+import { CacheError } from "../error.ts";
+import type { ErrorKind } from "../os/error.ts";
+
+/** What an entry is. */
+export type EntryKind = "file" | "directory" | "symlink" | "other";
+
+/** An entry of a directory. */
+export interface Entry {
+  /** Its name, without loss (see `os/text.ts`). */
+  readonly name: string;
+  /** What it is. */
+  readonly kind: EntryKind;
+}
+
+/** A point in time, as file systems have it: to the nanosecond. */
+export interface Time {
+  /** Seconds since 1970. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+/** What is known of an entry. A symbolic link is itself, not what it leads to. */
+export interface Status {
+  readonly kind: EntryKind;
+  /** Permissions with setuid, setgid and sticky: 0o7777 at most. 0 on Windows. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Bytes of a file. */
+  readonly size: number;
+  /** Bytes on the disk; `undefined` where that is not known. */
+  readonly allocated: number | undefined;
+  /** Names that it has. */
+  readonly links: number;
+  readonly device: number;
+  /** The inode's number; `undefined` where it can't be told from another's. */
+  readonly inode: number | bigint | undefined;
+  readonly accessed: Time;
+  readonly modified: Time;
+  /** When its content or its inode was changed. */
+  readonly changed: Time;
+}
+
+/** Owner, group, mode and times of an entry: those that are given. */
+export interface Access {
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly mode?: number;
+  readonly accessed?: Time;
+  readonly modified?: Time;
+}
+
+/**
+ * What a rename does with an entry that has the new name: `replace` it, be refused
+ * by it (`new`), or `exchange` both.
+ */
+export type RenameHow = "replace" | "new" | "exchange";
+
+/** How a file is opened: to read it, to write a new one, or to lock it. */
+export type FileUse = "read" | "create" | "lock";
+
+/** Why a directory is opened: to look at it, or to remove what is in it. */
+export type OpenUse = "use" | "doomed";
+
+/** An open file. Dispose of it; `close()` says what the OS says to that. */
+export interface OpenFile extends Disposable {
+  /** Its path, for people. */
+  readonly path: string;
+  /** Reads on; gives how many bytes, 0 at the end. */
+  read(into: Uint8Array<ArrayBuffer>): number;
+  /** Writes all of it. */
+  write(bytes: Uint8Array<ArrayBuffer>): void;
+  status(): Status;
+  setAccess(access: Access): void;
+  /** Waits until it is on the disk. */
+  sync(): void;
+  /** Tries to lock it. False if somebody has the lock. */
+  tryLock(exclusive: boolean): boolean;
+  /** Closes it, and throws if that fails: what was written may be lost then. */
+  close(): void;
+}
+
+/** A directory that is held open. */
+export interface Directory extends Disposable {
+  /** The path by which it was reached, for people, and for programs that need one. */
+  readonly path: string;
+  /**
+   * Whether what is done through it can't be led astray: always with descriptors; by
+   * paths, where nobody else can change the directory or what it lies in.
+   */
+  readonly safe: boolean;
+  /**
+   * A path that leads to an entry whatever is done to the directories above; where
+   * there is none, `undefined`. For Deno's own calls.
+   */
+  pinned(name: string): string | undefined;
+  /** All entries. A read error is an error, never an end. */
+  list(): Entry[];
+  /** What is known of the directory itself. */
+  status(): Status;
+  /** What is known of an entry; `undefined` if there is none. Never follows. */
+  look(name: string): Status | undefined;
+  /**
+   * Opens a directory in it. Never follows, and crosses no mount: that is an error of
+   * kind `mount`. What is `doomed` is made readable and writable if need be.
+   */
+  open(name: string, use?: OpenUse): Directory;
+  /** Makes a directory. The mode is subject to the umask. */
+  make(name: string, mode?: number): void;
+  /** Gives an entry a second name. */
+  link(name: string, to: Directory, newName: string): void;
+  symlink(text: string, name: string, leadsToDirectory?: boolean): void;
+  readLink(name: string): string;
+  rename(name: string, to: Directory, newName: string, how?: RenameHow): void;
+  /** Removes an entry that is no directory. */
+  remove(name: string): void;
+  /** Removes an empty directory. */
+  removeDirectory(name: string): void;
+  /** Opens a regular file; anything else is an error. Never follows, never waits. */
+  openFile(name: string, use: FileUse, mode?: number): OpenFile;
+  /** Sets what is given of the directory itself. */
+  setAccess(access: Access): void;
+  /** Sets what is given of an entry. Never follows. A symbolic link has no mode. */
+  setAccessOf(name: string, access: Access): void;
+  /** Waits until its entries' names are on the disk. */
+  sync(): void;
+  /** Tries to lock the directory itself. False if somebody has the lock. */
+  tryLock(exclusive: boolean): boolean;
+  /** The same directory, held a second time. */
+  again(): Directory;
+}
+
+/** The path of an entry, for people. */
+export function pathIn(directory: Directory, name: string): string {
+  const { path } = directory;
+  // Only a root ends so. (A deep path is put together when somebody reads it.)
+  return path.length <= 3 && /[/\\]$/.test(path)
+    ? path + name
+    : `${path}${Deno.build.os === "windows" ? "\\" : "/"}${name}`;
+}
+
+/** Which inode it is, as a key; `undefined` where two can't be told apart. */
+export function inodeKey({ device, inode }: Status): string | undefined {
+  return inode === undefined ? undefined : `${device}:${inode}`;
+}
+
+/** Whether both are one inode. Where that can't be told, they are not. */
+export function isSameInode(a: Status, b: Status): boolean {
+  return a.inode !== undefined && a.inode === b.inode && a.device === b.device;
+}
+
+/** Whether two points in time are one. */
+export function isSameTime(a: Time, b: Time): boolean {
+  return a.seconds === b.seconds && a.nanoseconds === b.nanoseconds;
+}
+
+/** A time of JavaScript's: milliseconds since 1970. */
+export function toMilliseconds({ seconds, nanoseconds }: Time): number {
+  return seconds * 1000 + Math.floor(nanoseconds / 1e6);
+}
+
+/** A point in time by milliseconds since 1970. */
+export function fromMilliseconds(milliseconds: number): Time {
+  const seconds = Math.floor(milliseconds / 1000);
+  const rest = milliseconds - seconds * 1000;
+  return { seconds, nanoseconds: Math.round(rest * 1e6) };
+}
+
+/** The error that something is mounted where a tree is to be walked. */
+export function mountError(path: string): CacheError {
+  return new CacheError(
+    `"${path}" is a mount point, and what is mounted there is not touched. Unmount it first`,
+    path,
+    "mount",
+  );
+}
+
+/** The error that a file is none that can be opened here. */
+export function notRegular(path: string, kind: ErrorKind = "invalid") {
+  return new CacheError(`"${path}" is not a regular file`, path, kind);
+}

@@ -1,0 +1,47 @@
+/**
+ * Opens directories: by descriptors where libc can be called, else by paths.
+ *
+ * @module
+ */
+
+import { hasLibc } from "../os/libc.ts";
+import { DescriptorDirectory } from "./descriptors.ts";
+import type { Directory } from "./directory.ts";
+import { PathDirectory } from "./paths.ts";
+
+/** Opens a directory by an absolute path. Symbolic links in it are followed. */
+export function openDirectory(path: string): Directory {
+  return hasLibc() ? DescriptorDirectory.at(path) : PathDirectory.at(path);
+}
+
+/** A name in a directory that is held open. */
+export interface Place extends Disposable {
+  /** The directory that it is in. */
+  readonly parent: Directory;
+  /** Its name there. */
+  readonly name: string;
+}
+
+/**
+ * Opens what an absolute path lies in.
+ *
+ * @throws What the OS said; the parent must exist.
+ */
+export function openParent(path: string): Place {
+  const [folder, name] = splitPath(path);
+  const parent = openDirectory(folder);
+  return { parent, name, [Symbol.dispose]: () => parent[Symbol.dispose]() };
+}
+
+const SEPARATOR = Deno.build.os === "windows" ? /[/\\]/g : /\//g;
+
+/** An absolute path's parent, and its last name; of a root, an empty name. */
+export function splitPath(path: string): [folder: string, name: string] {
+  let cut = 0;
+  for (const { index } of path.matchAll(SEPARATOR)) cut = index + 1;
+  const folder = path.slice(0, cut);
+  const bare = folder.replace(/[/\\]$/, "");
+  // "/" and "C:\" keep their separator.
+  const isRoot = bare === "" || /^[A-Za-z]:$/.test(bare);
+  return [isRoot ? folder : bare, path.slice(cut)];
+}

@@ -1,0 +1,78 @@
+/**
+ * Where a path is as good as a descriptor: in a directory that is ours alone.
+ *
+ * @module
+ */
+
+/**
+ * Whether nobody but us (and root) can change what an absolute path leads to: every
+ * directory from the root down to it belongs to us or root, and nobody else may
+ * write to it. Of a sticky one, others may write, but not to entries of ours.
+ *
+ * On Windows nobody can be asked; there, what is below the user's own folders is
+ * writable by the user alone unless somebody changed that.
+ */
+export function isOursAlone(path: string): boolean {
+  if (Deno.build.os === "windows") return true;
+  let real: string;
+  try {
+    real = Deno.realPathSync(path);
+  } catch {
+    return false;
+  }
+  const me = ownId();
+  // From the root down: below a directory that others can change, nothing is certain.
+  for (let end = 0; end >= 0;) {
+    end = real.indexOf("/", end + 1);
+    const place = end < 0 ? real : real.slice(0, end);
+    if (!isClosed(place, me, end < 0)) return false;
+  }
+  return isClosed("/", me, real === "/");
+}
+
+function isClosed(place: string, me: number | undefined, last: boolean) {
+  try {
+    const { uid, mode, isDirectory } = Deno.lstatSync(place);
+    if (!isDirectory || mode === null) return false;
+    if (uid !== 0 && (me === undefined || uid !== me)) return false;
+    const others = (mode & 0o022) !== 0;
+    // The next name in a sticky directory is checked to be ours, or root's.
+    return !others || ((mode & 0o1000) !== 0 && !last);
+  } catch {
+    return false;
+  }
+}
+
+let own: number | undefined;
+
+/**
+ * The user that we are, as file systems have it; `undefined` where that is not known:
+ * `Deno.uid()` asks for a permission of its own.
+ */
+export function ownId(): number | undefined {
+  if (own !== undefined || Deno.build.os === "windows") return own;
+  const asked = { name: "sys", kind: "uid" } as const;
+  if (Deno.permissions.querySync(asked).state === "granted") {
+    own = Deno.uid() ?? undefined;
+  } else if (
+    Deno.permissions.querySync({ name: "write" }).state === "granted" &&
+    Deno.permissions.querySync({ name: "read" }).state === "granted"
+  ) {
+    own = idOfNewFile();
+  }
+  return own;
+}
+
+/** What we make is ours. */
+function idOfNewFile(): number | undefined {
+  try {
+    const path = Deno.makeTempFileSync();
+    try {
+      return Deno.lstatSync(path).uid ?? undefined;
+    } finally {
+      Deno.removeSync(path);
+    }
+  } catch {
+    return undefined;
+  }
+}

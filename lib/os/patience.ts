@@ -1,0 +1,105 @@
+/**
+ * All waiting: calls that are made again, time that may be spent on what is busy,
+ * and pauses that let a signal be heard.
+ *
+ * @module
+ */
+
+import { type ErrorKind, errorKind, PLATFORM } from "./error.ts";
+
+/**
+ * Whether the same call may succeed a moment later, so that it is worth trying
+ * again within a budget: also where somebody uses the file.
+ */
+export function mayPass(kind: ErrorKind): boolean {
+  return isTransient(kind) || kind === "busy" || kind === "text-busy";
+}
+
+/**
+ * Whether the same call most likely succeeds a moment later. On Windows that
+ * includes "access denied": it is what a virus scanner's or an indexer's open
+ * handle looks like from outside.
+ */
+export function isTransient(kind: ErrorKind): boolean {
+  return kind === "transient" ||
+    (kind === "permission" && PLATFORM === "windows");
+}
+
+/** How often a call is made again: after 1, 2, 4 … ms, a second in all. */
+export const TRIES = 10;
+
+/** Makes a call again, as long as its error is one that passes, for a second. */
+export function patiently<T>(call: () => T): T {
+  for (let tries = 0;; tries++) {
+    try {
+      return call();
+    } catch (error) {
+      if (tries >= TRIES || !isTransient(errorKind(error))) throw error;
+      sleepSync(2 ** tries);
+    }
+  }
+}
+
+const clock = new Int32Array(new SharedArrayBuffer(4));
+
+/** Stops this thread for so many milliseconds. */
+export function sleepSync(milliseconds: number): void {
+  Atomics.wait(clock, 0, 0, milliseconds);
+}
+
+/** Lets other things happen for so many milliseconds. */
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Time that may be spent on waiting for what is busy, shared by a whole run. */
+export class Budget {
+  #left: number;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(milliseconds: number, signal?: AbortSignal) {
+    this.#left = milliseconds;
+    this.#signal = signal;
+  }
+
+  /** Waits 10 ms, 20, 40 … 320, by the number of tries. False when time is up. */
+  async wait(tries: number): Promise<boolean> {
+    const delay = 10 * 2 ** Math.min(tries, 5);
+    if (delay > this.#left) return false;
+    this.#left -= delay;
+    await pause(delay);
+    this.#signal?.throwIfAborted();
+    return true;
+  }
+}
+
+/** How long nothing is heard of a signal, in milliseconds. 100 are promised. */
+const BREATH = 50;
+
+/**
+ * Lets a signal be heard, and progress be told, twenty times a second. A turn of
+ * the event loop takes a millisecond, so it is not taken more often.
+ */
+export class Breath {
+  readonly #signal: AbortSignal | undefined;
+  readonly #tell: (() => void) | undefined;
+  #next = performance.now() + BREATH;
+
+  constructor(signal?: AbortSignal, tell?: () => void) {
+    this.#signal = signal;
+    this.#tell = tell;
+  }
+
+  /** A pause to await if it is time for one. */
+  due(): Promise<void> | undefined {
+    if (performance.now() < this.#next) return undefined;
+    return this.#take();
+  }
+
+  async #take(): Promise<void> {
+    this.#tell?.();
+    await pause(0);
+    this.#signal?.throwIfAborted();
+    this.#next = performance.now() + BREATH;
+  }
+}
