@@ -7,6 +7,7 @@
 import { CacheError } from "../error.ts";
 import { OsError } from "../os/error.ts";
 import {
+  addressOf,
   allocate,
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -193,7 +194,7 @@ export class DescriptorDirectory implements Directory {
     const path = pathIn(this, name);
     const flags = CURRENT | O_NOFOLLOW;
     const opened = openAt(this.fd, name, path, flags, use === "doomed");
-    if (opened.mount === this.mount) return opened;
+    if (opened.mount === this.mount || use === "named") return opened;
     opened[Symbol.dispose]();
     throw mountError(path);
   }
@@ -552,22 +553,20 @@ export class DescriptorFile implements OpenFile {
   }
 
   read(into: Uint8Array<ArrayBuffer>): number {
-    const { bytes, at } = text;
-    const most = Math.min(into.length, bytes.length);
     const c = placeCalls();
-    const n = unlessInterrupted(() => c.read(this.fd, at, most));
+    const at = addressOf(into);
+    const n = unlessInterrupted(() => c.read(this.fd, at, into.length));
     if (n < 0) throw failure("read", this.path);
-    into.set(bytes.subarray(0, n));
     return n;
   }
 
   write(from: Uint8Array<ArrayBuffer>): void {
-    const { bytes, at } = text;
     const c = placeCalls();
+    const at = addressOf(from);
     for (let done = 0; done < from.length;) {
-      const piece = from.subarray(done, done + bytes.length);
-      bytes.set(piece);
-      const n = unlessInterrupted(() => c.write(this.fd, at, piece.length));
+      const n = unlessInterrupted(() =>
+        c.write(this.fd, at + done, from.length - done)
+      );
       if (n < 0) throw failure("write", this.path);
       done += n;
     }

@@ -70,8 +70,11 @@ export type RenameHow = "replace" | "new" | "exchange";
 /** How a file is opened: to read it, to write a new one, or to lock it. */
 export type FileUse = "read" | "create" | "lock";
 
-/** Why a directory is opened: to look at it, or to remove what is in it. */
-export type OpenUse = "use" | "doomed";
+/**
+ * Why a directory is opened: to use it, to remove what is in it, or since the user
+ * `named` it: then it may be a mount point.
+ */
+export type OpenUse = "use" | "doomed" | "named";
 
 /** An open file. Dispose of it; `close()` says what the OS says to that. */
 export interface OpenFile extends Disposable {
@@ -113,7 +116,8 @@ export interface Directory extends Disposable {
   look(name: string): Status | undefined;
   /**
    * Opens a directory in it. Never follows, and crosses no mount: that is an error of
-   * kind `mount`. What is `doomed` is made readable and writable if need be.
+   * kind `mount`, unless it was `named`. What is `doomed` is made readable and
+   * writable if need be.
    */
   open(name: string, use?: OpenUse): Directory;
   /** Makes a directory. The mode is subject to the umask. */

@@ -110,6 +110,19 @@ export function listSiblings(
   return found;
 }
 
+/** The names in a directory that siblings of that kind have: whoever made them. */
+export function listSiblingsIn(
+  directory: Directory,
+  name: string,
+  kind: SiblingKind,
+): string[] {
+  const stem = cutStem(name);
+  return directory.list().flatMap(({ name }) => {
+    const sibling = parseSiblingName(name);
+    return sibling?.kind === kind && sibling.stem === stem ? [name] : [];
+  });
+}
+
 /**
  * The names in a directory of the siblings of that kind that runs left beside
  * `name`. Only directories of ours, or of whom `owner` says: a name proves nothing.

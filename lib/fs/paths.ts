@@ -82,8 +82,10 @@ export class PathDirectory implements Directory {
     const path = pathIn(this, name);
     const info = Deno.lstatSync(path);
     if (!info.isDirectory) throw notADirectory(path);
-    if (isMounted(path, info.dev, this.#device())) throw mountError(path);
-    if (use === "use") return new PathDirectory(path);
+    if (use !== "named" && isMounted(path, info.dev, this.#device())) {
+      throw mountError(path);
+    }
+    if (use !== "doomed") return new PathDirectory(path);
     // Where nobody can say what is mounted, the OS can: it removes no mount point.
     if (listMounts() === undefined) probeByRemoval(path);
     return new PathDirectory(path, this.safe && claim(path, info));

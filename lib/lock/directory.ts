@@ -18,8 +18,12 @@ import {
 } from "./file.ts";
 import { listHolders, noteHolder } from "./holder.ts";
 import { log } from "../log.ts";
-import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
-import { fromFileUrl, resolve } from "../os/path.ts";
+import { osErrorText } from "../os/error.ts";
+import type { CacheErrorKind } from "../error.ts";
+import type { Directory, OpenFile } from "../fs/directory.ts";
+import { openParent, type Place } from "../fs/open.ts";
+import { kindOfError } from "../error.ts";
+import { toPath } from "../os/path.ts";
 
 /** A lock that is held until it is disposed: `using lock = await lease(dir)`. */
 export interface Lock extends Disposable {
@@ -104,75 +108,95 @@ async function lockDirectory(
   options: LockOptions,
 ): Promise<Lock> {
   const path = realPath(dir);
+  using held = new DisposableStack();
+  let place: Place;
+  try {
+    place = held.use(openParent(path));
+  } catch (error) {
+    throw lockFailure(path, error);
+  }
+  held.use(await lockPlace(place, path, exclusive, options));
+  const kept = held.move();
+  return { path, exclusive, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/**
+ * Locks a directory whose parent is held open: the file beside it, and, but for
+ * Windows, the directory itself.
+ *
+ * @param path Its path, for errors.
+ */
+export async function lockPlace(
+  { parent, name }: Pick<Place, "parent" | "name">,
+  path: string,
+  exclusive: boolean,
+  options: LockOptions,
+): Promise<Disposable> {
   const { purpose, wait = DEFAULT_WAIT } = options;
   const started = performance.now();
-  const files = await waitFor(
+  const locks = await waitFor(
     () => {
       const waited = performance.now() - started;
-      return attemptDirectory(
-        path,
-        exclusive,
-        mannersOf(exclusive, waited, wait),
-      );
+      const manners = mannersOf(exclusive, waited, wait);
+      return attemptDirectory(parent, name, path, exclusive, manners);
     },
     options,
-    () => new LockedError(path, listHolders(path)),
+    () => new LockedError(path, listHolders(parent, name)),
   );
-  const note = noteHolder(path, purpose, exclusive);
+  const note = noteHolder(parent, name, purpose, exclusive);
   return {
-    path,
-    exclusive,
     [Symbol.dispose]() {
       note?.[Symbol.dispose]();
-      for (const file of files.splice(0).reverse()) file.close();
+      for (const lock of locks.splice(0).reverse()) lock[Symbol.dispose]();
     },
   };
 }
 
 /** A file that is locked until it is disposed. */
 export interface HeldFile extends Disposable {
-  /** The file, open for reading and writing. */
-  readonly file: Deno.FsFile;
+  /** The file, open for reading and writing where that is permitted. */
+  readonly file: OpenFile;
 }
 
 /**
  * Waits for the exclusive lock on a file that is held for long, and says who holds it.
  *
- * @param path The file, `….lock`, which is made if it is missing.
+ * @param name The file's name, `….lock`. It is made if it is missing.
  * @param about What it is about, for errors.
  * @param what What it is for, to tell people in whose way it is.
  */
 export async function holdFile(
-  path: string,
+  parent: Directory,
+  name: string,
   about: string,
   what: string,
   options: LockOptions,
 ): Promise<HeldFile> {
-  const guarded = path.replace(/\.lock$/, "");
+  const guarded = name.replace(/\.lock$/, "");
   const file = await waitFor(
     () => {
       try {
-        return attemptLock(path, true, "create");
+        return attemptLock(parent, name, true, "create");
       } catch (error) {
         throw lockFailure(about, error);
       }
     },
     options,
-    () => new LockedError(about, listHolders(guarded), what),
+    () => new LockedError(about, listHolders(parent, guarded), what),
   );
-  const note = noteHolder(guarded, options.purpose, true);
+  const note = noteHolder(parent, guarded, options.purpose, true);
   return {
     file,
     [Symbol.dispose]() {
       note?.[Symbol.dispose]();
-      file.close();
+      file[Symbol.dispose]();
     },
   };
 }
 
 /** The path by which everybody locks it, whatever symbolic link leads there. */
 function realPath(dir: string | URL): string {
-  const path = dir instanceof URL ? fromFileUrl(dir) : resolve(dir);
+  const path = toPath(dir);
   try {
     return Deno.realPathSync(path);
   } catch {
@@ -181,7 +205,7 @@ function realPath(dir: string | URL): string {
 }
 
 /** Why there can be no file beside a directory, although the directory can be used. */
-const NO_FILE_BESIDE: ReadonlySet<ErrorKind> = new Set([
+const NO_FILE_BESIDE: ReadonlySet<CacheErrorKind> = new Set([
   "permission",
   "not-capable",
   "read-only",
@@ -194,32 +218,37 @@ const NO_FILE_BESIDE: ReadonlySet<ErrorKind> = new Set([
  * is what tells of those who come by another mount, or may not write beside it;
  * besides, systemd-tmpfiles spares a directory that is locked.
  *
- * @returns What must be closed to unlock; `undefined` if somebody has the lock.
+ * @returns What must be disposed to unlock; `undefined` if somebody has the lock.
  */
 function attemptDirectory(
+  parent: Directory,
+  name: string,
   path: string,
   exclusive: boolean,
   manners: Manners,
-): Deno.FsFile[] | undefined {
-  const held: Deno.FsFile[] = [];
+): Disposable[] | undefined {
+  const held: Disposable[] = [];
   let refusal: unknown;
   try {
-    const beside = attemptLock(`${path}.lock`, exclusive, "create", manners);
+    const file = `${name}.lock`;
+    const beside = attemptLock(parent, file, exclusive, "create", manners);
     if (!beside) return undefined;
     held.push(beside);
   } catch (error) {
-    if (!NO_FILE_BESIDE.has(errorKind(error))) throw lockFailure(path, error);
+    if (!NO_FILE_BESIDE.has(kindOfError(error))) throw lockFailure(path, error);
     refusal = error;
   }
   if (Deno.build.os !== "windows") {
+    let itself: Directory | undefined;
     try {
-      const itself = attemptLock(path, exclusive, "directory");
-      if (!itself) {
-        held.forEach((file) => file.close());
+      itself = parent.open(name, "named");
+      if (!itself.tryLock(exclusive)) {
+        for (const lock of [itself, ...held]) lock[Symbol.dispose]();
         return undefined;
       }
       held.push(itself);
     } catch (error) {
+      itself?.[Symbol.dispose]();
       // Not there yet; not to be read; NFS locks no directory.
       log.trace(() => `"${path}" is not locked itself: ${osErrorText(error)}`);
     }

@@ -8,7 +8,15 @@ import { CacheError, osFailure } from "../error.ts";
 import type { LockHolder } from "./holder.ts";
 import { log } from "../log.ts";
 import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
-import { dirname } from "../os/path.ts";
+import {
+  type Directory,
+  fromMilliseconds,
+  isSameInode,
+  type OpenFile,
+  type Status,
+  toMilliseconds,
+} from "../fs/directory.ts";
+import { ownId } from "../fs/trust.ts";
 
 /** How long to wait for a lock by default, in milliseconds: five minutes, as uv does. */
 export const DEFAULT_WAIT = 5 * 60 * 1000;
@@ -103,68 +111,61 @@ export async function waitFor<T>(
   }
 }
 
-/** What it takes to get at the file that is locked. */
-type How = "create" | "existing" | "directory";
-
 /**
  * Tries to lock a file, once.
  *
  * A lock on a file that another one has taken the place of, or that was removed,
- * locks nothing: it is noticed, and the new file is locked.
+ * locks nothing: it is noticed, and the new file is locked. What is no regular file,
+ * or a symbolic link, is an error at once.
  *
+ * @param how Whether it is made if it is missing.
  * @returns What must be closed to unlock; `undefined` if somebody has the lock.
  * @throws What the OS said to the opening, or to the locking.
  */
 export function attemptLock(
-  path: string,
+  parent: Directory,
+  name: string,
   exclusive: boolean,
-  how: How,
+  how: "create" | "existing",
   manners?: Manners,
-): Deno.FsFile | undefined {
+): OpenFile | undefined {
   for (let tries = 0; tries < 100; tries++) {
-    const file = open(path, how);
+    const file = open(parent, name, how);
     if (!file) continue; // made and removed meanwhile
     let keep = false;
     try {
-      if (!file.tryLockSync(exclusive)) {
+      if (!file.tryLock(exclusive)) {
         if (manners === "insist") askForTurn(file);
         return undefined;
       }
-      const info = file.statSync();
-      if (manners === "yield" && isAskedForTurn(info)) return undefined;
-      keep = isStillAt(path, info);
+      const status = file.status();
+      if (manners === "yield" && isAskedForTurn(status)) return undefined;
+      keep = isStillThere(parent, name, status);
       if (keep) return file;
     } catch (error) {
       // Windows: a lock violation. EINTR, EAGAIN: the next poll.
       if (errorKind(error) === "transient") return undefined;
       throw error;
     } finally {
-      if (!keep) file.close();
+      if (!keep) file[Symbol.dispose]();
     }
   }
   return undefined;
 }
 
-function open(path: string, how: How): Deno.FsFile | undefined {
-  if (how === "directory") return Deno.openSync(path);
+function open(
+  parent: Directory,
+  name: string,
+  how: "create" | "existing",
+): OpenFile | undefined {
   try {
-    // NFS locks exclusively only what is open for writing.
-    return Deno.openSync(path, { read: true, write: true });
+    return parent.openFile(name, "lock");
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "permission" || kind === "read-only") {
-      try {
-        return Deno.openSync(path); // another user's: can be locked all the same
-      } catch {
-        throw error;
-      }
-    }
-    if (kind !== "not-found" || how === "existing") throw error;
+    if (errorKind(error) !== "not-found" || how === "existing") throw error;
   }
   try {
-    const options = { read: true, write: true, createNew: true };
-    const file = Deno.openSync(path, options);
-    share(path);
+    const file = parent.openFile(name, "create", 0o600);
+    share(file, parent);
     return file;
   } catch (error) {
     if (errorKind(error) === "already-exists") return undefined;
@@ -173,24 +174,20 @@ function open(path: string, how: How): Deno.FsFile | undefined {
 }
 
 /** Whoever may write beside a lock file may open it for writing. */
-function share(path: string): void {
+function share(file: OpenFile, parent: Directory): void {
   if (Deno.build.os === "windows") return;
   try {
-    const { mode } = Deno.statSync(dirname(path));
-    Deno.chmodSync(path, 0o600 | (mode ?? 0) & 0o666);
+    const mode = 0o600 | parent.status().mode & 0o666;
+    if (mode !== 0o600) file.setAccess({ mode });
   } catch (error) {
-    log.trace(() => `The mode of "${path}" stays: ${osErrorText(error)}`);
+    log.trace(() => `The mode of "${file.path}" stays: ${osErrorText(error)}`);
   }
 }
 
-function isStillAt(path: string, locked: Deno.FileInfo): boolean {
-  try {
-    const now = Deno.statSync(path);
-    return now.ino === locked.ino && now.dev === locked.dev;
-  } catch (error) {
-    if (errorKind(error) === "not-found") return false;
-    throw error;
-  }
+function isStillThere(parent: Directory, name: string, locked: Status) {
+  const now = parent.look(name);
+  if (!now) return false;
+  return locked.inode === undefined || isSameInode(now, locked);
 }
 
 /**
@@ -214,9 +211,11 @@ export function mannersOf(
   return waited < Math.min(1000, wait / 2) ? "yield" : undefined;
 }
 
-function askForTurn(file: Deno.FsFile): void {
+function askForTurn(file: OpenFile): void {
   try {
-    file.utimeSync(new Date(), 0);
+    if (file.status().uid !== ownId()) return; // not ours to change
+    const accessed = fromMilliseconds(Date.now());
+    file.setAccess({ accessed, modified: fromMilliseconds(0) });
   } catch (error) {
     log.trace(() => `Nobody is asked for a turn: ${osErrorText(error)}`);
   }
@@ -225,9 +224,9 @@ function askForTurn(file: Deno.FsFile): void {
 /** For so long a turn is held free, in milliseconds: longer than who waits for it sleeps. */
 const TURN = 200;
 
-function isAskedForTurn({ atime, mtime }: Deno.FileInfo): boolean {
-  return mtime?.getTime() === 0 && atime !== null &&
-    Math.abs(Date.now() - atime.getTime()) < TURN;
+function isAskedForTurn({ accessed, modified }: Status): boolean {
+  return toMilliseconds(modified) === 0 &&
+    Math.abs(Date.now() - toMilliseconds(accessed)) < TURN;
 }
 
 /** What the OS says where there are no locks: flock(2), and NFS's own. */
@@ -239,6 +238,15 @@ const NO_LOCKS: ReadonlySet<ErrorKind> = new Set([
 
 /** The error that something can't be locked. */
 export function lockFailure(path: string, error: unknown): CacheError {
+  if (error instanceof CacheError) {
+    const { kind, message } = error;
+    return new CacheError(
+      `Cannot lock "${path}": ${message}`,
+      path,
+      kind,
+      error,
+    );
+  }
   const kind = errorKind(error);
   if (!NO_LOCKS.has(kind)) {
     const hint = kind === "not-found" ? "Its parent must exist" : "";

@@ -5,8 +5,13 @@
  */
 
 import { log } from "../log.ts";
-import { listSiblings, removeIfThere, siblingPath } from "../fs/names.ts";
-import { basename, dirname, join } from "../os/path.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
+import {
+  findSiblings,
+  listSiblingsIn,
+  removeQuietly,
+  siblingName,
+} from "../fs/names.ts";
 
 /** Who holds a lock, for people to read. */
 export interface LockHolder {
@@ -24,19 +29,22 @@ export interface LockHolder {
  * Writes down who holds a lock, beside what it guards. For people only: nothing is
  * decided by it.
  *
- * @param path What is guarded.
+ * @param name What is guarded.
  * @param exclusive Whether nobody else holds the lock, so that notes which are there are
  * those of processes that died.
  * @returns What removes the note. None without a purpose.
  */
 export function noteHolder(
-  path: string,
+  parent: Directory,
+  name: string,
   purpose: string | undefined,
   exclusive: boolean,
 ): Disposable | undefined {
-  if (exclusive) holderFiles(path).forEach(removeIfThere);
+  if (exclusive) {
+    for (const note of notes(parent, name)) removeQuietly(parent, note);
+  }
   if (purpose === undefined) return undefined;
-  const file = siblingPath(path, "holder");
+  const note = siblingName(name, "holder");
   const host = hostName();
   const holder: LockHolder = {
     pid: Deno.pid,
@@ -45,11 +53,14 @@ export function noteHolder(
     since: new Date().toISOString(),
   };
   try {
-    Deno.writeTextFileSync(file, JSON.stringify(holder), { createNew: true });
+    using file = parent.openFile(note, "create", 0o644);
+    file.write(new TextEncoder().encode(JSON.stringify(holder)));
   } catch (error) {
-    log.debug(() => `Nobody is told who holds "${path}": ${error}`);
+    log.debug(() =>
+      `Nobody is told who holds "${pathIn(parent, name)}": ${error}`
+    );
   }
-  return { [Symbol.dispose]: () => removeIfThere(file) };
+  return { [Symbol.dispose]: () => removeQuietly(parent, note) };
 }
 
 function hostName(): string | undefined {
@@ -61,30 +72,61 @@ function hostName(): string | undefined {
   return state === "granted" ? Deno.hostname() : undefined;
 }
 
-function holderFiles(path: string): string[] {
-  const parent = dirname(path);
+/** Names of the notes that we may remove. */
+function notes(parent: Directory, name: string): string[] {
   try {
-    return listSiblings(parent, basename(path), "holder")
-      .map((name) => join(parent, name));
+    return findSiblings(parent, name, "holder", undefined);
   } catch {
     return [];
   }
 }
 
 /** Who says to hold a lock, the first one first. */
-export function listHolders(path: string): LockHolder[] {
+export function listHolders(parent: Directory, name: string): LockHolder[] {
   const holders: LockHolder[] = [];
-  for (const file of holderFiles(path)) {
-    try {
-      const holder: LockHolder = JSON.parse(Deno.readTextFileSync(file));
-      if (typeof holder.pid === "number" && !isDead(holder)) {
-        holders.push(holder);
-      }
-    } catch {
-      // Released meanwhile, or half written.
-    }
+  let names: string[] = [];
+  try {
+    names = listSiblingsIn(parent, name, "holder");
+  } catch {
+    // Nobody can be told then.
+  }
+  for (const note of names) {
+    const holder = readNote(parent, note);
+    if (holder && !isDead(holder)) holders.push(holder);
   }
   return holders.sort((a, b) => a.since < b.since ? -1 : 1);
+}
+
+/** Longer than a note of ours ever is. */
+const LONGEST = 16384;
+
+/** What a note says; it may be anybody's, so nothing in it is taken as it is. */
+function readNote(parent: Directory, name: string): LockHolder | undefined {
+  try {
+    using file = parent.openFile(name, "read");
+    const bytes = new Uint8Array(LONGEST);
+    let length = 0;
+    for (let n; (n = file.read(bytes.subarray(length))) > 0;) length += n;
+    const note = JSON.parse(
+      new TextDecoder().decode(bytes.subarray(0, length)),
+    );
+    const { pid, host, purpose, since } = note;
+    if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
+    return {
+      pid,
+      ...typeof host === "string" && { host: plain(host) },
+      purpose: plain(String(purpose)),
+      since: plain(String(since)),
+    };
+  } catch {
+    return undefined; // released meanwhile, half written, or no note at all
+  }
+}
+
+/** Without control characters: it is somebody else's text, on our terminal. */
+function plain(text: string): string {
+  // deno-lint-ignore no-control-regex -- they are what is looked for
+  return text.slice(0, 1000).replaceAll(/[\x00-\x1f\x7f-\x9f]/g, "?");
 }
 
 /** Whether a process of this host is known to be gone. */

@@ -199,8 +199,12 @@ export interface Memory {
 /** Memory of so many bytes. Keep it: what is collected is freed. */
 export function allocate(length: number): Memory {
   const bytes = new Uint8Array(length);
-  const at = Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
-  return { bytes, view: new DataView(bytes.buffer), at };
+  return { bytes, view: new DataView(bytes.buffer), at: addressOf(bytes) };
+}
+
+/** Where bytes are, for as long as somebody holds them. */
+export function addressOf(bytes: Uint8Array<ArrayBuffer>): number {
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
 }
 
 /** A place for a text that C reads, used again by the next one. */

@@ -56,3 +56,22 @@ export function resolve(path: string): string {
     ? windowsResolve(...from, path)
     : posixResolve(...from, path);
 }
+
+/**
+ * The absolute path that a user, or a program, means.
+ *
+ * `..` leads where the operating system says, not where the text does: behind a
+ * symbolic link those are two places.
+ *
+ * @throws What the operating system says to the part before a `..`.
+ */
+export function toPath(path: string | URL): string {
+  const text = path instanceof URL ? fromFileUrl(path) : path;
+  if (isWindows) return resolve(text); // Windows itself goes by the text
+  const parts = (isAbsolute(text) ? text : `${Deno.cwd()}/${text}`).split("/");
+  const last = parts.lastIndexOf("..");
+  if (last < 0) return resolve(text);
+  const before = parts.slice(0, last + 1).join("/");
+  const real = Deno.realPathSync(before);
+  return resolve([real, ...parts.slice(last + 1)].join("/"));
+}
