@@ -1,15 +1,14 @@
-import { fromFileUrl, resolve } from "../os/path.ts";
+import { toPath } from "../os/path.ts";
 import {
   type Archive,
   type CacheStaging,
-  ensureEntry,
   type Entry,
-  getEntry,
   openCacheStaging,
   putSource,
 } from "./archive.ts";
 import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
-import { checkBucket, Layout } from "./layout.ts";
+import { ensureEntry, getEntry } from "./entry.ts";
+import { checkBucket } from "./layout.ts";
 import { type Listed, listEntries } from "./list.ts";
 import { prune, type PruneOptions, type PruneReport } from "./prune.ts";
 import type { CacheOptions, Store } from "./store.ts";
@@ -87,7 +86,7 @@ export interface Cache {
 
   /**
    * Reads everything and compares it with what was put. What is damaged is put away, so
-   * that its key is a miss.
+   * that its key is a miss. What can't be read is reported, and left alone.
    *
    * @param options A signal stops the work, and the progress is told.
    * @returns What was read, and what is damaged.
@@ -118,8 +117,8 @@ export interface Cache {
 /**
  * Opens a cache of archives under keys. Nothing is made before something is put.
  *
- * What is put is an archive that never changes; a key is a pointer to one, replaced at
- * one stroke. So a reader sees the old or the new archive, whole, and keeps the one that
+ * What is put is an archive that never changes; a key is a pointer to one, replaced
+ * atomically. So a reader sees the old or the new archive, whole, and keeps the one that
  * it has a lease on. Any number of processes may put, get and prune at the same time;
  * one that is killed leaves nothing but what the next prune removes.
  *
@@ -127,7 +126,7 @@ export interface Cache {
  *
  * Needs `--allow-read` and `--allow-write` for the cache, its parent, sources and
  * destinations. With `--allow-read` and `--allow-write` for everything, keys are symbolic
- * links (but on Windows), else small files.
+ * links (except on Windows), else small files.
  *
  * @param root The cache's path. Its parents are made.
  * @param options Its bucket, and how long to wait for locks.
@@ -164,8 +163,8 @@ export function openCache(
 ): Cache {
   const { bucket = "default" } = options;
   checkBucket(bucket);
-  const path = root instanceof URL ? fromFileUrl(root) : resolve(root);
-  const store: Store = { layout: new Layout(path), bucket, options };
+  const path = toPath(root);
+  const store: Store = { path, bucket, options };
   return {
     path,
     get: (key) => getEntry(store, key),

@@ -5,20 +5,21 @@
  *     archive-v0/<id>/tree      what was put: a directory or a file; never changed
  *     archive-v0/<id>/manifest  what is in it
  *     <bucket>-v0/<key>         → ../archive-v0/<id>/tree
- *     blobs-v0/<aa>/<sha256>    files by their content
+ *     blobs-v0/<aa>/<sha256>    files by their content; with `.x` those to be executed
  *     leases/<id>.lock          shared by those who use the archive
  *     locks/                    of those who swap a key, or build what is missing
  *     tmp/<id>                  what is being put, or being deleted
  *     quarantine/<id>           archives that were found damaged
  *
+ * No name in a cache is typed anywhere else.
+ *
  * @module
  */
 
-import { CacheError, osFailure } from "../error.ts";
-import { errorKind } from "../os/error.ts";
-import { join } from "../os/path.ts";
+import { CacheError } from "../error.ts";
+import { printable } from "../os/text.ts";
 
-/** The folders of a cache, but for those of buckets. */
+/** The folders of a cache, except those of buckets. */
 export const FOLDERS = {
   archives: "archive-v0",
   blobs: "blobs-v0",
@@ -28,187 +29,170 @@ export const FOLDERS = {
   quarantine: "quarantine",
 } as const;
 
+/** A folder of a cache. */
+export type Folder = keyof typeof FOLDERS;
+
 /** The version of buckets. Those of another version are left alone. */
 const VERSION = "-v0";
 
-const TAG_NAME = "CACHEDIR.TAG";
+/** What was put, in an archive. */
+export const TREE = "tree";
+
+/** What is in it. */
+export const MANIFEST = "manifest";
+
+/** Where a file is fetched to, in a slot, and a copy of it that is ours alone. */
+export const FETCHED = "blob";
+export const OWN = "own";
+
+export const TAG_NAME = "CACHEDIR.TAG";
 
 /** https://bford.info/cachedir/ */
-const SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55";
-const TAG = `${SIGNATURE}
+export const SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55";
+export const TAG = `${SIGNATURE}
 # This file is a cache directory tag created by rebuild-cache.
 # For information about cache directory tags see https://bford.info/cachedir/
 `;
 
 /** What a cache has in it before it has its tag. */
-const BEGINNING: ReadonlySet<string> = new Set([
+export const BEGINNING: ReadonlySet<string> = new Set([
   TAG_NAME,
   FOLDERS.leases,
   FOLDERS.tmp,
 ]);
 
-const ID = /^[0-9a-f]{32}$/;
+declare const mark: unique symbol;
+
+/** An archive's id: 32 hexadecimal digits. */
+export type ArchiveId = string & { readonly [mark]: "id" };
+
+/** The name that stands for a key in a bucket's folder. */
+export type KeyName = string & { readonly [mark]: "key" };
+
+const ID = /^[0-9a-f]{32}(?![0-9a-f])/;
 
 /** A new archive's id: it never comes again. */
-export function newId(): string {
-  return crypto.getRandomValues(new Uint8Array(16)).toHex();
+export function newId(): ArchiveId {
+  return crypto.getRandomValues(new Uint8Array(16)).toHex() as ArchiveId;
 }
 
-/** The id that a name in `archive-v0`, `leases` or `tmp` begins with. */
-export function idOf(name: string): string | undefined {
-  const id = name.slice(0, 32);
-  return ID.test(id) && !/^[0-9a-f]/.test(name.slice(32)) ? id : undefined;
+/** The id that a name in `archive-v0`, `leases`, `quarantine` or `tmp` begins with. */
+export function idOf(name: string): ArchiveId | undefined {
+  return ID.exec(name)?.[0] as ArchiveId | undefined;
 }
 
-/** Paths in a cache. */
-export class Layout {
-  /** The cache's absolute path. */
-  readonly root: string;
-
-  constructor(root: string) {
-    this.root = root;
-  }
-
-  /** One of the folders, or a path in it. */
-  in(folder: keyof typeof FOLDERS, ...names: string[]): string {
-    return join(this.root, FOLDERS[folder], ...names);
-  }
-
-  /** An archive: a directory with `tree` and `manifest`. */
-  archive(id: string): string {
-    return this.in("archives", id);
-  }
-
-  /** The file that those who use an archive lock. */
-  lease(id: string): string {
-    return this.in("leases", `${id}.lock`);
-  }
-
-  /** A bucket's folder. */
-  bucket(name: string): string {
-    return join(this.root, name + VERSION);
-  }
-
-  /** The names of all buckets of this version. */
-  buckets(): string[] {
-    const own: readonly string[] = Object.values(FOLDERS);
-    return this.list(this.root)
-      .filter((name) => name.endsWith(VERSION) && !own.includes(name))
-      .map((name) => name.slice(0, -VERSION.length))
-      .filter((name) => BUCKET.test(name));
-  }
-
-  /**
-   * Refuses to remove anything from what is no cache: a slip in a path must not cost
-   * files that only look like keys.
-   *
-   * @returns Whether there is a cache; false if there is nothing, or just its beginning.
-   */
-  async check(): Promise<boolean> {
-    // Tried again, since a peer may put another cache in its place just now.
-    for (let tries = 0;; tries++) {
-      if (this.#isTagged()) return true;
-      const names = this.list(this.root);
-      if (names.every((name) => BEGINNING.has(name))) return false;
-      if (tries < 10) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        continue;
-      }
-      throw new CacheError(
-        `"${this.root}" is not a cache with keys: it has no ${TAG_NAME}. Nothing was touched`,
-        this.root,
-        "refused",
-      );
-    }
-  }
-
-  #isTagged(): boolean {
-    const path = join(this.root, TAG_NAME);
-    try {
-      return Deno.readTextFileSync(path).startsWith(SIGNATURE);
-    } catch (error) {
-      if (errorKind(error) === "not-found") return false;
-      throw osFailure("read", path, error);
-    }
-  }
-
-  /** The names in a folder; none if it does not exist. */
-  list(folder: string): string[] {
-    try {
-      return Array.from(Deno.readDirSync(folder), ({ name }) => name);
-    } catch (error) {
-      if (errorKind(error) === "not-found") return [];
-      throw osFailure("list", folder, error);
-    }
-  }
-
-  /** Makes what is missing of the folders, as open to others as the root is. */
-  make(bucket: string): void {
-    try {
-      this.#make(bucket);
-    } catch (error) {
-      throw osFailure("make the cache", this.root, error);
-    }
-  }
-
-  #make(bucket: string): void {
-    Deno.mkdirSync(this.root, { recursive: true });
-    const root = Deno.statSync(this.root);
-    const { tmp, leases, ...others } = FOLDERS;
-    // What a prune needs to sweep a tag that was never placed.
-    for (const name of [leases, tmp]) makeShared(join(this.root, name), root);
-    this.#tag();
-    for (const name of [...Object.values(others), bucket + VERSION]) {
-      makeShared(join(this.root, name), root);
-    }
-  }
-
-  /** Whole or not at all, and before there is anything else. */
-  #tag(): void {
-    while (!this.#isTagged()) {
-      const temporary = this.in("tmp", `${newId()}.tag`);
-      Deno.writeTextFileSync(temporary, TAG, { createNew: true });
-      try {
-        Deno.renameSync(temporary, join(this.root, TAG_NAME));
-      } catch (error) {
-        if (errorKind(error) !== "not-found") throw error; // swept: once more
-      }
-    }
-  }
+/** The file that those who use an archive lock. */
+export function leaseName(id: ArchiveId): string {
+  return `${id}.lock`;
 }
 
-/** Makes a folder, unless it is there, as open to others as another one. */
-export function makeShared(folder: string, like: Deno.FileInfo): void {
-  try {
-    Deno.mkdirSync(folder);
-    shareLike(folder, like);
-  } catch (error) {
-    if (errorKind(error) !== "already-exists") throw error;
-  }
+/** Names in `tmp`: a key and a tag before they are placed, and what is being deleted. */
+export function temporaryName(id: ArchiveId, what: "key" | "tag" | "gone") {
+  return `${id}.${what}`;
 }
 
-/** Gives a new directory the group and mode of the root, its setgid bit included. */
-export function shareLike(path: string, root: Deno.FileInfo): void {
-  if (root.mode === null || Deno.build.os === "windows") return;
-  const now = Deno.lstatSync(path);
-  if (now.gid !== root.gid && root.mode & 0o020) {
-    Deno.chownSync(path, null, root.gid);
-  }
-  const mode = root.mode & 0o7777 & ~0o1000; // not the sticky bit: a peer may delete
-  if ((now.mode! & 0o7777) !== mode) Deno.chmodSync(path, mode);
+/** The lock of those who swap a key: one of sixteen, each held for an instant. */
+export function swapLockName(key: KeyName): string {
+  return `swap-${key.at(-1)}.lock`;
+}
+
+/** The lock of who builds what a key will point to. */
+export function buildLockName(bucket: string, key: KeyName): string {
+  return `build-${bucket}.${key}.lock`;
+}
+
+/** The lock of who fetches a blob. */
+export function blobLockName(digest: string): string {
+  return `blob-${digest}.lock`;
+}
+
+/** Whether a lock is one that is made anew whenever it is needed. */
+export function isPassingLock(name: string): boolean {
+  return /^(build|blob)-.*\.lock$/s.test(name);
+}
+
+const DIGEST = /^[0-9a-f]{64}$/;
+const SHARD = /^[0-9a-f]{2}$/;
+const EXECUTABLE = ".x";
+
+/** Refuses what is no SHA-256. */
+export function checkDigest(digest: string): void {
+  if (DIGEST.test(digest)) return;
+  throw new CacheError(
+    `"${printable(digest)}" is not a SHA-256 in 64 small hexadecimal digits`,
+    digest,
+    "refused",
+  );
+}
+
+/** The folder in `blobs-v0` that a blob lies in. */
+export function shardOf(digest: string): string {
+  return digest.slice(0, 2);
+}
+
+/** Whether a name in `blobs-v0` can be such a folder's. */
+export function isShard(name: string): boolean {
+  return SHARD.test(name);
+}
+
+/** A blob's name. */
+export function blobName(digest: string, executable: boolean): string {
+  return digest + (executable ? EXECUTABLE : "");
+}
+
+/** The digest of a blob's name; `undefined` for any other name. */
+export function digestOf(name: string): string | undefined {
+  const bare = name.endsWith(EXECUTABLE)
+    ? name.slice(0, -EXECUTABLE.length)
+    : name;
+  return DIGEST.test(bare) ? bare : undefined;
+}
+
+const POINTER = new RegExp(
+  String
+    .raw`^\.\.[/\\]${FOLDERS.archives}[/\\]([0-9a-f]{32})[/\\]${TREE}\s*$`,
+);
+
+/** What a key says. */
+export function pointerText(id: ArchiveId): string {
+  return `../${FOLDERS.archives}/${id}/${TREE}`;
+}
+
+/** The archive that a key's text leads to; `undefined` if it leads anywhere else. */
+export function idInPointer(text: string): ArchiveId | undefined {
+  return POINTER.exec(text)?.[1] as ArchiveId | undefined;
 }
 
 const BUCKET = /^[a-z0-9][a-z0-9_-]{0,39}$/;
 
+/** Whether a bucket may be called so. */
+export function isBucket(name: string): boolean {
+  const own: readonly string[] = Object.values(FOLDERS);
+  return BUCKET.test(name) && !own.includes(name + VERSION);
+}
+
 /** Refuses names of buckets that could be something else on some file system. */
 export function checkBucket(name: string): void {
-  const own = Object.values(FOLDERS).some((it) => it === name + VERSION);
-  if (BUCKET.test(name) && !own) return;
+  if (isBucket(name)) return;
   throw new CacheError(
-    `Cannot use "${name}" as a bucket: a bucket's name has 1 to 40 small letters, digits, "-" and "_", and is not one of the cache's own`,
+    `Cannot use "${
+      printable(name)
+    }" as a bucket: a bucket's name has 1 to 40 small letters, digits, "-" and "_", and is not one of the cache's own`,
     name,
     "refused",
   );
+}
+
+/** A bucket's folder. */
+export function bucketFolder(bucket: string): string {
+  return bucket + VERSION;
+}
+
+/** The bucket of a folder of this version; `undefined` if it is none. */
+export function bucketOf(folder: string): string | undefined {
+  if (!folder.endsWith(VERSION)) return undefined;
+  const name = folder.slice(0, -VERSION.length);
+  return isBucket(name) ? name : undefined;
 }
 
 const encoder = new TextEncoder();
@@ -217,7 +201,7 @@ const encoder = new TextEncoder();
 const KEY_NAME = /^[a-z0-9-]{1,40}-[0-9a-f]{40}$/;
 
 /** Whether a name in a bucket's folder can be a key's: all others are somebody else's. */
-export function isKeyName(name: string): boolean {
+export function isKeyName(name: string): name is KeyName {
   return KEY_NAME.test(name);
 }
 
@@ -227,7 +211,7 @@ export function isKeyName(name: string): boolean {
  *
  * @throws {CacheError} Of kind `refused` if the key is empty, or no valid text.
  */
-export async function nameOf(key: string): Promise<string> {
+export async function nameOf(key: string): Promise<KeyName> {
   const refusal = key === ""
     ? "it is empty"
     : key.isWellFormed()
@@ -239,5 +223,7 @@ export async function nameOf(key: string): Promise<string> {
   const bytes = await crypto.subtle.digest("SHA-256", encoder.encode(key));
   const readable = key.slice(0, 1000).toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-").slice(0, 40).replaceAll(/^-|-$/g, "");
-  return `${readable || "key"}-${new Uint8Array(bytes, 0, 20).toHex()}`;
+  return `${readable || "key"}-${
+    new Uint8Array(bytes, 0, 20).toHex()
+  }` as KeyName;
 }

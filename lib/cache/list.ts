@@ -1,13 +1,21 @@
-import { errorKind } from "../os/error.ts";
-import { join } from "../os/path.ts";
-import { type Archive, headerOf, toArchive } from "./archive.ts";
-import { isKeyName } from "./layout.ts";
+import { kindOfError } from "../error.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
+import type { Archive } from "./archive.ts";
+import { headerOf, toArchive } from "./entry.ts";
+import {
+  type ArchiveId,
+  bucketFolder,
+  isKeyName,
+  type KeyName,
+  leaseName,
+} from "./layout.ts";
 import { readPointer } from "./pointer.ts";
-import { attempt, type Store } from "./store.ts";
+import { namesIn, type Root } from "./root.ts";
+import { attempt, lastUse, openRoot, type Store } from "./store.ts";
 
 /** A key, and what it points to. */
 export interface Listed extends Archive {
-  /** When it was last used, to a day: an ISO 8601 date and time. */
+  /** When it was last used, to an hour: an ISO 8601 date and time. */
   readonly lastUse: string;
   /** Whether somebody has a lease on it now. */
   readonly inUse: boolean;
@@ -16,33 +24,63 @@ export interface Listed extends Archive {
 /** A pointer as it was found. */
 export interface Found {
   readonly bucket: string;
+  /** The bucket's folder, held open as long as the cache is. */
+  readonly folder: Directory;
   /** Its name in the bucket's folder. */
-  readonly name: string;
+  readonly name: KeyName;
   readonly path: string;
   /** The archive that it points to; `undefined` if it is damaged. */
-  readonly id: string | undefined;
+  readonly id: ArchiveId | undefined;
+}
+
+/** What to do about something that can't be read; by default, it is thrown. */
+export type OnUnreadable = (path: string, error: unknown) => void;
+
+function raise(_path: string, error: unknown): never {
+  throw error;
 }
 
 /** All pointers of all buckets of this version. */
-export function listPointers({ layout }: Store): Found[] {
-  return layout.buckets().flatMap((bucket) =>
-    layout.list(layout.bucket(bucket)).filter(isKeyName).map((name) => {
-      const path = join(layout.bucket(bucket), name);
-      return { bucket, name, path, id: readPointer(path) };
-    })
-  );
+export function listPointers(
+  root: Root,
+  onUnreadable: OnUnreadable = raise,
+): Found[] {
+  const all: Found[] = [];
+  for (const bucket of root.buckets()) {
+    let folder: Directory | undefined;
+    let names: string[] = [];
+    try {
+      folder = root.bucketIfThere(bucket);
+      if (folder) names = namesIn(folder);
+    } catch (error) {
+      onUnreadable(pathIn(root.directory, bucketFolder(bucket)), error);
+    }
+    if (!folder) continue;
+    for (const name of names) {
+      if (!isKeyName(name)) continue;
+      const path = pathIn(folder, name);
+      try {
+        all.push({ bucket, folder, name, path, id: readPointer(folder, name) });
+      } catch (error) {
+        onUnreadable(path, error);
+      }
+    }
+  }
+  return all;
 }
 
 /** Everything that has a key, in the order of buckets and keys. */
 export function listEntries(store: Store): Listed[] {
   const listed: Listed[] = [];
-  for (const { id } of listPointers(store)) {
-    const header = id === undefined ? undefined : headerOf(store, id);
+  using root = openRoot(store);
+  if (!root) return listed;
+  for (const { id } of listPointers(root)) {
+    const header = id === undefined ? undefined : headerOf(root, id);
     if (!header || id === undefined) continue;
     listed.push({
       ...toArchive(header, id),
-      lastUse: new Date(lastUse(store, id)).toISOString(),
-      inUse: isInUse(store, id),
+      lastUse: new Date(lastUse(root, id)).toISOString(),
+      inUse: isInUse(store, root, id),
     });
   }
   return listed.sort((a, b) =>
@@ -50,21 +88,14 @@ export function listEntries(store: Store): Listed[] {
   );
 }
 
-/** When an archive was last used, in milliseconds since 1970; 0 if that is not known. */
-export function lastUse({ layout }: Store, id: string): number {
+function isInUse(store: Store, root: Root, id: ArchiveId): boolean {
+  const leases = root.ifThere("leases");
+  if (!leases) return false;
   try {
-    return Deno.statSync(layout.lease(id)).mtime?.getTime() ?? 0;
-  } catch {
-    return 0;
-  }
-}
-
-function isInUse(store: Store, id: string): boolean {
-  try {
-    using lock = attempt(store, store.layout.lease(id), true, "existing");
+    using lock = attempt(store, leases, leaseName(id), true, "existing");
     return lock === undefined;
   } catch (error) {
-    if (errorKind(error) === "not-found") return false;
+    if (kindOfError(error) === "not-found") return false;
     throw error;
   }
 }

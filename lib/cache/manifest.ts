@@ -2,20 +2,27 @@
  * What is in an archive, written down when it is put: so that it can be verified, and
  * counted without being walked.
  *
- * A manifest is lines of JSON: a header, then each directory, in an order that
- * depends on nothing but the names.
+ * A manifest is a header (a line of JSON), a listing (see `link/listing.ts`), and in
+ * the last line the SHA-256 of all that is before it. So an edit of any of it is
+ * damage. (It proves nothing about who wrote it.)
  *
  * @module
  */
 
-import type { Hash } from "node:crypto";
-import { CacheError, osFailure } from "../error.ts";
-import type { ListedDirectory, ListedFile } from "../link/listing.ts";
+import { CacheError } from "../error.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
+import { Listing } from "../link/listing.ts";
 import { osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
+import type { Content } from "./content.ts";
+import { isBucket, MANIFEST } from "./layout.ts";
+import { failure, readAll } from "./root.ts";
+
+const VERSION = 2;
 
 /** The first line. */
 export interface Header {
-  readonly version: 1;
+  readonly version: typeof VERSION;
   readonly bucket: string;
   readonly key: string;
   /** When it was put: an ISO 8601 date and time. */
@@ -24,247 +31,140 @@ export interface Header {
   readonly directories: number;
   /** Bytes of all files; what has several names counts once. */
   readonly bytes: number;
-  /** SHA-256 of the other lines, in hexadecimal digits. */
+  /** SHA-256 of the listing, in hexadecimal digits. */
   readonly digest: string;
 }
 
-/** What a walk over a tree finds. */
-export interface Content {
-  readonly files: number;
-  readonly directories: number;
-  readonly bytes: number;
-  readonly digest: string;
-  /** The lines after the header. */
-  readonly lines: readonly string[];
+/** A whole manifest. */
+export interface Manifest {
+  readonly header: Header;
+  readonly listing: Listing;
 }
 
-/** Called with each path of a tree before it is read. Says whether it changed it. */
-export type Visit = (path: string, info: Deno.FileInfo) => boolean;
+/** Of an older version: it is of no use, but it is not damaged. */
+export const OLD = "old";
 
-/** How a tree is read. */
-export interface ReadOptions {
-  /** Stops the reading. */
-  signal?: AbortSignal;
-  visit?: Visit;
-  /** Called with the size of each file that was read. */
-  onFile?: (bytes: number) => void;
+/** Writes a manifest. */
+export async function manifestBytes(
+  header: Omit<Header, "version">,
+  { lines }: Content,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const first = JSON.stringify({ version: VERSION, ...header });
+  const text = `${[first, ...lines].join("\n")}\n`;
+  const body = new TextEncoder().encode(text);
+  const bytes = new Uint8Array(body.length + LAST);
+  bytes.set(body);
+  const last = `${await sha256(body)}\n`;
+  bytes.set(new TextEncoder().encode(last), body.length);
+  return bytes;
+}
+
+/** 64 digits and the end of the line. */
+const LAST = 65;
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /**
- * Walks a tree and reads all of it.
+ * Reads all of a manifest.
  *
- * @throws {CacheError} If there is something that is no file, directory or link.
+ * @throws {Damaged} If it is none, or missing.
+ * @throws {CacheError} If it can't be read.
  */
-export async function readContent(
-  tree: string,
-  options: ReadOptions = {},
-): Promise<Content> {
-  // Only who puts or verifies needs it: loading it takes some 10 ms.
-  const { createHash } = await import("node:crypto");
-  const walk = new Walk(() => createHash("sha256"), options);
-  const lines: string[] = [];
-  if (!Deno.lstatSync(tree).isDirectory) {
-    lines.push(JSON.stringify(walk.single(tree)));
-  } else {
-    const open = [""];
-    for (let path; (path = open.pop()) !== undefined;) {
-      const line = walk.directory(tree, path);
-      lines.push(JSON.stringify(line));
-      for (const name of line.directories.toReversed()) {
-        open.push(`${path}/${name}`);
-      }
-      if (lines.length % 64 === 0 && options.signal) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        options.signal.throwIfAborted();
-      }
-    }
+export async function readManifest(
+  archive: Directory,
+): Promise<Manifest | typeof OLD> {
+  const path = pathIn(archive, MANIFEST);
+  const bytes = read(archive, Infinity);
+  const end = bytes.indexOf(NEWLINE);
+  const header = parseHeader(path, bytes.subarray(0, Math.max(0, end)));
+  if (header === OLD) return OLD;
+  const body = bytes.subarray(0, Math.max(0, bytes.length - LAST));
+  const last = decode(path, bytes.subarray(body.length));
+  if (body.length <= end || last !== `${await sha256(body)}\n`) {
+    throw new Damaged(`"${path}" is damaged`, path);
   }
-  const hash = createHash("sha256");
-  for (const line of lines) hash.update(`${line}\n`);
-  const { files, bytes, directories } = walk;
-  return { files, directories, bytes, digest: hash.digest("hex"), lines };
-}
-
-class Walk {
-  files = 0;
-  directories = 0;
-  bytes = 0;
-  readonly #newHash: () => Hash;
-  readonly #visit: Visit | undefined;
-  readonly #onFile: ((bytes: number) => void) | undefined;
-  readonly #buffer = new Uint8Array(1 << 20);
-  /** Files that have more than one name here, by device and inode. */
-  readonly #seen = new Map<string, string>();
-
-  constructor(newHash: () => Hash, { visit, onFile }: ReadOptions) {
-    this.#newHash = newHash;
-    this.#visit = visit;
-    this.#onFile = onFile;
-  }
-
-  single(path: string): ListedDirectory {
-    const info = this.#look(path);
-    if (!info.isFile) throw notKept(path);
-    return { files: [this.#file(path, "", info)], links: [], directories: [] };
-  }
-
-  directory(tree: string, path: string): ListedDirectory {
-    const full = tree + path;
-    const mode = this.#look(full).mode ?? 0;
-    const line: Required<ListedDirectory> = {
-      path,
-      mode: mode & 0o777,
-      files: [],
-      links: [],
-      directories: [],
+  try {
+    return {
+      header,
+      listing: new Listing(decode(path, body.subarray(end + 1))),
     };
-    const entries = [...Deno.readDirSync(full)]
-      .sort((a, b) => a.name < b.name ? -1 : 1);
-    for (const { name, isDirectory, isSymlink, isFile } of entries) {
-      const inner = `${full}/${name}`;
-      if (isDirectory) line.directories.push(name);
-      else if (isSymlink) line.links.push([name, Deno.readLinkSync(inner)]);
-      else if (isFile) {
-        line.files.push(this.#file(inner, name, this.#look(inner)));
-      } else {
-        throw notKept(inner);
-      }
-    }
-    this.directories += line.directories.length;
-    return line;
-  }
-
-  #look(path: string): Deno.FileInfo {
-    const info = Deno.lstatSync(path);
-    return this.#visit?.(path, info) ? Deno.lstatSync(path) : info;
-  }
-
-  #file(path: string, name: string, info: Deno.FileInfo): ListedFile {
-    this.files++;
-    const { nlink, dev, ino, size, mode } = info;
-    const inode = (nlink ?? 1) > 1 ? `${dev}:${ino}` : undefined;
-    let digest = inode && this.#seen.get(inode);
-    if (!digest) {
-      this.bytes += size;
-      digest = this.#digest(path);
-      this.#onFile?.(size);
-      if (inode) this.#seen.set(inode, digest);
-    }
-    return [name, size, (mode ?? 0) & 0o777, digest];
-  }
-
-  #digest(path: string): string {
-    const hash = this.#newHash();
-    using file = Deno.openSync(path);
-    for (let read; (read = file.readSync(this.#buffer)) !== null;) {
-      hash.update(this.#buffer.subarray(0, read));
-    }
-    return hash.digest("hex");
-  }
-}
-
-function notKept(path: string): CacheError {
-  return new CacheError(
-    `Cannot keep "${path}": it is no file, directory or symbolic link in a directory`,
-    path,
-    "unsupported",
-  );
-}
-
-/** The text of a manifest. */
-export function manifestText(header: Header, { lines }: Content): string {
-  return [JSON.stringify(header), ...lines, ""].join("\n");
-}
-
-/** Reads the first line only. */
-export function readHeader(path: string): Header {
-  const decoder = new TextDecoder();
-  let text = "";
-  using file = Deno.openSync(path);
-  const buffer = new Uint8Array(4096);
-  for (let read; (read = file.readSync(buffer)) !== null;) {
-    text += decoder.decode(buffer.subarray(0, read), { stream: true });
-    const end = text.indexOf("\n");
-    if (end >= 0) return parseHeader(path, text.slice(0, end));
-  }
-  return parseHeader(path, text);
-}
-
-function parseHeader(path: string, line: string): Header {
-  try {
-    const header: Header = JSON.parse(line);
-    if (header.version === 1 && typeof header.key === "string") return header;
-  } catch {
-    // said below
-  }
-  throw new CacheError(`"${path}" is no manifest`, path, "invalid");
-}
-
-/**
- * Compares an archive with its manifest.
- *
- * @returns What is wrong, the first ten of it; empty if nothing is.
- */
-export async function checkArchive(
-  archive: string,
-  options: ReadOptions = {},
-): Promise<string[]> {
-  let lines: string[];
-  let now: Content;
-  try {
-    const manifest = `${archive}/manifest`;
-    const { digest } = readHeader(manifest);
-    lines = Deno.readTextFileSync(manifest).split("\n").slice(1, -1);
-    now = await readContent(`${archive}/tree`, options);
-    const same = lines.length === now.lines.length &&
-      lines.every((line, i) => line === now.lines[i]);
-    if (same && now.digest === digest) return [];
   } catch (error) {
-    if (options.signal?.aborted) throw error;
-    return [
-      error instanceof CacheError ? error.message : osErrorText(error),
-    ];
-  }
-  const wrong = [...differences(lines, now.lines)];
-  if (wrong.length === 0) wrong.push("The manifest itself is damaged");
-  return wrong.slice(0, 10);
-}
-
-function* differences(
-  before: readonly string[],
-  after: readonly string[],
-): Generator<string> {
-  const then = byPath(before);
-  const now = byPath(after);
-  for (const [path, what] of then) {
-    const is = now.get(path);
-    if (is === undefined) yield `"${path}" is missing`;
-    else if (is !== what) yield `"${path}" has changed`;
-  }
-  for (const path of now.keys()) {
-    if (!then.has(path)) yield `"${path}" was not there`;
+    throw new Damaged(`"${path}" is damaged: ${osErrorText(error)}`, path);
   }
 }
 
-function byPath(lines: readonly string[]): Map<string, string> {
-  const all = new Map<string, string>();
-  for (const text of lines) {
-    let line: ListedDirectory;
-    try {
-      line = JSON.parse(text);
-    } catch {
-      continue; // then its digest does not match
-    }
-    const { path = "", mode, files, links } = line;
-    if (mode !== undefined) all.set(`${path}/`, String(mode));
-    for (const [name, ...what] of [...files, ...links]) {
-      all.set(`${path}/${name}`, JSON.stringify(what));
-    }
+/** Reads the first line only, which is all that a list needs. */
+export function readHeader(archive: Directory): Header | typeof OLD {
+  const path = pathIn(archive, MANIFEST);
+  for (let longest = 4096;; longest *= 16) {
+    const bytes = read(archive, longest);
+    const end = bytes.indexOf(NEWLINE);
+    if (end < 0 && bytes.length === longest) continue; // a long key
+    return parseHeader(path, bytes.subarray(0, Math.max(0, end)));
   }
-  return all;
 }
 
-/** Wraps what the OS said to a walk. */
-export function contentFailure(path: string, error: unknown): CacheError {
-  return error instanceof CacheError ? error : osFailure("read", path, error);
+const NEWLINE = 10;
+
+/** A manifest, or a tree, is not what was put. */
+export class Damaged extends CacheError {
+  constructor(message: string, path: string) {
+    super(message, path, "invalid");
+  }
 }
+
+function read(archive: Directory, longest: number): Uint8Array<ArrayBuffer> {
+  const path = pathIn(archive, MANIFEST);
+  try {
+    const kind = patiently(() => archive.look(MANIFEST))?.kind;
+    if (kind === undefined) throw new Damaged(`"${path}" is missing`, path);
+    if (kind !== "file") throw new Damaged(`"${path}" is no file`, path);
+    using file = patiently(() => archive.openFile(MANIFEST, "read"));
+    return readAll(file.read.bind(file), longest, file.opened.size);
+  } catch (error) {
+    throw failure("read", path, error);
+  }
+}
+
+function decode(path: string, bytes: Uint8Array): string {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    throw new Damaged(`"${path}" is damaged: it is not UTF-8`, path);
+  }
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function parseHeader(path: string, line: Uint8Array): Header | typeof OLD {
+  let header: Partial<Record<keyof Header, unknown>>;
+  try {
+    header = JSON.parse(strict.decode(line));
+  } catch {
+    throw new Damaged(`"${path}" is no manifest`, path);
+  }
+  if (header?.version === 1) return OLD;
+  if (isHeader(header)) return header;
+  throw new Damaged(`"${path}" is no manifest`, path);
+}
+
+function isHeader(value: unknown): value is Header {
+  if (typeof value !== "object" || value === null) return false;
+  const { version, bucket, key, created, digest, ...counts } = value as Record<
+    string,
+    unknown
+  >;
+  const { files, directories, bytes, ...more } = counts;
+  return version === VERSION && typeof bucket === "string" &&
+    isBucket(bucket) && typeof key === "string" && key !== "" &&
+    key.isWellFormed() && typeof created === "string" &&
+    ISO.test(created) && !Number.isNaN(Date.parse(created)) &&
+    typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest) &&
+    [files, directories, bytes].every((it) =>
+      Number.isSafeInteger(it) && (it as number) >= 0
+    ) && Object.keys(more).length === 0;
+}
+
+const ISO = /^[+-]?\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;

@@ -8,26 +8,27 @@
  * @module
  */
 
-import { removeTree } from "../old/remove.ts";
+import { CacheError } from "../error.ts";
+import { pathIn } from "../fs/directory.ts";
+import type { Failure } from "../fs/remove.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../fs/names.ts";
-import { osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
-import { join } from "../os/path.ts";
-import { headerOf } from "./archive.ts";
+import { Breath, patiently } from "../os/patience.ts";
 import { type Blob, listBlobs, removeBlob } from "./blob.ts";
-import { idOf, nameOf } from "./layout.ts";
-import { type Found, lastUse, listPointers } from "./list.ts";
+import { headerOf } from "./entry.ts";
+import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
+import { type Found, listPointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
+import { Removal } from "./removal.ts";
+import { look, namesIn, type Root } from "./root.ts";
 import {
   attempt,
-  type Held,
-  isThere,
+  isCache,
+  lastUse,
+  type LockedArchive,
   type Store,
-  swapLock,
   useRoot,
 } from "./store.ts";
-import { weigh } from "../old/weigh.ts";
+import { sweep } from "./sweep.ts";
 
 /** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
 export interface PruneOptions {
@@ -85,10 +86,7 @@ export interface PruneReport {
   /** Their bytes. */
   readonly size: number;
   /** What could not be removed, and why. */
-  readonly failures: readonly {
-    readonly path: string;
-    readonly message: string;
-  }[];
+  readonly failures: readonly Failure[];
   /** Milliseconds in all. */
   readonly durationMs: number;
 }
@@ -106,41 +104,59 @@ export async function prune(
   store: Store,
   options: PruneOptions,
 ): Promise<PruneReport> {
-  if (!await store.layout.check()) return new Prune(store, options).report();
-  using _ = await useRoot(store);
-  return await new Prune(store, options).run();
+  const started = performance.now();
+  using root = await isCache(store) ? await useRoot(store) : undefined;
+  if (!root) return { ...EMPTY, durationMs: performance.now() - started };
+  return {
+    ...await new Prune(root, store, options).run(),
+    durationMs: performance.now() - started,
+  };
 }
 
+const EMPTY = {
+  evicted: [],
+  blobs: 0,
+  unreferenced: 0,
+  inUse: 0,
+  inUseBytes: 0,
+  bytes: 0,
+  freed: 0,
+  entries: 0,
+  size: 0,
+  failures: [],
+};
+
 class Prune {
+  readonly #root: Root;
   readonly #store: Store;
   readonly #options: PruneOptions;
-  readonly #started = performance.now();
-  /** When it is time for a breath. */
-  #next = 0;
+  readonly #removal: Removal;
+  readonly #breath: Breath;
   readonly #evicted: PruneReport["evicted"][number][] = [];
-  readonly #failures: PruneReport["failures"][number][] = [];
-  /** Names in `tmp` that were deleted already, as far as that was possible. */
-  readonly #doomed = new Set<string>();
+  #progress = { done: 0, total: 0 };
   #blobs = 0;
-  #unreferenced = 0;
   #inUse = 0;
   #inUseBytes = 0;
-  #bytes = 0;
-  #freed = 0;
   #entries = 0;
   #size = 0;
 
-  constructor(store: Store, options: PruneOptions) {
+  constructor(root: Root, store: Store, options: PruneOptions) {
+    const { signal, dryRun = false, onProgress } = options;
+    this.#root = root;
     this.#store = store;
     this.#options = options;
+    this.#removal = new Removal(root, store, { signal, dryRun });
+    this.#breath = new Breath(signal, () => {
+      const { bytes } = this.#removal;
+      onProgress?.({ ...this.#progress, bytes });
+    });
   }
 
-  async run(): Promise<PruneReport> {
-    const { layout } = this.#store;
-    const archives = layout.list(layout.in("archives")).flatMap((name) =>
-      idOf(name) === name ? [name] : []
-    );
-    const pointers = listPointers(this.#store);
+  async run(): Promise<Omit<PruneReport, "durationMs">> {
+    const archives = this.#archives();
+    const told = (path: string, error: unknown) =>
+      this.#removal.note(path, error);
+    const pointers = listPointers(this.#root, told);
     await this.#evictBeyondLimits(pointers);
     const referenced = new Set(pointers.map(({ id }) => id));
     const garbage = archives.filter((id) => !referenced.has(id));
@@ -148,33 +164,50 @@ class Prune {
       await this.#removeUnreferenced(id);
       await this.#breathe(i + 1, garbage.length);
     }
-    await this.#sweep();
-    return this.report();
-  }
-
-  report(): PruneReport {
+    await sweep(this.#root, this.#store, this.#removal);
+    const { bytes, freed, failures, unreferenced } = this.#removal;
     return {
       evicted: this.#evicted,
       blobs: this.#blobs,
-      unreferenced: this.#unreferenced,
+      unreferenced,
       inUse: this.#inUse,
       inUseBytes: this.#inUseBytes,
-      bytes: this.#bytes,
-      freed: this.#freed,
+      bytes,
+      freed,
       entries: this.#entries,
       size: this.#size,
-      failures: this.#failures,
-      durationMs: performance.now() - this.#started,
+      failures,
     };
+  }
+
+  #archives(): ArchiveId[] {
+    try {
+      const folder = this.#root.ifThere("archives");
+      return !folder ? [] : namesIn(folder).flatMap((name) => {
+        const id = idOf(name);
+        return id !== undefined && id === name ? [id] : [];
+      });
+    } catch (error) {
+      const path = error instanceof CacheError ? error.path : this.#root.path;
+      this.#removal.note(path, error);
+      return [];
+    }
   }
 
   /** By age, then the least recently used until the rest is small enough. */
   async #evictBeyondLimits(pointers: readonly Found[]): Promise<void> {
     const { maxAge, maxEntries = Infinity, maxSize = Infinity } = this.#options;
-    const all = [
-      ...pointers.map((it) => this.#keyCandidate(it)),
-      ...listBlobs(this.#store).map((it) => this.#blobCandidate(it)),
-    ].sort((a, b) => a.lastUse - b.lastUse);
+    const told = (path: string, error: unknown) =>
+      this.#removal.note(path, error);
+    const all: Candidate[] = [];
+    for (const found of pointers) {
+      const candidate = this.#keyCandidate(found);
+      if (candidate) all.push(candidate);
+    }
+    for (const blob of listBlobs(this.#root, told)) {
+      all.push(this.#blobCandidate(blob));
+    }
+    all.sort((a, b) => a.lastUse - b.lastUse);
     const oldest = maxAge === undefined ? -Infinity : Date.now() - maxAge;
     this.#entries = all.length;
     this.#size = all.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -196,30 +229,30 @@ class Prune {
     }
   }
 
-  /** Lets a signal be heard, and tells how far it is, ten times a second. */
+  /** Lets a signal be heard, and tells how far it is. */
   async #breathe(done: number, total: number): Promise<void> {
-    const { signal, onProgress } = this.#options;
-    if (performance.now() < this.#next) return;
-    this.#next = performance.now() + 100;
-    onProgress?.({ done, total, bytes: this.#bytes });
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    signal?.throwIfAborted();
+    this.#progress = { done, total };
+    const pause = this.#breath.due();
+    if (pause) await pause;
   }
 
-  #keyCandidate(found: Found): Candidate {
+  /** `undefined` if its archive can't be read: it stays, and is told. */
+  #keyCandidate(found: Found): Candidate | undefined {
     const { id } = found;
-    const header = id === undefined ? undefined : headerOf(this.#store, id);
-    return {
-      // A damaged pointer, or one to a damaged archive, is of no use to anybody.
-      lastUse: header && id !== undefined ? lastUse(this.#store, id) : NEVER,
-      bytes: header?.bytes ?? 0,
-      evict: () =>
-        this.#tried(
-          found.path,
-          () =>
-            this.#evict(found, header?.key ?? found.name, header?.bytes ?? 0),
-        ),
-    };
+    try {
+      const header = id === undefined ? undefined : headerOf(this.#root, id);
+      const { bytes = 0, key = found.name } = header ?? {};
+      return {
+        // A damaged pointer, or one to a damaged archive, is of no use to anybody.
+        lastUse: header && id !== undefined ? lastUse(this.#root, id) : NEVER,
+        bytes,
+        evict: () =>
+          this.#removal.tried(found.path, () => this.#evict(found, key, bytes)),
+      };
+    } catch (error) {
+      this.#removal.note(found.path, error);
+      return undefined;
+    }
   }
 
   #blobCandidate(blob: Blob): Candidate {
@@ -228,34 +261,18 @@ class Prune {
       lastUse,
       bytes,
       evict: () =>
-        this.#tried(path, () => {
-          if (!this.#options.dryRun) removeBlob(blob);
+        this.#removal.tried(path, () => {
+          if (!this.#options.dryRun) removeBlob(this.#root, blob);
           this.#blobs++;
-          this.#bytes += bytes;
-          if (nlink <= 1) this.#freed += bytes;
+          this.#removal.count({ bytes, freed: nlink <= 1 ? bytes : 0 });
           return Promise.resolve(true);
         }),
     };
   }
 
-  /** One that can't be removed does not keep the others: `undefined`, and it is reported. */
-  async #tried(
-    path: string,
-    call: () => Promise<boolean>,
-  ): Promise<boolean | undefined> {
-    try {
-      return await call();
-    } catch (error) {
-      const { signal } = this.#options;
-      if (signal?.aborted && error === signal.reason) throw error;
-      this.#failures.push({ path, message: osErrorText(error) });
-      return undefined;
-    }
-  }
-
   async #evict(found: Found, key: string, bytes: number): Promise<boolean> {
-    const { bucket, id } = found;
-    const taken = this.#takeKey(found);
+    const { bucket, id, path } = found;
+    const taken = await this.#takeKey(found);
     if (taken === "in use") {
       this.#inUse++;
       this.#inUseBytes += bytes;
@@ -264,8 +281,8 @@ class Prune {
     using _ = taken;
     this.#evicted.push({ bucket, key, id: id ?? "", bytes });
     // Its key is gone, whatever becomes of the rest: the next prune finds that.
-    await this.#tried(found.path, async () => {
-      if (id !== undefined) await this.#removeArchive(id);
+    await this.#removal.tried(path, async () => {
+      if (id !== undefined) await this.#removal.archive(id);
       return true;
     });
     return true;
@@ -276,145 +293,55 @@ class Prune {
    *
    * @returns The lock on what it pointed to, or why the key stays.
    */
-  #takeKey({ name, path, id }: Found): Held | "in use" | "replaced" {
-    const store = this.#store;
-    using swap = attempt(store, swapLock(store, name), true, "create");
+  async #takeKey(
+    { folder, name, path, id }: Found,
+  ): Promise<LockedArchive | "in use" | "replaced"> {
+    const locks = this.#root.folder("locks");
+    const lock = swapLockName(name);
+    using swap = attempt(this.#store, locks, lock, true, "create");
     if (!swap) return "in use"; // somebody is putting something there
-    if (readPointer(path) !== id) return "replaced";
+    if (readPointer(folder, name) !== id) return "replaced";
+    const kind = look(folder, name)?.kind;
+    if (kind === undefined) return "replaced";
     using held = new DisposableStack();
     // A damaged key points to nothing that could be in use.
     if (id !== undefined) {
-      const lease = this.#lock(id);
+      const lease = this.#removal.lock(id);
       if (!lease) return "in use";
       held.use(lease);
     }
     if (!this.#options.dryRun) {
       log.debug(() => `Evicting "${path}" (${id})`);
-      patiently(() => Deno.removeSync(path));
+      if (kind === "directory") await this.#removal.tree(folder, name);
+      else patiently(() => folder.remove(name));
     }
-    return held.move();
+    const kept = held.move();
+    return { directory: undefined, [Symbol.dispose]: () => kept.dispose() };
   }
 
-  async #removeUnreferenced(id: string): Promise<void> {
-    const { layout } = this.#store;
-    await this.#tried(layout.archive(id), async () => {
-      using lease = this.#lock(id);
+  async #removeUnreferenced(id: ArchiveId): Promise<void> {
+    const folder = this.#root.folder("archives");
+    await this.#removal.tried(pathIn(folder, id), async () => {
+      using lease = this.#removal.lock(id);
       if (!lease) {
         this.#inUse++;
-        this.#inUseBytes += headerOf(this.#store, id)?.bytes ?? 0;
+        this.#inUseBytes += headerOf(this.#root, id)?.bytes ?? 0;
         return false;
       }
-      if (!isThere(layout.archive(id))) return false; // a peer removed it
+      if (!look(folder, id)) return false; // a peer removed it
       if (await this.#hasKey(id)) return false;
-      this.#unreferenced++;
-      await this.#removeArchive(id);
+      this.#removal.unreferenced++;
+      await this.#removal.archive(id);
       return true;
     });
   }
 
   /** Whether its key was placed after the keys were listed. */
-  async #hasKey(id: string): Promise<boolean> {
-    const header = headerOf(this.#store, id);
-    if (!header) return false;
-    const folder = this.#store.layout.bucket(header.bucket);
-    return readPointer(join(folder, await nameOf(header.key))) === id;
-  }
-
-  /** The lock on an archive that nobody uses; `undefined` if somebody does. */
-  #lock(id: string): Held | undefined {
-    return attempt(this.#store, this.#store.layout.lease(id), true, "create");
-  }
-
-  /** Takes an archive out of sight at one stroke, and deletes it. Under its lock. */
-  async #removeArchive(id: string): Promise<void> {
-    const { layout } = this.#store;
-    const archive = layout.archive(id);
-    const name = `${id}.gone`;
-    const doomed = layout.in("tmp", name);
-    if (!isThere(archive)) return;
-    const { bytes, freed } = weigh(join(archive, "tree"));
-    if (!this.#options.dryRun) {
-      patiently(() => Deno.renameSync(archive, doomed));
-      this.#doomed.add(name);
-      await this.#delete(doomed);
-      removeIfThere(layout.lease(id));
-      log.debug(() => `Removed ${id}`);
-    }
-    this.#bytes += bytes;
-    this.#freed += freed;
-  }
-
-  async #delete(path: string): Promise<void> {
-    const { signal } = this.#options;
-    for (const failure of await removeTree(path, { busyTimeout: 0, signal })) {
-      this.#failures.push(failure);
-    }
-  }
-
-  /** What dead processes left, and locks that nobody needs. */
-  async #sweep(): Promise<void> {
-    const { layout } = this.#store;
-    const folder = layout.in("tmp");
-    for (const name of layout.list(folder)) {
-      await this.#tried(join(folder, name), () => this.#sweepTmp(name));
-    }
-    if (this.#options.dryRun) return;
-    for (const name of layout.list(layout.in("quarantine"))) {
-      if (idOf(name) !== name) continue;
-      const path = layout.in("quarantine", name);
-      await this.#tried(path, async () => {
-        this.#unreferenced++;
-        const { bytes, freed } = weigh(path);
-        await this.#delete(path);
-        this.#bytes += bytes;
-        this.#freed += freed;
-        return true;
-      });
-    }
-    for (const name of layout.list(layout.in("leases"))) {
-      const id = idOf(name);
-      if (id === undefined || this.#isKnown(id)) continue;
-      this.#removeLock(layout.in("leases", name), () => !this.#isKnown(id));
-    }
-    for (const name of layout.list(layout.in("locks"))) {
-      // Those for an instant are sixteen; a note is swept by who holds the lock next.
-      if (!/^(build|blob)-.*\.lock$/.test(name)) continue;
-      this.#removeLock(layout.in("locks", name), () => true);
-    }
-  }
-
-  async #sweepTmp(name: string): Promise<boolean> {
-    const { layout } = this.#store;
-    const id = idOf(name);
-    // A name that is nobody's: nobody can say whether it is in use.
-    if (id === undefined || this.#doomed.has(name)) return false;
-    using lease = this.#lock(id);
-    if (!lease) return false; // somebody is at it, or another prune
-    const path = layout.in("tmp", name);
-    if (!isThere(path)) return false; // its publisher, or a peer, is done with it
-    this.#unreferenced++;
-    if (this.#options.dryRun) return true;
-    const { bytes, freed } = weigh(path);
-    await this.#delete(path);
-    if (!this.#isKnown(id)) removeIfThere(layout.lease(id));
-    this.#bytes += bytes;
-    this.#freed += freed;
-    return true;
-  }
-
-  #isKnown(id: string): boolean {
-    const { layout } = this.#store;
-    return [layout.archive(id), layout.in("tmp", id)].some(isThere);
-  }
-
-  /** Those who wait for it notice that it went (see `attemptLock()`). */
-  #removeLock(path: string, isDone: () => boolean): void {
-    try {
-      using lock = attempt(this.#store, path, true, "existing");
-      if (lock && isDone()) removeIfThere(path);
-    } catch (error) {
-      log.trace(() => `"${path}" stays: ${osErrorText(error)}`);
-    }
+  async #hasKey(id: ArchiveId): Promise<boolean> {
+    const header = headerOf(this.#root, id);
+    const bucket = header && this.#root.bucketIfThere(header.bucket);
+    if (!header || !bucket) return false;
+    return readPointer(bucket, await nameOf(header.key)) === id;
   }
 }
 

@@ -1,24 +1,20 @@
-import { removeTree } from "../old/remove.ts";
-import { osFailure } from "../error.ts";
+import { CacheError, kindOfError, osFailure } from "../error.ts";
+import { pathIn } from "../fs/directory.ts";
+import { type Failure, removeTree } from "../fs/remove.ts";
 import { log } from "../log.ts";
-import { removeIfThere } from "../fs/names.ts";
-import { errorKind, osErrorText } from "../os/error.ts";
+import { LockedError, waitFor } from "../lock/file.ts";
+import { removeQuietly } from "../fs/names.ts";
+import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import { join } from "../os/path.ts";
-import { headerOf } from "./archive.ts";
 import { damageOf, listBlobs, removeBlob } from "./blob.ts";
-import { idOf } from "./layout.ts";
-import { listPointers } from "./list.ts";
-import { checkArchive, type ReadOptions } from "./manifest.ts";
+import { compare, type Compared } from "./compare.ts";
+import type { ReadOptions } from "./content.ts";
+import { headerOf } from "./entry.ts";
+import { type ArchiveId, idOf, leaseName, swapLockName } from "./layout.ts";
+import { type Found, listPointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
-import {
-  attempt,
-  hold,
-  isThere,
-  type Store,
-  swapLock,
-  useRoot,
-} from "./store.ts";
+import { look, namesIn, type Root, toFailure } from "./root.ts";
+import { attemptArchive, hold, isCache, type Store, useRoot } from "./store.ts";
 
 /** What `Cache.verify()` found. */
 export interface VerifyReport {
@@ -30,6 +26,10 @@ export interface VerifyReport {
   readonly bytes: number;
   /** What is damaged. */
   readonly damaged: readonly Damage[];
+  /** What could not be read, and so was not compared. It is left alone. */
+  readonly unreadable: readonly Failure[];
+  /** Archives that were not read, since somebody is removing them, or has them locked. */
+  readonly skipped: number;
   /** Milliseconds in all. */
   readonly durationMs: number;
 }
@@ -72,130 +72,245 @@ export interface VerifyProgress {
 /** Compares everything with what was put. */
 export async function verify(
   store: Store,
-  { signal, onProgress }: VerifyOptions,
+  options: VerifyOptions,
 ): Promise<VerifyReport> {
-  const started = performance.now();
-  const { layout } = store;
-  let read = 0;
-  const damaged: Damage[] = [];
-  let [archives, blobs, bytes] = [0, 0, 0];
-  if (await layout.check()) {
-    using _ = await useRoot(store);
-    const names = layout.list(layout.in("archives"));
-    const totalBytes = onProgress ? sizeOf(store, names) : 0;
+  const verifying = new Verifying(store, options);
+  if (await isCache(store)) {
+    using root = await useRoot(store);
+    if (root) await verifying.run(root);
+  }
+  return verifying.report();
+}
+
+class Verifying {
+  readonly #store: Store;
+  readonly #options: VerifyOptions;
+  readonly #started = performance.now();
+  readonly #damaged: Damage[] = [];
+  readonly #unreadable: Failure[] = [];
+  #archives = 0;
+  #blobs = 0;
+  #bytes = 0;
+  #skipped = 0;
+
+  constructor(store: Store, options: VerifyOptions) {
+    this.#store = store;
+    this.#options = options;
+  }
+
+  report(): VerifyReport {
+    return {
+      archives: this.#archives,
+      blobs: this.#blobs,
+      bytes: this.#bytes,
+      damaged: this.#damaged,
+      unreadable: this.#unreadable,
+      skipped: this.#skipped,
+      durationMs: performance.now() - this.#started,
+    };
+  }
+
+  async run(root: Root): Promise<void> {
+    const { signal, onProgress } = this.#options;
+    const ids = archivesOf(root);
+    const totalArchives = ids.length;
+    const totalBytes = onProgress ? this.#sizeOf(root, ids) : 0;
+    let read = 0;
     const onFile = (size: number) => {
       read += size;
-      const totalArchives = names.length;
+      const archives = this.#archives;
       onProgress?.({ archives, bytes: read, totalArchives, totalBytes });
     };
-    for (const name of names) {
-      const id = idOf(name);
-      if (id === undefined) continue;
+    for (const id of ids) {
       signal?.throwIfAborted();
-      const checked = await checkOne(store, id, {
-        ...signal && { signal },
-        onFile,
+      const path = pathIn(root.folder("archives"), id);
+      await this.#tried(
+        path,
+        () => this.#archive(root, id, { signal, onFile }),
+      );
+    }
+    const told = (path: string, error: unknown) => this.#note(path, error);
+    for (const found of listPointers(root, told)) {
+      await this.#tried(found.path, () => this.#pointer(root, found));
+    }
+    for (const blob of listBlobs(root, told)) {
+      signal?.throwIfAborted();
+      const { path } = blob;
+      await this.#tried(path, async () => {
+        const wrong = await damageOf(root, blob, signal);
+        this.#blobs++;
+        this.#bytes += blob.bytes;
+        if (wrong === undefined) return;
+        removeBlob(root, blob);
+        this.#damaged.push({ path, wrong: [wrong], outcome: "removed" });
       });
-      if (!checked) continue;
-      archives++;
-      bytes += checked.bytes;
-      if (checked.damage) damaged.push(checked.damage);
     }
-    for (const { path, name, id } of listPointers(store)) {
-      if (id !== undefined && isThere(join(layout.archive(id), "tree"))) {
-        continue;
+  }
+
+  /** What can't be read does not keep the rest. */
+  async #tried(path: string, call: () => Promise<void>): Promise<void> {
+    try {
+      await call();
+    } catch (error) {
+      this.#note(path, error);
+    }
+  }
+
+  #note(path: string, error: unknown): void {
+    const { signal } = this.#options;
+    if (signal?.aborted && error === signal.reason) throw error;
+    const at = error instanceof CacheError && error.path ? error.path : path;
+    this.#unreadable.push(toFailure(at, error));
+  }
+
+  /** What the manifests say that there is to read. */
+  #sizeOf(root: Root, ids: readonly ArchiveId[]): number {
+    return ids.reduce((sum, id) => {
+      try {
+        return sum + (headerOf(root, id)?.bytes ?? 0);
+      } catch {
+        return sum; // told when it is read
       }
-      if (await removePointer(store, name, path, id)) {
-        const wrong = ["It points to no archive"];
-        damaged.push({ path, wrong, outcome: "removed" });
-      }
+    }, 0);
+  }
+
+  async #archive(
+    root: Root,
+    id: ArchiveId,
+    options: ReadOptions,
+  ): Promise<void> {
+    const folder = root.folder("archives");
+    const compared = await this.#compare(root, id, options);
+    if (!compared) return;
+    const { wrong, header } = compared;
+    this.#archives++;
+    this.#bytes += header?.bytes ?? 0;
+    if (wrong.length === 0) return;
+    // Its key first: from then on nobody new comes.
+    const told = (path: string, error: unknown) => this.#note(path, error);
+    for (const found of listPointers(root, told)) {
+      if (found.id === id) await this.#removePointer(root, found);
     }
-    for (const blob of listBlobs(store)) {
-      signal?.throwIfAborted();
-      const wrong = await damageOf(blob);
-      blobs++;
-      bytes += blob.bytes;
-      if (wrong === undefined) continue;
-      removeBlob(blob);
-      damaged.push({ path: blob.path, wrong: [wrong], outcome: "removed" });
+    const outcome = await this.#quarantine(root, id);
+    if (!outcome) return;
+    const damage = { path: pathIn(folder, id), wrong, outcome };
+    this.#damaged.push(header ? { ...damage, key: header.key } : damage);
+  }
+
+  /** `undefined` if there is nothing to compare. */
+  async #compare(
+    root: Root,
+    id: ArchiveId,
+    options: ReadOptions,
+  ): Promise<Compared | undefined> {
+    const folder = root.folder("archives");
+    const kind = look(folder, id)?.kind;
+    if (kind === undefined) return undefined; // a peer removed it
+    if (kind !== "directory") return { wrong: ["It is not a directory"] };
+    using archive = await this.#lease(root, id);
+    if (!archive) {
+      if (look(folder, id)) this.#skipped++; // else a prune has removed it
+      return undefined;
+    }
+    if (!archive.directory) {
+      using directory = patiently(() => folder.open(id)); // says what is wrong
+      return await compare(directory, options);
+    }
+    if (!look(folder, id)) return undefined;
+    return await compare(archive.directory, options);
+  }
+
+  /** Who lists keys locks each for an instant. */
+  async #lease(root: Root, id: ArchiveId) {
+    const folder = root.folder("archives");
+    const how = { folder, exclusive: false, missing: "need" } as const;
+    try {
+      return await waitFor(
+        () => attemptArchive(this.#store, root, id, how),
+        { ...signalOf(this.#options), wait: INSTANT },
+        () => new LockedError(pathIn(folder, id)),
+      );
+    } catch (error) {
+      if (error instanceof LockedError) return undefined;
+      throw error;
     }
   }
-  const durationMs = performance.now() - started;
-  return { archives, blobs, bytes, damaged, durationMs };
-}
 
-/** What the manifests say that there is to read. */
-function sizeOf(store: Store, names: readonly string[]): number {
-  return names.reduce((sum, name) => {
-    const id = idOf(name);
-    return sum + (id === undefined ? 0 : headerOf(store, id)?.bytes ?? 0);
-  }, 0);
-}
-
-async function checkOne(
-  store: Store,
-  id: string,
-  options: ReadOptions,
-): Promise<{ bytes: number; damage?: Damage } | undefined> {
-  const { layout } = store;
-  const archive = layout.archive(id);
-  let wrong: string[];
-  {
-    using lease = attempt(store, layout.lease(id), false, "create");
-    if (!lease) return undefined; // a prune removes it
-    if (!isThere(archive)) return undefined;
-    wrong = await checkArchive(archive, options);
+  async #pointer(root: Root, found: Found): Promise<void> {
+    const { id, path } = found;
+    const archives = root.ifThere("archives");
+    if (id !== undefined && archives && look(archives, id)) {
+      return; // what is wrong with that is told already
+    }
+    if (!await this.#removePointer(root, found)) return;
+    const wrong = ["It points to no archive"];
+    this.#damaged.push({ path, wrong, outcome: "removed" });
   }
-  const { bytes = 0, key } = headerOf(store, id) ?? {};
-  if (wrong.length === 0) return { bytes };
-  // Its key first: from then on nobody new comes.
-  for (const found of listPointers(store)) {
-    if (found.id === id) {
-      await removePointer(store, found.name, found.path, id);
+
+  /** Removes a pointer, if it still points there. */
+  async #removePointer(
+    root: Root,
+    { folder, name, path, id }: Found,
+  ): Promise<boolean> {
+    const locks = root.folder("locks");
+    const what = `The key at "${path}"`;
+    using _ = await hold(this.#store, locks, swapLockName(name), what);
+    const kind = look(folder, name)?.kind;
+    if (kind === undefined || readPointer(folder, name) !== id) return false;
+    try {
+      if (kind !== "directory") patiently(() => folder.remove(name));
+      else await this.#removeTree(folder, name);
+      return true;
+    } catch (error) {
+      if (kindOfError(error) === "not-found") return false;
+      throw osFailure("remove", path, error);
     }
   }
-  const outcome = await quarantine(store, id);
-  if (!outcome) return undefined;
-  const damage = { path: archive, wrong, outcome };
-  return { bytes, damage: key === undefined ? damage : { ...damage, key } };
-}
 
-/** Removes a pointer, if it still points there. */
-async function removePointer(
-  store: Store,
-  name: string,
-  path: string,
-  id: string | undefined,
-): Promise<boolean> {
-  using _ = await hold(store, swapLock(store, name), `The key at "${path}"`);
-  if (readPointer(path) !== id || !isThere(path)) return false;
-  try {
-    patiently(() => Deno.removeSync(path));
-    return true;
-  } catch (error) {
-    if (errorKind(error) === "not-found") return false;
-    throw osFailure("remove", path, error);
+  async #removeTree(folder: Root["directory"], name: string): Promise<boolean> {
+    const { signal } = this.#options;
+    const left = await removeTree(folder, name, { busyTimeout: 0, signal });
+    for (const failure of left) this.#unreadable.push(failure);
+    return left.length === 0;
+  }
+
+  async #quarantine(
+    root: Root,
+    id: ArchiveId,
+  ): Promise<Damage["outcome"] | undefined> {
+    const folder = root.folder("archives");
+    const how = { folder, exclusive: true, missing: "need" } as const;
+    using archive = attemptArchive(this.#store, root, id, how);
+    if (!archive) return "in use";
+    const leases = root.folder("leases");
+    try {
+      const quarantine = root.folder("quarantine");
+      patiently(() => folder.rename(id, quarantine, id));
+      removeQuietly(leases, leaseName(id));
+      return "quarantined";
+    } catch (error) {
+      if (!look(folder, id)) return undefined;
+      log.debug(() => `Not quarantined: ${id}: ${osErrorText(error)}`);
+      const gone = await this.#removeTree(folder, id);
+      if (gone) removeQuietly(leases, leaseName(id));
+      return gone ? "removed" : undefined;
+    }
   }
 }
 
-async function quarantine(
-  store: Store,
-  id: string,
-): Promise<Damage["outcome"] | undefined> {
-  const { layout } = store;
-  using lock = attempt(store, layout.lease(id), true, "create");
-  if (!lock) return "in use";
-  const [from, to] = [layout.archive(id), layout.in("quarantine", id)];
-  try {
-    patiently(() => Deno.renameSync(from, to));
-    removeIfThere(layout.lease(id));
-    return "quarantined";
-  } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found") return undefined;
-    log.debug(() => `Not quarantined: "${from}": ${osErrorText(error)}`);
-    const left = await removeTree(from, { busyTimeout: 0 });
-    if (left.length > 0) throw osFailure("quarantine", from, error);
-    return "removed";
-  }
+/** How long to wait for what is locked for an instant, in milliseconds. */
+const INSTANT = 500;
+
+function signalOf({ signal }: VerifyOptions): { signal?: AbortSignal } {
+  return signal ? { signal } : {};
+}
+
+function archivesOf(root: Root): ArchiveId[] {
+  const folder = root.ifThere("archives");
+  return folder
+    ? namesIn(folder).flatMap((name) => {
+      const id = idOf(name);
+      return id !== undefined && id === name ? [id] : [];
+    })
+    : [];
 }

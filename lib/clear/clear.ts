@@ -1,26 +1,31 @@
-import { CacheError, osFailure } from "../error.ts";
-import { clearTarget, type Target } from "../fs/guard_rails.ts";
-import { guard } from "../lock/directory.ts";
+import { CacheError, kindOfError, osFailure } from "../error.ts";
+import { makeDirectoryLike } from "../fs/access.ts";
+import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import {
+  type HeldTarget,
+  isWhatWasChecked,
+  lookAgain,
+  openTarget,
+} from "../fs/guard_rails.ts";
+import { siblingName } from "../fs/names.ts";
+import type { Place } from "../fs/open.ts";
+import { type Failure, removeTree } from "../fs/remove.ts";
+import { sweepStagings } from "../fs/staging.ts";
 import { log } from "../log.ts";
-import { siblingName, siblingPath } from "../fs/names.ts";
 import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
-import { mayPass } from "../os/patience.ts";
-import { join } from "../os/path.ts";
-import { sweepStagings } from "../old/staging.ts";
-import { deleteAsides } from "./delete_asides.ts";
+import { Budget, mayPass, patiently } from "../os/patience.ts";
+import { clearInPlace } from "./in_place.ts";
+import { type ClearLock, lockToClear } from "./lock.ts";
 import {
   type ClearOptions,
   type ClearReport,
   DEFAULT_BUSY_TIMEOUT,
 } from "./options.ts";
-import { removeTree } from "../old/remove.ts";
-import { Budget, type Failure, removeEntry } from "../old/remove_carefully.ts";
-import { makeDirectoryLike } from "../old/make_like.ts";
-import { listAsides } from "./sweep.ts";
+import { asidesOf } from "./sweep.ts";
 
 /**
  * Clears a cache directory without breaking a process that uses it: it is
- * renamed aside at one stroke, and deleted there. A process that reads it sees
+ * renamed aside, atomically, and deleted there. A process that reads it sees
  * the whole old tree or nothing, never half of one. Any number of processes may
  * clear the same directory at the same time, and one that is killed leaves
  * nothing but an aside, which the next clear deletes.
@@ -29,14 +34,17 @@ import { listAsides } from "./sweep.ts";
  * overlay, as in a container image; a parent that is not writable), each of its
  * entries is, and the empty directory stays.
  *
- * No symbolic link is followed. A missing directory is nothing to do. A directory
- * that somebody has a `lease()` on is not cleared until it is released; the
- * file `<dir>.lock`, by which that is known, stays beside it.
+ * No symbolic link is followed and no mount is crossed. If the directory is missing,
+ * there is nothing to do. A directory that somebody has a `lease()` on is not cleared
+ * until it is released; the file `<dir>.lock`, by which that is known, goes with the
+ * directory unless it was there before.
  *
- * Needs `--allow-read` and `--allow-write` for the directory and its parent. With
- * `--allow-env=HOME` (`USERPROFILE` on Windows) it refuses to clear the home
- * directory; with `--allow-all` on Linux, a directory that something is mounted
- * in.
+ * Needs `--allow-read` and `--allow-write` for the directory and its parent.
+ * `--allow-env=HOME` (`USERPROFILE` on Windows) tells it the home directory; without
+ * it, whatever looks like one is refused. With `--allow-ffi` on Linux it is safe
+ * wherever others can write, too, and refuses a directory that something is mounted in
+ * before it touches anything. Without, what is mounted there is left as it is, and
+ * reported.
  *
  * @param dir The directory.
  * @param options How to clear it.
@@ -71,28 +79,30 @@ export async function clearCache(
     follow = false,
     signal,
   } = options;
-  const target = clearTarget(dir, follow);
-  if (signal?.aborted) throw interrupted(target.path, target.path, signal);
-  const clear = new Clear(target, { ...options, busyTimeout });
+  using target = openTarget(dir, follow);
+  const { path } = target;
+  if (signal?.aborted) throw interrupted(path, path, signal);
+  using clear = new Clear(target, { ...options, busyTimeout });
   try {
     return options.dryRun ? clear.preview() : await clear.run();
   } catch (error) {
     if (!signal?.aborted || error !== signal.reason) throw error;
-    throw interrupted(target.path, clear.aside, signal);
+    throw interrupted(path, clear.left, signal);
   }
 }
 
+/** @param left What is left: the directory itself, or an aside. */
 function interrupted(
   path: string,
-  aside: string | undefined,
+  left: string | undefined,
   signal: AbortSignal,
 ): CacheError {
-  const message = aside === path
+  const message = left === path
     ? `Interrupted: "${path}" was not touched`
-    : aside
-    ? `Interrupted: "${path}" is cleared, but "${aside}" still has files in it. The next clear of "${path}" deletes it`
+    : left
+    ? `Interrupted: "${path}" is cleared, but "${left}" still has files in it. The next clear of "${path}" deletes it`
     : `Interrupted: "${path}" is only partly cleared. Clear it again`;
-  return new CacheError(message, aside ?? path, "interrupted", signal.reason);
+  return new CacheError(message, left ?? path, "interrupted", signal.reason);
 }
 
 /**
@@ -113,107 +123,159 @@ const CLEAR_IN_PLACE: ReadonlySet<ErrorKind> = new Set([
   "transient",
 ]);
 
-class Clear {
-  #target: Target;
+/** What was taken out of everybody's way, to be deleted. */
+interface Aside {
+  readonly parent: Directory;
+  readonly name: string;
+  readonly path: string;
+  /** What it was when it was checked. */
+  readonly expected: Status;
+}
+
+/** How the directory was taken out of everybody's way. */
+type Taken = Pick<ClearReport, "strategy" | "reason" | "stands"> & {
+  readonly found: boolean;
+};
+
+class Clear implements Disposable {
   readonly #options: ClearOptions & { busyTimeout: number };
   readonly #started = performance.now();
-  readonly #left: Failure[] = [];
-  /** Where the content was put, once it is out of the way. */
-  aside: string | undefined;
+  readonly #failures: Failure[] = [];
+  readonly #held = new DisposableStack();
+  readonly #path: string;
+  #target: HeldTarget;
+  #aside: Aside | undefined;
+  /** Asides that still have something in them. */
+  readonly #asides: string[] = [];
+  /** Whether the directory is still as it was, wholly. */
+  #untouched = true;
 
-  constructor(target: Target, options: ClearOptions & { busyTimeout: number }) {
+  constructor(
+    target: HeldTarget,
+    options: ClearOptions & { busyTimeout: number },
+  ) {
     this.#target = target;
+    this.#path = target.path;
     this.#options = options;
-    // What an interruption would find now: everything as it was.
-    this.aside = target.path;
+  }
+
+  [Symbol.dispose](): void {
+    this.#held.dispose();
+  }
+
+  /** What an interruption would find now: the directory as it was, or an aside. */
+  get left(): string | undefined {
+    return this.#untouched ? this.#path : this.#aside?.path;
   }
 
   async run(): Promise<ClearReport> {
-    const { path } = this.#target;
-    const { defer = false, busyTimeout, signal } = this.#options;
+    const { defer = false } = this.#options;
+    const owner = this.#target.status?.uid;
     const { found, ...how } = await this.#takeAway();
     const goneMs = performance.now() - this.#started;
-    const asides: string[] = [];
-    if (this.aside && defer) asides.push(this.aside);
-    else if (this.aside) {
-      const { onProgress } = this.#options;
-      const failures = await removeTree(this.aside, {
-        busyTimeout,
-        signal,
-        onProgress,
-      });
-      this.#left.push(...failures);
-      if (failures.length > 0) asides.push(this.aside);
-      else log.debug(() => `Deleted "${this.aside}"`);
-    }
-    const swept = defer ? [] : await this.#sweep(asides);
+    if (this.#aside && defer) this.#asides.push(this.#aside.path);
+    else await this.#deleteAside();
+    const swept = defer ? [] : await this.#sweep(owner, how.stands);
     return {
-      path,
-      outcome: this.#left.length > 0
+      path: this.#path,
+      outcome: this.#failures.length > 0
         ? "incomplete"
         : found
         ? "cleared"
         : "absent",
       ...how,
-      left: this.#left,
+      left: this.#failures,
       swept,
-      asides,
+      asides: this.#asides,
       goneMs,
       durationMs: performance.now() - this.#started,
     };
   }
 
-  /** Takes the directory out of everybody's way, under its guard. */
-  async #takeAway(): Promise<
-    Pick<ClearReport, "strategy" | "reason" | "stands"> & { found: boolean }
-  > {
-    const { recreate = false, defer = false, lock = true } = this.#options;
-    const { path } = this.#target;
-    // What is not there needs no lock, which would leave a file beside it.
-    const locks = lock && (this.#target.info !== undefined || recreate);
-    using held = locks ? await guard(path, this.#options) : undefined;
-    // Whoever had the lock may have changed it.
-    if (held) this.#target = clearTarget(path);
-    let refusal: unknown;
-    let stands = false;
-    let found = this.#target.info !== undefined;
-    if (!found) this.aside = undefined;
-    else {
-      refusal = await this.#renameAside();
-      found = refusal !== undefined || this.aside !== undefined;
-    }
-    if (refusal) {
-      log.debug(() =>
-        `Cannot rename "${path}" aside (${
-          osErrorText(refusal)
-        }), so clearing it in place`
-      );
-      stands = await this.#clearInPlace(recreate || defer);
-    }
-    if (recreate && !stands) {
-      makeDirectoryLike(path, this.#target.info);
-      stands = true;
-    }
-    return {
-      found,
-      ...found && { strategy: refusal ? "in-place" : "rename" },
-      ...refusal !== undefined && { reason: osErrorText(refusal) },
-      stands,
-    };
-  }
-
   preview(): ClearReport {
-    const { path, info } = this.#target;
+    const { path, status } = this.#target;
     return {
       path,
-      outcome: info ? "would-clear" : "absent",
-      stands: info !== undefined || this.#options.recreate === true,
+      outcome: status ? "would-clear" : "absent",
+      stands: status !== undefined || this.#options.recreate === true,
       left: [],
-      swept: listAsides(path),
+      swept: asidesOf(this.#target, status?.uid).map(({ path }) => path),
       asides: [],
       goneMs: 0,
       durationMs: performance.now() - this.#started,
     };
+  }
+
+  /** Takes the directory out of everybody's way, under its guard. */
+  async #takeAway(): Promise<Taken> {
+    const { recreate = false, lock = true } = this.#options;
+    const { place, status } = this.#target;
+    if (!place) {
+      if (!recreate) return this.#nothing();
+      const error = new Deno.errors.NotFound("Its parent does not exist");
+      throw osFailure("make", this.#path, error);
+    }
+    if (recreate) refuseUnsafe(this.#target);
+    // What is not there needs no lock, which would leave a file beside it.
+    const locks = lock && (status !== undefined || recreate);
+    using turn = locks ? await this.#lock(place) : undefined;
+    if (turn) this.#target = this.#held.use(lookAgain(place, this.#path));
+    const taken = await this.#takeAwayHeld(place);
+    if (!taken.stands) turn?.removeFile();
+    return taken;
+  }
+
+  async #lock(place: Place): Promise<ClearLock | undefined> {
+    try {
+      return await lockToClear(place, this.#path, this.#options);
+    } catch (error) {
+      // Cleared meanwhile, together with what it lies in: lookAgain() says so.
+      if (kindOfError(error) === "not-found" && !this.#options.recreate) {
+        using now = lookAgain(place, this.#path);
+        if (!now.status) return { removeFile() {}, [Symbol.dispose]() {} };
+      }
+      throw error;
+    }
+  }
+
+  #nothing(): Taken {
+    this.#untouched = false;
+    return { found: false, stands: false };
+  }
+
+  async #takeAwayHeld(place: Place): Promise<Taken> {
+    const { recreate = false, defer = false } = this.#options;
+    const { status, directory } = this.#target;
+    let taken = this.#nothing();
+    if (status && directory) {
+      this.#untouched = true;
+      const refusal = await this.#renameAside(place, status);
+      const found = refusal !== undefined || this.#aside !== undefined;
+      const strategy = refusal ? "in-place" : "rename";
+      taken = {
+        ...taken,
+        found,
+        ...found && { strategy },
+        ...refusal !== undefined && { reason: osErrorText(refusal) },
+      };
+      this.#untouched = false;
+      if (refusal) {
+        log.debug(() =>
+          `Cannot rename "${this.#path}" aside (${
+            osErrorText(refusal)
+          }), so clearing it in place`
+        );
+        const stands = await this.#clearInPlace(
+          place,
+          directory,
+          recreate || defer,
+        );
+        taken = { ...taken, stands };
+      }
+    }
+    if (!recreate || taken.stands) return taken;
+    await this.#recreate(place, status);
+    return { ...taken, stands: true };
   }
 
   /**
@@ -222,21 +284,19 @@ class Clear {
    *
    * @returns The error, when it can't be renamed but may be cleared in place.
    */
-  async #renameAside(): Promise<unknown> {
-    const { path } = this.#target;
-    const aside = siblingPath(path, "stale");
+  async #renameAside(
+    { parent, name }: Place,
+    checked: Status,
+  ): Promise<unknown> {
+    const aside = siblingName(name, "stale");
     const budget = new Budget(this.#options.busyTimeout, this.#options.signal);
     for (let tries = 0;; tries++) {
       try {
-        Deno.renameSync(path, aside);
-        this.aside = aside;
-        log.debug(() => `Renamed "${path}" to "${aside}"`);
-        return undefined;
+        parent.rename(name, parent, aside);
       } catch (error) {
         const kind = errorKind(error);
         if (kind === "not-found") {
-          log.debug(() => `"${path}" is gone: somebody else cleared it`);
-          this.aside = undefined;
+          log.debug(() => `"${this.#path}" is gone: somebody else cleared it`);
           return undefined;
         }
         // POSIX says busy of mount points only, and those don't pass.
@@ -244,131 +304,161 @@ class Clear {
           (kind !== "busy" || Deno.build.os === "windows");
         if (passes && await budget.wait(tries)) continue;
         if (CLEAR_IN_PLACE.has(kind)) return error;
-        throw osFailure("rename aside", path, error, "Nothing was cleared");
+        throw osFailure(
+          "rename aside",
+          this.#path,
+          error,
+          "Nothing was cleared",
+        );
       }
+      const path = pathIn(parent, aside);
+      log.debug(() => `Renamed "${this.#path}" to "${path}"`);
+      this.#aside = { parent, name: aside, path, expected: checked };
+      const expected = closeToOthers(parent, aside, this.#target);
+      if (expected) {
+        this.#aside = { ...this.#aside, expected };
+        return undefined;
+      }
+      // Somebody put another directory there after the check. It is not ours to clear.
+      this.#aside = undefined;
+      putBack(parent, aside, name);
+      throw new CacheError(
+        `Cannot clear "${this.#path}": somebody exchanged it meanwhile. Nothing was cleared`,
+        this.#path,
+        "refused",
+      );
     }
   }
 
-  /**
-   * Empties the directory where it stands. Each subdirectory is renamed at one
-   * stroke into an aside inside; a file is removed at one stroke anyway (and on an
-   * overlay's lower layer, a rename would copy it first).
-   *
-   * @returns Whether the directory still stands.
-   */
-  async #clearInPlace(keep: boolean): Promise<boolean> {
-    const { path } = this.#target;
-    const { busyTimeout, signal } = this.#options;
-    const budget = new Budget(busyTimeout, signal);
-    let aside: string | undefined = join(path, siblingName("", "stale"));
-    let entries: Deno.DirEntry[];
-    this.aside = undefined;
+  /** Empties the directory where it stands. @returns Whether it still stands. */
+  async #clearInPlace(
+    { parent, name }: Place,
+    directory: Directory,
+    keep: boolean,
+  ): Promise<boolean> {
+    const { aside, failures } = await clearInPlace(directory, this.#options);
+    this.#failures.push(...failures);
+    this.#aside = aside;
+    if (keep || this.#failures.length > 0) return true;
+    await this.#deleteAside();
+    if (this.#failures.length > 0) return true;
     try {
-      entries = [...Deno.readDirSync(path)];
-    } catch (error) {
-      if (errorKind(error) === "not-found") return false;
-      throw osFailure("list", path, error, "Nothing was cleared");
-    }
-    try {
-      Deno.mkdirSync(aside, { mode: 0o700 });
-    } catch (error) {
-      log.debug(() => `Cannot make "${aside}": ${osErrorText(error)}`);
-      aside = undefined;
-    }
-    for (const { name, isDirectory } of entries) {
-      signal?.throwIfAborted();
-      const entry = join(path, name);
-      if (!isDirectory) {
-        const failure = await removeEntry(entry, budget);
-        if (failure) this.#left.push(failure);
-      } else if (!aside || !moveInto(aside, entry, name)) {
-        this.#left.push(...await removeTree(entry, { busyTimeout, signal }));
-      }
-    }
-    this.aside = aside;
-    this.#left.push(...unspeakable(path, entries));
-    if (keep || this.#left.length > 0) return true;
-    return this.#removeEmptied();
-  }
-
-  /** Removes the directory that was emptied in place, where that is possible. */
-  async #removeEmptied(): Promise<boolean> {
-    const { path } = this.#target;
-    const { busyTimeout, signal } = this.#options;
-    if (this.aside) {
-      this.#left.push(...await removeTree(this.aside, { busyTimeout, signal }));
-      if (this.#left.length > 0) return true;
-      this.aside = undefined;
-    }
-    try {
-      Deno.removeSync(path);
+      parent.removeDirectory(name);
       return false;
     } catch (error) {
       log.debug(() =>
-        `"${path}" stays, empty: it cannot be removed (${osErrorText(error)})`
+        `"${this.#path}" stays, empty: it cannot be removed (${
+          osErrorText(error)
+        })`
       );
       return errorKind(error) !== "not-found";
     }
   }
 
-  /** Deletes the asides and stagings of dead runs. That one can't be deleted is no failure of this clear. */
-  async #sweep(own: readonly string[]): Promise<string[]> {
-    const { path } = this.#target;
-    const { busyTimeout, signal } = this.#options;
-    const swept: string[] = [];
-    let asides: string[];
+  async #deleteAside(): Promise<void> {
+    if (!this.#aside) return;
+    const { parent, name, path, expected } = this.#aside;
+    const { busyTimeout, signal, onProgress } = this.#options;
+    const failures = await removeTree(parent, name, {
+      busyTimeout,
+      signal,
+      onProgress,
+      expected,
+    });
+    this.#failures.push(...failures);
+    this.#aside = undefined;
+    if (failures.length > 0) this.#asides.push(path);
+    else log.debug(() => `Deleted "${path}"`);
+  }
+
+  /** Makes the directory again; on a file system that is full, what was in it goes first. */
+  async #recreate({ parent, name }: Place, like?: Status): Promise<void> {
     try {
-      asides = listAsides(path);
-      swept.push(...await sweepStagings(path));
+      makeDirectoryLike(parent, name, like);
     } catch (error) {
-      log.debug(() => `No sweep: ${error}`);
-      return swept;
-    }
-    for (const aside of asides) {
-      if (own.includes(aside)) continue;
-      const failures = await deleteAsides([aside], busyTimeout, signal);
-      const [first] = failures;
-      if (first) {
-        log.warn(() =>
-          `Cannot delete all of "${aside}", which an earlier run left: ` +
-          `${failures.length} left, such as "${first.path}": ${first.message}`
-        );
-      } else {
-        swept.push(aside);
-        log.debug(() => `Deleted "${aside}", which an earlier run left`);
+      if (kindOfError(error) === "already-exists") {
+        log.debug(() => `"${this.#path}" stands again: somebody else made it`);
+        return;
       }
+      if (!this.#aside) throw error;
+      await this.#deleteAside();
+      makeDirectoryLike(parent, name, like);
+    }
+  }
+
+  /** Deletes the asides and stagings of dead runs. That one can't be deleted is no failure of this clear. */
+  async #sweep(owner: number | undefined, stands: boolean): Promise<string[]> {
+    const { place, directory } = this.#target;
+    const { busyTimeout, signal } = this.#options;
+    if (!place) return [];
+    const swept: string[] = [];
+    try {
+      const inside = stands ? directory : undefined;
+      const asides = asidesOf({ place, directory: inside }, owner);
+      swept.push(...await sweepStagings(place.parent, place.name, owner));
+      for (const { path, remove } of asides) {
+        if (this.#asides.includes(path)) continue;
+        const failures = await remove(busyTimeout, signal);
+        const [first] = failures;
+        if (first) {
+          log.warn(() =>
+            `Cannot delete all of "${path}", which an earlier run left: ` +
+            `${failures.length} left, such as "${first.path}": ${first.message}`
+          );
+        } else {
+          swept.push(path);
+          log.debug(() => `Deleted "${path}", which an earlier run left`);
+        }
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      log.debug(() => `No sweep: ${error}`);
     }
     return swept;
   }
 }
 
-/** Moves a subdirectory into the aside inside. Whether that was possible. */
-function moveInto(aside: string, entry: string, name: string): boolean {
-  try {
-    Deno.renameSync(entry, join(aside, name));
-    return true;
-  } catch (error) {
-    if (errorKind(error) === "not-found") return true;
-    log.debug(() =>
-      `Cannot move "${entry}" into "${aside}" (${osErrorText(error)}), ` +
-      `so deleting it where it is`
-    );
-    return false;
-  }
+/** Its mode and owner could be given to something else, which others put there. */
+function refuseUnsafe({ path, place, directory }: HeldTarget): void {
+  if (!directory || directory.safe || place?.parent.safe) return;
+  throw new CacheError(
+    `Cannot make "${path}" again: others can change what it lies in. ` +
+      "Grant --allow-ffi, or use a directory of your own",
+    path,
+    "refused",
+  );
 }
 
-/** Entries that no path leads to, since their names are not valid UTF-8. */
-function unspeakable(
-  path: string,
-  listed: readonly Deno.DirEntry[],
-): Failure[] {
-  if (!listed.some(({ name }) => name.includes("\uFFFD"))) return [];
-  return [...Deno.readDirSync(path)]
-    .filter(({ name }) => name.includes("\uFFFD"))
-    .map(({ name }) => ({
-      path: join(path, name),
-      kind: "invalid",
-      message: "Deno cannot name it, since its name is not valid UTF-8: " +
-        "remove it with another tool",
-    }));
+/**
+ * Makes an aside readable to us alone, as long as it is deleted. Through the directory
+ * itself, and only if it is what was checked.
+ *
+ * @returns What it is; `undefined` if it is another one.
+ */
+function closeToOthers(
+  parent: Directory,
+  aside: string,
+  checked: HeldTarget,
+): Status | undefined {
+  using directory = patiently(() => parent.open(aside, "named"));
+  const status = directory.status();
+  if (!isWhatWasChecked(status, checked)) return undefined;
+  try {
+    if (directory.safe) directory.setAccess({ mode: 0o700 });
+  } catch (error) {
+    log.trace(() => `"${aside}" stays open to others: ${osErrorText(error)}`);
+  }
+  return status;
+}
+
+function putBack(parent: Directory, aside: string, name: string): void {
+  try {
+    parent.rename(aside, parent, name, "new");
+  } catch (error) {
+    log.warn(() =>
+      `"${
+        pathIn(parent, aside)
+      }" was "${name}", which somebody has made again: ${osErrorText(error)}`
+    );
+  }
 }

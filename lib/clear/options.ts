@@ -1,5 +1,5 @@
 import type { LockOptions } from "../lock/file.ts";
-import type { Failure } from "../old/remove_carefully.ts";
+import type { Failure } from "../fs/remove.ts";
 
 /** Options for `clearCache()`. */
 export interface ClearOptions extends LockOptions {
@@ -12,7 +12,8 @@ export interface ClearOptions extends LockOptions {
   lock?: boolean;
   /**
    * Whether to put an empty directory in its place, with the old one's mode and
-   * owner.
+   * owner. Without `--allow-ffi`, that is refused where others can change what the
+   * directory lies in.
    *
    * @default {false}
    */
@@ -73,7 +74,7 @@ export interface ClearReport {
    */
   readonly outcome: "cleared" | "absent" | "incomplete" | "would-clear";
   /**
-   * `rename`: the directory was renamed aside at one stroke; `in-place`: it could
+   * `rename`: the directory was renamed aside, atomically; `in-place`: it could
    * not be, so each of its entries was. Not there when nothing was cleared.
    */
   readonly strategy?: "rename" | "in-place";

@@ -1,15 +1,16 @@
 import { osFailure } from "../error.ts";
-import { clearTarget } from "../fs/guard_rails.ts";
-import { listSiblings } from "../fs/names.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
+import { type HeldTarget, openTarget } from "../fs/guard_rails.ts";
+import { findSiblings } from "../fs/names.ts";
+import type { Failure } from "../fs/remove.ts";
 import { errorKind } from "../os/error.ts";
-import { basename, dirname, join } from "../os/path.ts";
-import { deleteAsides } from "./delete_asides.ts";
+import { deleteAside } from "./delete_asides.ts";
 import { type ClearOptions, DEFAULT_BUSY_TIMEOUT } from "./options.ts";
-import type { Failure } from "../old/remove_carefully.ts";
 
 /**
  * Deletes the asides that earlier clears of a directory left: of runs that were
- * killed, or that deferred it. The directory itself is not touched.
+ * killed, or that deferred it. The directory itself is not touched. What only has an
+ * aside's name (a symbolic link, a file, somebody else's directory) is none.
  *
  * Needs `--allow-read` and `--allow-write` for the directory's parent.
  *
@@ -33,23 +34,58 @@ export async function sweepAsides(
   dir: string | URL,
   options: Pick<ClearOptions, "signal" | "busyTimeout"> = {},
 ): Promise<Failure[]> {
-  const { path } = clearTarget(dir, true);
+  using target = openTarget(dir, true);
   const { busyTimeout = DEFAULT_BUSY_TIMEOUT, signal } = options;
-  const asides = listAsides(path);
-  return await deleteAsides(asides, busyTimeout, signal);
+  const failures: Failure[] = [];
+  for (const aside of asidesOf(target, target.status?.uid)) {
+    failures.push(...await aside.remove(busyTimeout, signal));
+  }
+  return failures;
 }
 
-/** The asides beside a directory, and those that a clear in place left inside. */
-export function listAsides(path: string): string[] {
-  return [...asidesIn(dirname(path), basename(path)), ...asidesIn(path, "")];
+/** What an earlier clear left. */
+export interface Aside {
+  /** Its path, for people. */
+  readonly path: string;
+  /** Removes it, and says what could not be removed. */
+  remove(busyTimeout: number, signal?: AbortSignal): Promise<Failure[]>;
 }
 
-function asidesIn(parent: string, name: string): string[] {
+/**
+ * The asides beside a directory, and those that a clear in place left inside: ours,
+ * and the owner's.
+ *
+ * @throws {CacheError} If they can't be listed.
+ */
+export function asidesOf(
+  { place, directory }: Pick<HeldTarget, "place" | "directory">,
+  owner: number | undefined,
+): Aside[] {
+  return [
+    ...place ? asidesIn(place.parent, place.name, owner) : [],
+    ...directory ? asidesIn(directory, "", owner) : [],
+  ];
+}
+
+/** The paths of what {@linkcode asidesOf} finds, for a process that deletes them. */
+export function listAsides(path: string, owner?: number): string[] {
+  using target = openTarget(path);
+  return asidesOf(target, owner).map(({ path }) => path);
+}
+
+function asidesIn(
+  parent: Directory,
+  name: string,
+  owner: number | undefined,
+): Aside[] {
   try {
-    return listSiblings(parent, name, "stale").map((it) => join(parent, it));
+    return findSiblings(parent, name, "stale", owner).map((aside) => ({
+      path: pathIn(parent, aside),
+      remove: (busyTimeout, signal) =>
+        deleteAside(parent, aside, { busyTimeout, signal, owner }),
+    }));
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found" || kind === "not-directory") return [];
-    throw osFailure("list", parent, error);
+    if (errorKind(error) === "not-found") return [];
+    throw osFailure("list", parent.path, error);
   }
 }

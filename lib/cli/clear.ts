@@ -1,7 +1,9 @@
 import { clearCache } from "../clear/clear.ts";
+import { OWNER } from "../clear/delete_asides.ts";
 import type { ClearOptions, ClearReport } from "../clear/options.ts";
 import { listAsides } from "../clear/sweep.ts";
 import { CacheError } from "../error.ts";
+import { count } from "../fs/count.ts";
 import { clearTarget } from "../fs/guard_rails.ts";
 import { log } from "../log.ts";
 import { dirname } from "../os/path.ts";
@@ -26,7 +28,11 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
   const follow = parsed.count("follow") > 0;
   const background = parsed.count("background") > 0;
   // All of them are checked before any of them is cleared.
-  for (const dir of dirs) clearTarget(dir, follow);
+  const owners = new Map<string, number>();
+  for (const dir of dirs) {
+    const { path, status } = clearTarget(dir, follow);
+    if (status) owners.set(path, status.uid);
+  }
 
   using signals = untilSignal();
   const options: ClearOptions = {
@@ -62,7 +68,10 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
     }
   }
   if (background && !options.dryRun) {
-    deleteInBackground(results.flatMap(asidesOf));
+    for (const report of results) {
+      const owner = owners.get(report.path);
+      deleteInBackground(asidesOf(report, owner), owner);
+    }
   }
   if (parsed.count("json")) {
     const plain = (list: CacheError[]) =>
@@ -73,7 +82,7 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
       errors: plain(errors),
     });
   } else if (!parsed.count("quiet")) {
-    for (const report of results) print(await describe(report, background));
+    for (const report of results) print(describe(report, background));
     for (const { message } of skipped) print(`Skipped: ${message}`);
   }
   for (const report of results) {
@@ -89,16 +98,22 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
 }
 
 /** Its own asides, and those of earlier runs, where they can be listed. */
-function asidesOf({ path, asides }: ClearReport): readonly string[] {
+function asidesOf(
+  { path, asides }: ClearReport,
+  owner: number | undefined,
+): readonly string[] {
   try {
-    return listAsides(path);
+    return listAsides(path, owner);
   } catch {
     return asides;
   }
 }
 
 /** A detached process deletes on. If it dies, the next clear sweeps. */
-function deleteInBackground(asides: readonly string[]): void {
+function deleteInBackground(
+  asides: readonly string[],
+  owner: number | undefined,
+): void {
   if (asides.length === 0) return;
   const module = new URL("../clear/delete_asides.ts", import.meta.url).href;
   const args = Deno.build.standalone
@@ -106,7 +121,11 @@ function deleteInBackground(asides: readonly string[]): void {
     : ["run", "--quiet", "--no-config", "--no-lock", "-A", module];
   try {
     const child = new Deno.Command(Deno.execPath(), {
-      args: [...args, ...asides],
+      args: [
+        ...args,
+        ...owner === undefined ? [] : [`${OWNER}${owner}`],
+        ...asides,
+      ],
       cwd: dirname(Deno.execPath()),
       detached: true,
       stdin: "null",
@@ -121,10 +140,7 @@ function deleteInBackground(asides: readonly string[]): void {
   }
 }
 
-async function describe(
-  report: ClearReport,
-  background: boolean,
-): Promise<string> {
+function describe(report: ClearReport, background: boolean): string {
   const { path, outcome, strategy, stands, left, swept, durationMs } = report;
   const also = swept.length === 0
     ? ""
@@ -133,7 +149,7 @@ async function describe(
     case "absent":
       return `Nothing to clear: ${path} does not exist${also}`;
     case "would-clear":
-      return `Would clear ${path} (${await contentOf(path)})${also}`;
+      return `Would clear ${path} (${contentOf(path)})${also}`;
     case "incomplete":
       return `Cleared ${path} but for ${
         plural(left.length, "entry", "entries")
@@ -150,15 +166,13 @@ async function describe(
   return `${how} (${when})${also}`;
 }
 
-async function contentOf(path: string): Promise<string> {
-  const { walkSync } = await import("@std/fs/walk"); // 12 ms that only this needs
-  let files = 0;
-  let directories = -1; // not itself
-  for (const entry of walkSync(path, { followSymlinks: false })) {
-    if (entry.isDirectory) directories++;
-    else files++;
-  }
-  return `${plural(files, "file")}, ${
+/** What a dry run finds, as far as it can be read. */
+function contentOf(path: string): string {
+  const { files, directories, failure } = count(path);
+  const counted = `${plural(files, "file")}, ${
     plural(directories, "directory", "directories")
   }`;
+  return failure
+    ? `at least ${counted}; "${failure.path}" can't be read: ${failure.message}`
+    : counted;
 }

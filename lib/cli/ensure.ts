@@ -1,9 +1,10 @@
 import { CommandFailed, runBuild } from "./child.ts";
 import { ENSURE } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
-import { isThere } from "../cache/store.ts";
-import { CacheError } from "../error.ts";
-import { dirname, resolve } from "../os/path.ts";
+import { CacheError, osFailure } from "../error.ts";
+import { errorKind } from "../os/error.ts";
+import { dirname, toPath } from "../os/path.ts";
+import { printable } from "../os/text.ts";
 import { linkAny } from "./link.ts";
 import { untilSignal } from "./signals.ts";
 import { fail, report, untilInterrupted } from "./ending.ts";
@@ -39,12 +40,12 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
       report(
         parsed,
         { outcome: built ? "built" : "hit", link: result },
-        () => built ? `Built ${key}. ${text}` : text,
+        () => built ? `Built ${printable(key)}. ${text}` : text,
       );
       return 0;
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;
-      const why = `${error.message}: nothing was put under "${key}"`;
+      const why = `${error.message}: nothing was put under "${printable(key)}"`;
       fail(parsed, "command", why);
       return signals.exitCode ?? error.code;
     }
@@ -53,7 +54,7 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
 
 /** What stands in the way, or is missing, is said before the command is run. */
 function checkFree(dst: string): void {
-  const path = resolve(dst);
+  const path = toPath(dst);
   const parent = dirname(path);
   const [why, kind] = isThere(path)
     ? [
@@ -65,4 +66,15 @@ function checkFree(dst: string): void {
     : [`"${parent}" does not exist`, "not-found"] as const;
   if (!why) return;
   throw new CacheError(`Cannot put anything at "${dst}": ${why}`, path, kind);
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    const kind = errorKind(error);
+    if (kind === "not-found" || kind === "not-directory") return false;
+    throw osFailure("look at", path, error);
+  }
 }

@@ -3,6 +3,7 @@ import type { Parsed } from "./flags.ts";
 import { linkAny } from "./link.ts";
 import { complain, printJson } from "./output.ts";
 import { untilSignal } from "./signals.ts";
+import { printable } from "../os/text.ts";
 import { report, untilInterrupted } from "./ending.ts";
 import { keyAndPath, openStore } from "./store.ts";
 
@@ -17,7 +18,7 @@ export async function getCommand(parsed: Parsed): Promise<number> {
       if (parsed.count("json")) {
         printJson("get", { result: { outcome: "miss" } });
       }
-      complain(`"${key}" is not in the cache "${cache.path}"`);
+      complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
       return 1;
     }
     const { result, text } = await linkAny(

@@ -2,6 +2,7 @@ import { noWords, type Parsed } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { plural, size, span } from "./render.ts";
 import { openStore } from "./store.ts";
+import { printable } from "../os/text.ts";
 
 /** `rebuild-cache ls` */
 export function lsCommand(parsed: Parsed): number {
@@ -23,7 +24,7 @@ export function lsCommand(parsed: Parsed): number {
     entry.inUse ? "in use" : "",
   ]);
   const widths = [0, 1, 2, 3, 4, 5, 6].map((column) =>
-    Math.max(0, ...rows.map((row) => row[column]!.length))
+    rows.reduce((widest, row) => Math.max(widest, row[column]!.length), 0)
   );
   for (const row of rows) {
     const [bucket, key, bytes, files, ...rest] = row.map((cell, i) =>
@@ -42,7 +43,7 @@ export function lsCommand(parsed: Parsed): number {
 
 /** A key in one line, and not longer than one. */
 function shown(key: string): string {
-  // deno-lint-ignore no-control-regex -- what could move a terminal's cursor
-  const line = key.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "?");
-  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+  const line = printable(key, 60);
+  // What begins a line so is a command to GitHub's runner.
+  return line.trimStart().startsWith("::") ? `"${line}"` : line;
 }

@@ -2,6 +2,7 @@ import { PUT } from "./commands.ts";
 import type { Parsed } from "./flags.ts";
 import { plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
+import { printable } from "../os/text.ts";
 import { report, untilInterrupted } from "./ending.ts";
 import { keyAndPath, openStore } from "./store.ts";
 
@@ -16,7 +17,7 @@ export async function putCommand(parsed: Parsed): Promise<number> {
     report(
       parsed,
       result,
-      () => `Put ${key}: ${plural(files, "file")}, ${size(bytes)}`,
+      () => `Put ${printable(key)}: ${plural(files, "file")}, ${size(bytes)}`,
     );
     return 0;
   });

@@ -6,6 +6,7 @@ import { milliseconds, plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 import { report, untilInterrupted } from "./ending.ts";
 import { openStore } from "./store.ts";
+import { printable } from "../os/text.ts";
 
 /** `rebuild-cache verify` */
 export async function verifyCommand(parsed: Parsed): Promise<number> {
@@ -30,25 +31,33 @@ export async function verifyCommand(parsed: Parsed): Promise<number> {
             }),
         }),
     );
-    const { damaged } = result;
+    const { damaged, unreadable } = result;
     report(parsed, { path: cache.path, ...result }, () => describe(result));
     for (const { path, key, wrong: [first], outcome } of damaged) {
-      const name = key === undefined ? path : `${path} ("${key}")`;
+      const name = key === undefined ? path : `${path} ("${printable(key)}")`;
       complain(`${name} is damaged, and ${outcome}: ${first}`);
     }
-    return damaged.length > 0 ? 1 : 0;
+    for (const { path, message } of unreadable) {
+      complain(`Cannot read "${path}", which is left alone: ${message}`);
+    }
+    return damaged.length + unreadable.length > 0 ? 1 : 0;
   });
 }
 
 function describe(
-  { archives, blobs, bytes, damaged, durationMs }: VerifyReport,
+  report: VerifyReport,
 ): string {
+  const { archives, blobs, bytes, damaged, unreadable, skipped } = report;
   const what = [
     plural(archives, "archive"),
     ...blobs ? [plural(blobs, "blob")] : [],
   ].join(", ");
-  const how = damaged.length === 0 ? "no damage" : `${damaged.length} damaged`;
+  const how = [
+    damaged.length === 0 ? "no damage" : `${damaged.length} damaged`,
+    ...unreadable.length > 0 ? [`${unreadable.length} unreadable`] : [],
+    ...skipped > 0 ? [`${skipped} skipped, which are in use`] : [],
+  ].join(", ");
   return `Verified ${what}, ${size(bytes)}: ${how} (${
-    milliseconds(durationMs)
+    milliseconds(report.durationMs)
   })`;
 }

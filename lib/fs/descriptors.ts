@@ -17,7 +17,9 @@ import {
   EAGAIN,
   EINTR,
   ELOOP,
+  ENODATA,
   ENOENT,
+  EOPNOTSUPP,
   errno,
   failure,
   LOCK_EX,
@@ -32,10 +34,10 @@ import {
   O_PATH,
   O_RDONLY,
   O_RDWR,
-  O_WRONLY,
   placeCalls,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
+  SEEK_SET,
   TextSlot,
   unlessInterrupted,
   walkCalls,
@@ -65,7 +67,7 @@ emptyName.put("");
 const dirents = allocate(65536);
 const statx = allocate(256);
 const timespecs = allocate(32);
-const text = allocate(65536);
+const text = allocate(65537);
 
 /** Kinds by `d_type` of linux_dirent64 (include/linux/fs_types.h). */
 const BY_DIRENT: readonly (EntryKind | undefined)[] = [
@@ -114,11 +116,19 @@ export class DescriptorDirectory implements Directory {
   fd: number;
   /** Where it was mounted from: what is opened below must be of the same mount. */
   readonly mount: number;
+  readonly opened: Status;
   /** Opened without a right to read it: entries can be reached, but not listed. */
   readonly #pathOnly: boolean;
 
-  constructor(fd: number, path: string, mount: number, pathOnly: boolean) {
+  constructor(
+    fd: number,
+    path: string,
+    mount: number,
+    opened: Status,
+    pathOnly: boolean,
+  ) {
     this.fd = fd;
+    this.opened = opened;
     this.path = path;
     this.mount = mount;
     this.#pathOnly = pathOnly;
@@ -127,6 +137,11 @@ export class DescriptorDirectory implements Directory {
   /** Opens a directory by its path, symbolic links in it followed. */
   static at(path: string): DescriptorDirectory {
     return openAt(AT_FDCWD, path, path, CURRENT);
+  }
+
+  /** The same directory as another thread holds it open, held a second time. */
+  static held(fd: number, path: string): DescriptorDirectory {
+    return openAt(fd, ".", path, CURRENT);
   }
 
   pinned(name: string): string | undefined {
@@ -260,12 +275,12 @@ export class DescriptorDirectory implements Directory {
     const fd = use === "read"
       ? tryOpen(this.fd, name, O_RDONLY | common)
       : use === "create"
-      ? tryOpen(this.fd, name, O_WRONLY | O_CREAT | O_EXCL | common, mode)
+      ? tryOpen(this.fd, name, O_RDWR | O_CREAT | O_EXCL | common, mode)
       : openToLock(this.fd, name, common);
     if (fd < 0) throw openError(path);
     const file = new DescriptorFile(fd, path);
     try {
-      if (use !== "create" && file.status().kind !== "file") {
+      if (use !== "create" && file.opened.kind !== "file") {
         throw notRegular(path);
       }
       return file;
@@ -277,6 +292,19 @@ export class DescriptorDirectory implements Directory {
 
   setAccess(access: Access): void {
     setAccessOfFd(this.fd, access, this.path);
+  }
+
+  attributes(): string[];
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  attributes(name?: string): string[] & Uint8Array<ArrayBuffer> {
+    const found = name === undefined
+      ? listAttributes(this.fd, this.path)
+      : readAttribute(this.fd, name, this.path);
+    return found as string[] & Uint8Array<ArrayBuffer>;
+  }
+
+  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void {
+    setAttribute(this.fd, name, value, this.path);
   }
 
   setAccessOf(name: string, access: Access): void {
@@ -326,8 +354,8 @@ export class DescriptorDirectory implements Directory {
     return tryLockFd(this.fd, exclusive, this.path);
   }
 
-  again(): DescriptorDirectory {
-    return openAt(this.fd, ".", this.path, CURRENT);
+  again(path = this.path): DescriptorDirectory {
+    return openAt(this.fd, ".", path, CURRENT);
   }
 
   [Symbol.dispose](): void {
@@ -422,11 +450,11 @@ function openAt(
   const mount = view.getUint32(STX_MASK, true) & STATX_MNT_ID
     ? Number(view.getBigUint64(STX_MNT_ID, true))
     : -1 - deviceInStatx();
-  const mode = view.getUint16(STX_MODE, true) & 0o7777;
-  if (doomed && !pathOnly && (mode & 0o700) !== 0o700) {
-    walkCalls().fchmod(fd, mode | 0o700); // if it is not ours, its removal says so
+  const opened = readStatus();
+  if (doomed && !pathOnly && (opened.mode & 0o700) !== 0o700) {
+    c.fchmod(fd, opened.mode | 0o700); // if it is not ours, its removal says so
   }
-  return new DescriptorDirectory(fd, path, mount, pathOnly);
+  return new DescriptorDirectory(fd, path, mount, opened, pathOnly);
 }
 
 /** Gives a directory the three owner bits. Whether that was possible. */
@@ -572,12 +600,39 @@ export class DescriptorFile implements OpenFile {
     }
   }
 
+  get opened(): Status {
+    return this.#opened ??= this.status();
+  }
+  #opened: Status | undefined;
+
+  rewrite(bytes: Uint8Array<ArrayBuffer>): void {
+    const c = placeCalls();
+    if (
+      unlessInterrupted(() => c.ftruncate(this.fd, 0)) !== 0 ||
+      Number(c.lseek(this.fd, 0, SEEK_SET)) !== 0
+    ) throw failure("write", this.path);
+    this.write(bytes);
+  }
+
   status(): Status {
     return statusOf(this.fd, this.path);
   }
 
   setAccess(access: Access): void {
     setAccessOfFd(this.fd, access, this.path);
+  }
+
+  attributes(): string[];
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  attributes(name?: string): string[] & Uint8Array<ArrayBuffer> {
+    const found = name === undefined
+      ? listAttributes(this.fd, this.path)
+      : readAttribute(this.fd, name, this.path);
+    return found as string[] & Uint8Array<ArrayBuffer>;
+  }
+
+  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void {
+    setAttribute(this.fd, name, value, this.path);
   }
 
   sync(): void {
@@ -603,6 +658,45 @@ export class DescriptorFile implements OpenFile {
   [Symbol.dispose](): void {
     if (this.fd >= 0) walkCalls().close(this.fd);
     this.fd = -1;
+  }
+}
+
+const NO_NAMES: string[] = [];
+
+function listAttributes(fd: number, path: string): string[] {
+  const { bytes, at } = text; // the kernel gives 64 KiB of names at most
+  const n = placeCalls().flistxattr(fd, at, bytes.length);
+  if (n === 0) return NO_NAMES;
+  if (n > 0) return decodeText(bytes.subarray(0, n - 1)).split("\0");
+  const error = failure("list the attributes of", path);
+  if (error.number === EOPNOTSUPP) return NO_NAMES;
+  throw error;
+}
+
+function readAttribute(
+  fd: number,
+  name: string,
+  path: string,
+): Uint8Array<ArrayBuffer> | undefined {
+  const { bytes, at } = text; // a value has 64 KiB at most (xattr(7))
+  const n = placeCalls().fgetxattr(fd, nameSlot.put(name), at, bytes.length);
+  if (n >= 0) return bytes.slice(0, n);
+  const error = failure(`read the attribute ${name} of`, path);
+  if (error.number === ENODATA || error.number === EOPNOTSUPP) return undefined;
+  throw error;
+}
+
+function setAttribute(
+  fd: number,
+  name: string,
+  value: Uint8Array<ArrayBuffer>,
+  path: string,
+): void {
+  const { bytes, at } = text;
+  bytes.set(value);
+  const address = nameSlot.put(name);
+  if (placeCalls().fsetxattr(fd, address, at, value.length, 0) !== 0) {
+    throw failure(`set the attribute ${name} of`, path);
   }
 }
 

@@ -80,12 +80,21 @@ export type OpenUse = "use" | "doomed" | "named";
 export interface OpenFile extends Disposable {
   /** Its path, for people. */
   readonly path: string;
+  /** What was known of it when it was opened. */
+  readonly opened: Status;
   /** Reads on; gives how many bytes, 0 at the end. */
   read(into: Uint8Array<ArrayBuffer>): number;
   /** Writes all of it. */
   write(bytes: Uint8Array<ArrayBuffer>): void;
+  /** Writes it in the place of what the file has in it, from its beginning on. */
+  rewrite(bytes: Uint8Array<ArrayBuffer>): void;
   status(): Status;
   setAccess(access: Access): void;
+  /** The names of its extended attributes. */
+  attributes(): string[];
+  /** The value of an extended attribute; `undefined` if it has none of that name. */
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
   /** Waits until it is on the disk. */
   sync(): void;
   /** Tries to lock it. False if somebody has the lock. */
@@ -108,6 +117,8 @@ export interface Directory extends Disposable {
    * there is none, `undefined`. For Deno's own calls.
    */
   pinned(name: string): string | undefined;
+  /** What was known of the directory when it was opened. */
+  readonly opened: Status;
   /** All entries. A read error is an error, never an end. */
   list(): Entry[];
   /** What is known of the directory itself. */
@@ -135,19 +146,33 @@ export interface Directory extends Disposable {
   openFile(name: string, use: FileUse, mode?: number): OpenFile;
   /** Sets what is given of the directory itself. */
   setAccess(access: Access): void;
+  /** The names of its extended attributes. */
+  attributes(): string[];
+  /** The value of an extended attribute; `undefined` if it has none of that name. */
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
   /** Sets what is given of an entry. Never follows. A symbolic link has no mode. */
   setAccessOf(name: string, access: Access): void;
   /** Waits until its entries' names are on the disk. */
   sync(): void;
   /** Tries to lock the directory itself. False if somebody has the lock. */
   tryLock(exclusive: boolean): boolean;
-  /** The same directory, held a second time. */
-  again(): Directory;
+  /**
+   * The same directory, held a second time.
+   *
+   * @param path What it is called from then on, where people know it by another path
+   * than that of a staging.
+   */
+  again(path?: string): Directory;
 }
 
 /** The path of an entry, for people. */
-export function pathIn(directory: Directory, name: string): string {
-  const { path } = directory;
+export function pathIn({ path }: Directory, name: string): string {
+  return joinPath(path, name);
+}
+
+/** The path of an entry of the directory at a path. */
+export function joinPath(path: string, name: string): string {
   // Only a root ends so. (A deep path is put together when somebody reads it.)
   return path.length <= 3 && /[/\\]$/.test(path)
     ? path + name

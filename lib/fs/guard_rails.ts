@@ -1,28 +1,37 @@
 /**
- * Paths that are never cleared. Everything here happens before anything is
- * touched; what is refused is a {@linkcode CacheError} of kind `refused`.
+ * Directories that are never cleared or replaced. Everything here happens before
+ * anything is touched; what is refused is a {@linkcode CacheError} of kind `refused`.
  *
  * @module
  */
 
-import { CacheError, osFailure } from "../error.ts";
-import { log } from "../log.ts";
-import { listMounts } from "../os/mounts.ts";
-import { errorKind } from "../os/error.ts";
-import { dirname, fromFileUrl, resolve } from "../os/path.ts";
+import { CacheError, kindOfError, osFailure } from "../error.ts";
+import { fromFileUrl, toPath } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
+import { type Directory, isSameInode, type Status } from "./directory.ts";
+import { homes, looksLikeHome, workingDirectory } from "./homes.ts";
+import { openDirectory, openParent, type Place, splitPath } from "./open.ts";
+import { mountedBelow } from "./remove.ts";
 
 /** A directory that may be cleared. */
 export interface Target {
   /** Its absolute path; where a symbolic link was followed, that of the target. */
   readonly path: string;
-  /** What `lstat` said of it; absent where there is nothing at `path`. */
-  readonly info?: Deno.FileInfo;
+  /** What is known of it; absent where there is nothing at `path`. */
+  readonly status?: Status | undefined;
+}
+
+/** A directory that may be cleared, held open together with what it lies in. */
+export interface HeldTarget extends Target, Disposable {
+  /** Where it is; absent where there is not even a parent. */
+  readonly place?: Place | undefined;
+  /** The directory itself; absent where there is nothing at `path`. */
+  readonly directory?: Directory | undefined;
 }
 
 /**
  * Checks what the user named, and refuses what must not be cleared: a root, the
- * home directory, the working directory and whatever they lie in; a file; a
+ * home directory of anybody, the working directory and whatever they lie in; a file; a
  * symbolic link unless `follow`; a directory that something is mounted in.
  *
  * @param path What the user named.
@@ -30,10 +39,98 @@ export interface Target {
  * @throws {CacheError} Of kind `refused`, or what the OS said to a look at it.
  */
 export function clearTarget(path: string | URL, follow = false): Target {
+  using target = openTarget(path, follow);
+  return { path: target.path, status: target.status };
+}
+
+/** What {@linkcode clearTarget} does, with what was checked held open. */
+export function openTarget(path: string | URL, follow = false): HeldTarget {
   const named = path instanceof URL ? fromFileUrl(path) : path;
-  if (named === "") {
-    refuse(named, "the path is empty", "Name a directory");
+  const target = resolve(named);
+  const held = openAt(target);
+  if (held.status?.kind !== "symlink") return check(held, named);
+  held[Symbol.dispose]();
+  const real = realPath(target);
+  if (!follow) {
+    refuse(
+      named,
+      `it is a symbolic link to "${real}"`,
+      "Name that directory, or add --follow (follow: true) to clear it through the link",
+    );
   }
+  return check(openAt(real), named);
+}
+
+/**
+ * Looks at a place again, since whoever had its lock may have changed it, and checks
+ * what stands there now.
+ */
+export function lookAgain(place: Place, path: string): HeldTarget {
+  return check(openIn(place, path, []), path);
+}
+
+/** Whether something is still the directory that was checked, whatever its name is now. */
+export function isWhatWasChecked(
+  now: Status,
+  { status, directory }: HeldTarget,
+): boolean {
+  if (!status || !directory) return false;
+  if (status.inode === undefined || isSameInode(now, status)) return true;
+  try {
+    // Some file systems number what is renamed anew.
+    return isSameInode(now, directory.status());
+  } catch {
+    return false; // known by its old path only
+  }
+}
+
+/**
+ * Checks that what stands at a place may be replaced: no home directory, nor the working
+ * directory, nor what contains one of them, no mount point, nor what has one inside.
+ *
+ * @param path The path of the place, for errors.
+ * @returns What stands there; `undefined` if there is nothing.
+ * @throws {CacheError} Of kind `refused`.
+ */
+export function refuseToReplace(
+  parent: Directory,
+  name: string,
+  path: string,
+): Status | undefined {
+  const status = parent.look(name);
+  if (status?.kind !== "directory") return status;
+  let directory: Directory;
+  try {
+    directory = parent.open(name);
+  } catch (error) {
+    if (kindOfError(error) !== "mount") throw osFailure("open", path, error);
+    refuse(path, "it is a mount point", "Name what lies in it", "replace");
+  }
+  using _ = directory;
+  const now = directory.status();
+  checkDirectory(directory, now, path, "replace");
+  return now;
+}
+
+/** What is refused, in words. */
+type Verb = "clear" | "replace";
+
+function refuse(
+  path: string,
+  why: string,
+  mend: string,
+  verb: Verb = "clear",
+): never {
+  throw new CacheError(
+    `Cannot ${verb} "${path}": ${why}. ${mend}`,
+    path,
+    "refused",
+  );
+}
+
+/** The absolute path of what the user named. */
+function resolve(named: string): string {
+  if (named === "") refuse(named, "the path is empty", "Name a directory");
   if (named.includes("\0")) {
     refuse(named, "the path has a NUL character in it", "Name a directory");
   }
@@ -44,72 +141,73 @@ export function clearTarget(path: string | URL, follow = false): Target {
       'Leave it unquoted, or, if a folder is called "~", say "./~"',
     );
   }
-  let target = resolve(named);
-  let info = look(target);
-  if (info?.isSymlink) {
-    const link = target;
-    target = realPath(link);
-    if (!follow) {
-      refuse(
-        named,
-        `it is a symbolic link to "${target}"`,
-        "Name that directory, or add --follow (follow: true) to clear it through the link",
-      );
-    }
-    info = look(target);
+  try {
+    return toPath(named);
+  } catch (error) {
+    // A ".." behind nothing, or a working directory that was deleted.
+    throw osFailure("find", named, error);
   }
-  if (dirname(target) === target) {
+}
+
+/** Opens what a path lies in, and, if it is a directory, what stands there. */
+function openAt(path: string): HeldTarget {
+  const [, name] = splitPath(path);
+  if (name === "") {
     refuse(
-      named,
+      path,
       "it is the root of a file system",
       "Name the cache directory itself",
     );
   }
-  if (!info) return { path: target };
-  if (!info.isDirectory) {
-    refuse(named, "it is not a directory", "Name the cache directory itself");
-  }
-  for (const [what, where] of placesToKeep()) {
-    if (contains(info, where)) {
-      refuse(
-        named,
-        `it is, or contains, ${what} "${where}"`,
-        "Name the cache directory itself",
-      );
-    }
-  }
-  const mounted = mountedBelow(target);
-  if (mounted) {
-    refuse(
-      named,
-      `"${mounted}" inside it is a mount point, so its content lies on another file system`,
-      "Unmount it, or clear that directory first and name what lies beside it",
-    );
-  }
-  return { path: target, info };
-}
-
-function refuse(path: string, why: string, mend: string): never {
-  throw new CacheError(
-    `Cannot clear "${path}": ${why}. ${mend}`,
-    path,
-    "refused",
-  );
-}
-
-function look(path: string): Deno.FileInfo | undefined {
+  let place: Place;
   try {
-    return Deno.lstatSync(path);
+    place = openParent(path);
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found") return undefined;
-    if (kind === "not-directory") {
-      refuse(path, "a part of the path is a file", "Name a directory");
+    if (kindOfError(error) === "not-found") {
+      return { path, [Symbol.dispose]() {} };
     }
-    if (kind === "name-too-long") {
-      refuse(path, "the path is too long", "Name a directory");
+    return refuseOrFail(path, error);
+  }
+  return openIn(place, path, [place]);
+}
+
+function openIn(
+  place: Place,
+  path: string,
+  owned: readonly Disposable[],
+): HeldTarget {
+  using held = new DisposableStack();
+  for (const it of owned) held.use(it);
+  let status: Status | undefined;
+  let directory: Directory | undefined;
+  try {
+    status = place.parent.look(place.name);
+    if (status?.kind === "directory") {
+      directory = held.use(place.parent.open(place.name, "named"));
+      status = directory.status();
     }
-    throw osFailure("look at", path, error);
+  } catch (error) {
+    if (kindOfError(error) !== "not-found") refuseOrFail(path, error);
+    status = undefined; // gone between the look and the opening
+  }
+  const kept = held.move();
+  return {
+    path,
+    place,
+    status,
+    directory,
+    [Symbol.dispose]: () => kept.dispose(),
+  };
+}
+
+function refuseOrFail(path: string, error: unknown): never {
+  switch (kindOfError(error)) {
+    case "not-directory":
+      return refuse(path, "a part of the path is a file", "Name a directory");
+    case "name-too-long":
+      return refuse(path, "the path is too long", "Name a directory");
+    default:
+      throw osFailure("look at", path, error);
   }
 }
 
@@ -117,7 +215,7 @@ function realPath(link: string): string {
   try {
     return Deno.realPathSync(link);
   } catch (error) {
-    if (errorKind(error) === "not-found") {
+    if (kindOfError(error) === "not-found") {
       refuse(
         link,
         "it is a symbolic link to where nothing is",
@@ -128,61 +226,106 @@ function realPath(link: string): string {
   }
 }
 
-/** The directories that no clear may take away, itself or what it lies in. */
-function* placesToKeep(): Generator<[what: string, where: string]> {
-  yield ["the working directory", Deno.cwd()];
-  const variable = Deno.build.os === "windows" ? "USERPROFILE" : "HOME";
-  // Asked first, because Deno would stop and ask the user on a terminal.
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  const home = state === "granted" ? Deno.env.get(variable) : undefined;
-  if (home) yield ["the home directory", home];
-  else log.debug(() => `The home directory is not known: ${variable} is unset`);
+/** @returns What it was given. What is refused is not held any more. */
+function check(target: HeldTarget, named: string): HeldTarget {
+  try {
+    const { status, directory } = target;
+    if (status?.kind === "symlink") {
+      refuse(named, "it is a symbolic link", "Name a directory");
+    }
+    if (status && status.kind !== "directory") {
+      refuse(named, "it is not a directory", "Name the cache directory itself");
+    }
+    if (directory && status) checkDirectory(directory, status, named, "clear");
+    return target;
+  } catch (error) {
+    target[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function checkDirectory(
+  directory: Directory,
+  status: Status,
+  named: string,
+  verb: Verb,
+): void {
+  const mend = "Name the cache directory itself";
+  const real = realPathOf(directory);
+  const rooms = new Rooms(status, real);
+  const kept: [what: string, where: string][] = [];
+  const here = workingDirectory();
+  if (here !== undefined) kept.push(["the working directory", here]);
+  for (const home of homes()) kept.push(["the home directory", home]);
+  for (const [what, where] of kept) {
+    if (rooms.contain(where)) {
+      refuse(named, `it is, or contains, ${what} "${where}"`, mend, verb);
+    }
+  }
+  if (looksLikeHome(directory, real)) {
+    refuse(named, "it looks like somebody's home directory", mend, verb);
+  }
+  const mounted = mountedBelow(real);
+  if (mounted !== undefined) {
+    refuse(
+      named,
+      `"${mounted}" inside it is a mount point, so its content lies on another file system`,
+      `Unmount it, or ${verb} that directory first and name what lies beside it`,
+      verb,
+    );
+  }
+}
+
+/** The path of a directory without symbolic links, wherever it is now. */
+export function realPathOf(directory: Directory): string {
+  try {
+    return Deno.realPathSync(directory.pinned(".") ?? directory.path);
+  } catch {
+    return directory.path; // gone, or not to be looked at: then by its name
+  }
 }
 
 /**
- * Whether `where` is the directory `info`, or lies in it. By device and inode,
- * so that neither case, nor links, nor a second mount of it matter.
+ * Whether a directory is another one, or contains it: by device and inode, so that
+ * neither case, nor links, nor a second mount of it matter, and by the real path.
  */
-function contains(info: Deno.FileInfo, where: string): boolean {
-  let place: string;
-  try {
-    place = Deno.realPathSync(where);
-  } catch {
-    return false; // a home that does not exist can't be lost
+class Rooms {
+  readonly #status: Status;
+  readonly #real: string;
+  /** What was looked at, and is something else. */
+  readonly #others = new Set<string>();
+
+  constructor(status: Status, real: string) {
+    this.#status = status;
+    this.#real = real;
   }
-  for (;;) {
-    if (isSame(info, place)) return true;
-    const parent = dirname(place);
-    if (parent === place) return false;
-    place = parent;
+
+  contain(where: string): boolean {
+    let place: string;
+    try {
+      place = Deno.realPathSync(where);
+    } catch (error) {
+      // A home that does not exist can't be lost; one that can't be looked at can.
+      if (kindOfError(error) === "not-found") return false;
+      place = where;
+    }
+    if (isWithin(place, this.#real)) return true;
+    while (!this.#others.has(place)) {
+      if (isAt(this.#status, place)) return true;
+      this.#others.add(place);
+      const [parent] = splitPath(place);
+      if (parent === "") return false;
+      place = parent;
+    }
+    return false;
   }
 }
 
-function isSame(info: Deno.FileInfo, place: string): boolean {
+function isAt(status: Status, path: string): boolean {
   try {
-    const { dev, ino } = Deno.statSync(place);
-    return ino !== null && dev === info.dev && ino === info.ino;
+    using directory = openDirectory(path);
+    return isSameInode(directory.status(), status);
   } catch {
     return false; // not to be looked at, so not what was looked at
   }
-}
-
-/**
- * The first mount point below `path`. Its content belongs to another file
- * system, which a rename of `path` would carry along and a removal would empty.
- *
- * Where the mount table is not known, a mount point shows up as busy when it is
- * to be removed.
- */
-function mountedBelow(path: string): string | undefined {
-  const mounts = listMounts();
-  if (!mounts) return undefined;
-  let real: string;
-  try {
-    real = Deno.realPathSync(path);
-  } catch {
-    return undefined; // gone: a peer clears it, too
-  }
-  return mounts.find(({ point }) => point !== real && isWithin(point, real))
-    ?.point;
 }

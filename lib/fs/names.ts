@@ -11,7 +11,7 @@
  */
 
 import { errorKind } from "../os/error.ts";
-import type { Directory } from "./directory.ts";
+import type { Directory, Status } from "./directory.ts";
 import { ownId } from "./trust.ts";
 
 /** An aside (`stale`), a staging (`partial`) or a note of who holds a lock (`holder`). */
@@ -134,17 +134,23 @@ export function findSiblings(
   owner: number | undefined,
 ): string[] {
   const stem = cutStem(name);
-  const me = ownId();
   return directory.list().flatMap((entry) => {
     const sibling = parseSiblingName(entry.name);
     if (sibling?.kind !== kind || sibling.stem !== stem) return [];
-    const isNote = kind === "holder";
-    if (entry.kind !== (isNote ? "file" : "directory")) return [];
     const status = directory.look(entry.name);
-    if (!status || status.kind !== entry.kind) return [];
-    const ours = me === undefined || status.uid === me || status.uid === owner;
-    return ours ? [entry.name] : [];
+    return status && isOwnSibling(kind, status, owner) ? [entry.name] : [];
   });
+}
+
+/** Whether what has a sibling's name is what we make, and ours, or the owner's. */
+export function isOwnSibling(
+  kind: SiblingKind,
+  status: Status,
+  owner: number | undefined,
+): boolean {
+  if (status.kind !== (kind === "holder" ? "file" : "directory")) return false;
+  const me = ownId();
+  return me === undefined || status.uid === me || status.uid === owner;
 }
 
 function cutStem(name: string): string {

@@ -19,6 +19,7 @@ import {
   type FileUse,
   fromMilliseconds,
   isSameInode,
+  joinPath,
   mountError,
   notRegular,
   type OpenFile,
@@ -28,18 +29,36 @@ import {
   type Status,
   toMilliseconds,
 } from "./directory.ts";
-import { isOursAlone, ownId } from "./trust.ts";
+import { isFixed, isOursAlone, ownId } from "./trust.ts";
 
 const isWindows = Deno.build.os === "windows";
 
 /** A directory known by its path. */
 export class PathDirectory implements Directory {
   readonly path: string;
+  readonly #at: string;
   #safe: boolean | undefined;
 
-  constructor(path: string, safe?: boolean) {
-    this.path = path;
+  /**
+   * A directory.
+   *
+   * @param at Its path.
+   * @param shown The path that people know it by.
+   */
+  constructor(at: string, safe?: boolean, shown: string = at) {
+    this.#at = at;
+    this.path = shown;
     this.#safe = safe;
+  }
+
+  /** The path of an entry. */
+  entry(name: string): string {
+    return joinPath(this.#at, name);
+  }
+
+  /** The path that people know an entry by. */
+  #shown(name: string): string {
+    return joinPath(this.path, name);
   }
 
   /** Opens a directory by its path, symbolic links in it followed. */
@@ -50,28 +69,28 @@ export class PathDirectory implements Directory {
   }
 
   get safe(): boolean {
-    return this.#safe ??= isOursAlone(this.path);
+    return this.#safe ??= isOursAlone(this.#at);
   }
 
   pinned(name: string): string | undefined {
-    return this.safe ? pathIn(this, name) : undefined;
+    return this.safe ? this.entry(name) : undefined;
   }
 
   list(): Entry[] {
     const entries: Entry[] = [];
-    for (const entry of Deno.readDirSync(this.path)) {
+    for (const entry of Deno.readDirSync(this.#at)) {
       entries.push({ name: entry.name, kind: kindOf(entry) });
     }
     return entries;
   }
 
   status(): Status {
-    return toStatus(Deno.lstatSync(this.path));
+    return toStatus(Deno.lstatSync(this.#at));
   }
 
   look(name: string): Status | undefined {
     try {
-      return toStatus(Deno.lstatSync(pathIn(this, name)));
+      return toStatus(Deno.lstatSync(this.entry(name)));
     } catch (error) {
       if (errorKind(error) === "not-found") return undefined;
       throw error;
@@ -79,38 +98,43 @@ export class PathDirectory implements Directory {
   }
 
   open(name: string, use: OpenUse = "use"): PathDirectory {
-    const path = pathIn(this, name);
+    const path = this.entry(name);
     const info = Deno.lstatSync(path);
     if (!info.isDirectory) throw notADirectory(path);
     if (use !== "named" && isMounted(path, info.dev, this.#device())) {
       throw mountError(path);
     }
-    if (use !== "doomed") return new PathDirectory(path);
+    const shown = this.#shown(name);
+    if (use !== "doomed") {
+      const safe = this.#safe ? isClosedToOthers(info) : undefined;
+      return new PathDirectory(path, safe, shown);
+    }
     // Where nobody can say what is mounted, the OS can: it removes no mount point.
     if (listMounts() === undefined) probeByRemoval(path);
-    return new PathDirectory(path, this.safe && claim(path, info));
+    const fixed = this.safe || isFixed(path);
+    return new PathDirectory(path, fixed && claim(path, info), shown);
   }
 
   #deviceNumber: number | undefined;
   #device(): number {
-    return this.#deviceNumber ??= Deno.lstatSync(this.path).dev;
+    return this.#deviceNumber ??= Deno.lstatSync(this.#at).dev;
   }
 
   make(name: string, mode = 0o777): void {
-    Deno.mkdirSync(pathIn(this, name), isWindows ? {} : { mode });
+    Deno.mkdirSync(this.entry(name), isWindows ? {} : { mode });
   }
 
   link(name: string, to: Directory, newName: string): void {
-    Deno.linkSync(pathIn(this, name), pathIn(to, newName));
+    Deno.linkSync(this.entry(name), (to as PathDirectory).entry(newName));
   }
 
   symlink(text: string, name: string, leadsToDirectory = false): void {
     const type = leadsToDirectory ? "dir" : "file";
-    Deno.symlinkSync(text, pathIn(this, name), { type });
+    Deno.symlinkSync(text, this.entry(name), { type });
   }
 
   readLink(name: string): string {
-    return Deno.readLinkSync(pathIn(this, name));
+    return Deno.readLinkSync(this.entry(name));
   }
 
   rename(
@@ -119,7 +143,7 @@ export class PathDirectory implements Directory {
     newName: string,
     how: RenameHow = "replace",
   ): void {
-    const [from, at] = [pathIn(this, name), pathIn(to, newName)];
+    const [from, at] = [this.entry(name), (to as PathDirectory).entry(newName)];
     if (how === "exchange") return renameExchangeOnMacos(from, at);
     if (how === "new" && to.look(newName)) {
       throw new Deno.errors.AlreadyExists(`Something stands at "${at}"`);
@@ -128,7 +152,7 @@ export class PathDirectory implements Directory {
   }
 
   remove(name: string): void {
-    const path = pathIn(this, name);
+    const path = this.entry(name);
     // Deno.remove takes an empty directory, too.
     if (Deno.lstatSync(path).isDirectory) {
       throw new Deno.errors.IsADirectory(`"${path}" is a directory`);
@@ -137,18 +161,18 @@ export class PathDirectory implements Directory {
   }
 
   removeDirectory(name: string): void {
-    Deno.removeSync(pathIn(this, name));
+    Deno.removeSync(this.entry(name));
   }
 
   openFile(name: string, use: FileUse, mode?: number): OpenFile {
-    const path = pathIn(this, name);
+    const path = this.entry(name);
     if (use === "create") {
-      const how = { write: true, createNew: true };
+      const how = { read: true, write: true, createNew: true };
       const file = Deno.openSync(
         path,
         isWindows || mode === undefined ? how : { ...how, mode },
       );
-      return new PathFile(file, path);
+      return new PathFile(file, path, this.#shown(name));
     }
     // Looked at first: opening a FIFO waits, and a symbolic link is followed.
     const before = Deno.lstatSync(path);
@@ -163,6 +187,7 @@ export class PathDirectory implements Directory {
     const file = new PathFile(
       use === "read" ? Deno.openSync(path) : openToLock(path),
       path,
+      this.#shown(name),
     );
     const now = file.status();
     const was = toStatus(before);
@@ -172,31 +197,47 @@ export class PathDirectory implements Directory {
   }
 
   setAccess(access: Access): void {
-    setAccessOfPath(this.path, access);
+    setAccessOfPath(this.#at, access);
   }
 
   setAccessOf(name: string, access: Access): void {
-    const path = pathIn(this, name);
+    const path = this.entry(name);
     // Deno's calls would follow it.
     if (Deno.lstatSync(path).isSymlink) return;
     setAccessOfPath(path, access);
   }
 
+  get opened(): Status {
+    return this.#opened ??= this.status();
+  }
+  #opened: Status | undefined;
+
+  attributes(): string[];
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  /** Deno knows of none. */
+  attributes(name?: string): string[] & undefined {
+    return (name === undefined ? [] : undefined) as string[] & undefined;
+  }
+
+  setAttribute(name: string): void {
+    throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
+  }
+
   sync(): void {
     if (isWindows) return; // which flushes no directory
-    using file = Deno.openSync(this.path);
+    using file = Deno.openSync(this.#at);
     file.syncSync();
   }
 
   #locked: Deno.FsFile | undefined;
 
   tryLock(exclusive: boolean): boolean {
-    this.#locked ??= Deno.openSync(this.path);
+    this.#locked ??= Deno.openSync(this.#at);
     return this.#locked.tryLockSync(exclusive);
   }
 
-  again(): PathDirectory {
-    return new PathDirectory(this.path, this.#safe);
+  again(path: string = this.path): PathDirectory {
+    return new PathDirectory(this.#at, this.#safe, path);
   }
 
   [Symbol.dispose](): void {
@@ -244,6 +285,13 @@ function toStatus(info: Deno.FileInfo): Status {
   };
 }
 
+/** Of a directory in one that is ours alone: whether it is, too. */
+function isClosedToOthers({ mode, uid }: Deno.FileInfo): boolean {
+  if (isWindows) return true;
+  return mode !== null && (mode & 0o022) === 0 &&
+    (uid === 0 || uid === ownId());
+}
+
 function isMounted(path: string, device: number, parent: number): boolean {
   if (!isWindows && device !== parent) return true;
   return listMounts()?.some(({ point }) => point === path) ?? false;
@@ -270,7 +318,7 @@ function probeByRemoval(path: string): void {
 
 /**
  * Makes a doomed directory ours alone, so that nobody changes it while it is emptied
- * by paths. Its parent is ours alone already. Whether that was possible.
+ * by paths. Nobody can put another one in its place. Whether that was possible.
  */
 function claim(path: string, { mode, uid }: Deno.FileInfo): boolean {
   if (isWindows) return true;
@@ -322,12 +370,20 @@ function setAccessOfPath(path: string, access: Access): void {
 /** An open file of Deno's. */
 export class PathFile implements OpenFile {
   readonly path: string;
+  readonly #at: string;
   readonly #file: Deno.FsFile;
   #open = true;
 
-  constructor(file: Deno.FsFile, path: string) {
+  /**
+   * A file.
+   *
+   * @param at Its path.
+   * @param shown The path that people know it by.
+   */
+  constructor(file: Deno.FsFile, at: string, shown: string) {
     this.#file = file;
-    this.path = path;
+    this.#at = at;
+    this.path = shown;
   }
 
   read(into: Uint8Array<ArrayBuffer>): number {
@@ -340,13 +396,35 @@ export class PathFile implements OpenFile {
     }
   }
 
+  get opened(): Status {
+    return this.#opened ??= this.status();
+  }
+  #opened: Status | undefined;
+
   status(): Status {
     return toStatus(this.#file.statSync());
   }
 
   /** By its path: Deno changes neither owner nor mode of an open file. */
   setAccess(access: Access): void {
-    setAccessOfPath(this.path, access);
+    setAccessOfPath(this.#at, access);
+  }
+
+  attributes(): string[];
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  /** Deno knows of none. */
+  attributes(name?: string): string[] & undefined {
+    return (name === undefined ? [] : undefined) as string[] & undefined;
+  }
+
+  setAttribute(name: string): void {
+    throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
+  }
+
+  rewrite(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#file.truncateSync(0);
+    this.#file.seekSync(0, Deno.SeekMode.Start);
+    this.write(bytes);
   }
 
   sync(): void {

@@ -84,7 +84,10 @@ export async function removeTree(
     return errorKind(error) === "not-found" ? [] : [failureOf(path, error)];
   }
   using _ = root;
-  if (expected && !isSameInode(root.status(), expected)) {
+  // Where inodes can't be told apart (Windows), its name must do.
+  if (
+    expected?.inode !== undefined && !isSameInode(root.status(), expected)
+  ) {
     log.warn(() => `"${path}" was exchanged by somebody, and is left alone`);
     return [];
   }
@@ -320,8 +323,10 @@ async function removeCarefully(
     try {
       entries = directory.list();
     } catch (error) {
-      failures.push(failureOf(pathIn(parent, name), error));
-      blocked = true;
+      if (errorKind(error) !== "not-found") { // else a peer has removed it
+        failures.push(failureOf(pathIn(parent, name), error));
+        blocked = true;
+      }
     }
     stack.push({ parent, name, directory, entries, blocked, listed: 1 });
   };

@@ -13,6 +13,28 @@
  * writable by the user alone unless somebody changed that.
  */
 export function isOursAlone(path: string): boolean {
+  return walkDown(path, (place, me) => isClosed(place, me, true));
+}
+
+/**
+ * Whether nobody but us (and root) can put something else where an absolute path leads:
+ * it is ours, and lies in directories that are closed to others, or sticky. Others may
+ * be able to write to the directory itself.
+ */
+export function isFixed(path: string): boolean {
+  return walkDown(path, (place, me) => {
+    try {
+      return me !== undefined && Deno.lstatSync(place).uid === me;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function walkDown(
+  path: string,
+  isGood: (last: string, me: number | undefined) => boolean,
+): boolean {
   if (Deno.build.os === "windows") return true;
   let real: string;
   try {
@@ -24,10 +46,9 @@ export function isOursAlone(path: string): boolean {
   // From the root down: below a directory that others can change, nothing is certain.
   for (let end = 0; end >= 0;) {
     end = real.indexOf("/", end + 1);
-    const place = end < 0 ? real : real.slice(0, end);
-    if (!isClosed(place, me, end < 0)) return false;
+    if (end >= 0 && !isClosed(real.slice(0, end), me, false)) return false;
   }
-  return isClosed("/", me, real === "/");
+  return isGood(real, me) && (real === "/" || isClosed("/", me, false));
 }
 
 function isClosed(place: string, me: number | undefined, last: boolean) {
@@ -50,11 +71,14 @@ let own: number | undefined;
  * `Deno.uid()` asks for a permission of its own.
  */
 export function ownId(): number | undefined {
-  if (own !== undefined || Deno.build.os === "windows") return own;
+  if (Deno.build.os === "windows") return undefined;
   const asked = { name: "sys", kind: "uid" } as const;
+  // Not remembered: a program may drop its rights.
   if (Deno.permissions.querySync(asked).state === "granted") {
-    own = Deno.uid() ?? undefined;
-  } else if (
+    return Deno.uid() ?? undefined;
+  }
+  if (
+    own === undefined &&
     Deno.permissions.querySync({ name: "write" }).state === "granted" &&
     Deno.permissions.querySync({ name: "read" }).state === "granted"
   ) {

@@ -5,44 +5,70 @@
  * @module
  */
 
+import { CacheError, kindOfError } from "../error.ts";
+import type { CopyControl } from "../fs/copy.ts";
+import {
+  type Directory,
+  inodeKey,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
+import { type Keep, Keeper, type NotKept } from "../fs/fidelity.ts";
+import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import { removeIfThere, siblingPath } from "../fs/names.ts";
-import { type Cloner, openCloner } from "./clone.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { type LadderState, pairState } from "./ladder.ts";
-import { type Item, ListedInfo, Listing } from "./listing.ts";
+import { Listing } from "./listing.ts";
 import {
+  Candidate,
   type Counts,
-  keepTimes,
+  type Later,
   noCounts,
+  type PlaceContext,
+  type Placed,
   placeFile,
   type PlaceOptions,
-  placeVia,
 } from "./place.ts";
 
 /** What to build. A plain object: it travels to workers. */
 export interface BuildJob {
-  /** The tree to take from: an absolute path without symbolic links. */
-  readonly source: string;
-  /** The path of a listing of it, if there is one. */
-  readonly listing?: string;
-  /** The directory to build in, which exists. */
-  readonly destination: string;
-  /** Its device. */
-  readonly device: number;
-  /** Whether there may be something in it already, which is replaced file by file. */
+  /** Whether there may be something there already, which is replaced file by file. */
   readonly merge: boolean;
+  /** Of a merge: whether two names that differ in case, or normal form, may be one. */
+  readonly folds: boolean;
   /** How files are placed. */
   readonly place: PlaceOptions;
-  /** Patterns on paths below `source`, with `/` on every platform. */
+  readonly keep: Keep;
+  /** Patterns on paths below the source, with `/` on every platform. */
   readonly include: readonly RegExp[];
   readonly exclude: readonly RegExp[];
   readonly mutable: readonly RegExp[];
-  /** The mode that a new directory has by itself, by the umask. */
-  readonly defaultMode: number | null;
-  /** Whether two names that differ in case, or normal form, may be one there. */
-  readonly folds: boolean;
+  /** The text of a listing of the source, if there is one. */
+  readonly listing?: string;
+}
+
+/** The directories that a build works in. Held open as long as it lasts. */
+export interface Rooms {
+  readonly source: Directory;
+  readonly destination: Directory;
+  /** A directory of ours beside the destination, for what is not yet in place. */
+  readonly scratch: Directory;
+}
+
+/** A file that waits until all others are in place. */
+export interface Waiting {
+  /** Its directory below the source: `""`, `/a/b`. */
+  readonly folder: string;
+  readonly name: string;
+  readonly why: Later;
+  readonly mutable: boolean;
+}
+
+/** A directory that gets its mode and times when all is in place. */
+export interface Unfinished {
+  readonly folder: string;
+  readonly status: Status;
 }
 
 /** What was built. */
@@ -50,13 +76,24 @@ export interface Built extends Counts {
   directories: number;
   /** Symbolic links of the tree that were made again. */
   links: number;
-  /** Directories that get their mode at the end: their owner could not enter them. */
-  readonly late: [path: string, mode: number][];
+  readonly notKept: Map<string, NotKept>;
+  readonly waiting: Waiting[];
+  readonly unfinished: Unfinished[];
+  /** Where the first name of an inode with several was put: folder and name. */
+  readonly firstNames: Map<string, readonly [folder: string, name: string]>;
 }
 
 /** Nothing built yet. */
 export function nothingBuilt(): Built {
-  return { ...noCounts(), directories: 0, links: 0, late: [] };
+  return {
+    ...noCounts(),
+    directories: 0,
+    links: 0,
+    notKept: new Map(),
+    waiting: [],
+    unfinished: [],
+    firstNames: new Map(),
+  };
 }
 
 /** Files that are in place. */
@@ -65,151 +102,443 @@ export function filesIn(built: Counts): number {
     built.created;
 }
 
+/** Deeper than any path that the operating system takes can lead. */
+const DEEPEST = 1000;
+
+/** So many files are placed between two looks at the clock. */
+const STRIDE = 64;
+
 /** Builds directories, and counts. */
 export class Builder implements Disposable {
   readonly built: Built = nothingBuilt();
+  readonly rooms: Rooms;
+  readonly context: PlaceContext;
   readonly #job: BuildJob;
-  readonly #ladder: LadderState;
-  readonly #cloner: Cloner | undefined;
   readonly #onDirectory: ((built: Built) => void) | undefined;
   readonly #listing: Listing | undefined;
+  readonly #keeper: Keeper;
+  #temporaries = 0;
+  readonly #sources: Descent;
+  readonly #targets: Descent;
 
+  /**
+   * A builder.
+   *
+   * @param claim Whether a name is the first one of its inode, among all threads.
+   */
   constructor(
     job: BuildJob,
+    rooms: Rooms,
     ladder: LadderState,
+    control: CopyControl,
+    claim: (inode: string) => boolean,
     onDirectory?: (built: Built) => void,
   ) {
     this.#job = job;
-    this.#ladder = ladder;
+    this.rooms = rooms;
     this.#onDirectory = onDirectory;
     this.#listing = job.listing === undefined
       ? undefined
       : new Listing(job.listing);
-    const { mode } = job.place;
-    this.#cloner = mode === "auto" || mode === "clone"
-      ? openCloner()
-      : undefined;
+    this.#keeper = new Keeper(job.keep, this.built.notKept);
+    this.#sources = new Descent(rooms.source);
+    this.#targets = new Descent(rooms.destination);
+    const { source, destination } = rooms;
+    this.context = {
+      options: job.place,
+      pair: pairState(ladder, source.opened.device, destination.opened.device),
+      counts: this.built,
+      keeper: this.#keeper,
+      control,
+      made: new Map(),
+      claim: (inode) => {
+        const isFirst = claim(inode);
+        if (isFirst) this.built.firstNames.set(inode, this.#current);
+        return isFirst;
+      },
+      defersLimit: true,
+    };
   }
 
   [Symbol.dispose](): void {
-    this.#cloner?.[Symbol.dispose]();
+    this.#sources[Symbol.dispose]();
+    this.#targets[Symbol.dispose]();
   }
 
-  /** Builds a directory and all below it. */
-  subtree(relative: string): void {
-    const open = [relative];
-    for (let next; (next = open.pop()) !== undefined;) {
-      this.directory(next, open);
+  /** Builds a directory and all below it, which nobody else builds. */
+  async subtree(folder: string): Promise<void> {
+    const [from, to] = this.#openBoth(folder);
+    const stack = [{ from, to, folder }];
+    const names: string[][] = [];
+    try {
+      const enter = async ({ from, to, folder }: typeof stack[0]) => {
+        const below: string[] = [];
+        names.push(below);
+        await this.directory(from, to, folder, below);
+      };
+      await enter(stack[0]!);
+      while (stack.length > 0) {
+        const { from, to, folder } = stack.at(-1)!;
+        const name = names.at(-1)!.pop();
+        if (name === undefined) {
+          names.pop();
+          stack.pop();
+          from[Symbol.dispose]();
+          to[Symbol.dispose]();
+          continue;
+        }
+        const next = this.#enter(from, to, name, `${folder}/${name}`);
+        stack.push(next);
+        if (stack.length > DEEPEST) throw tooDeep(this.rooms);
+        await enter(next);
+      }
+    } finally {
+      for (const { from, to } of stack) {
+        from[Symbol.dispose]();
+        to[Symbol.dispose]();
+      }
     }
   }
 
-  /**
-   * Builds the entries of one directory, which exists at the destination. Its
-   * subdirectories are made, and put on the list.
-   *
-   * @param relative Its path below the source, `""` or `/a/b`.
-   */
-  directory(relative: string, open: string[]): void {
-    const from = this.#job.source + relative;
-    const to = this.#job.destination + relative;
+  #enter(from: Directory, to: Directory, name: string, folder: string) {
+    const inner = this.#wrap(from, to, () => patiently(() => from.open(name)));
     try {
-      this.#build(relative, from, to, open);
+      const target = this.#wrap(
+        from,
+        to,
+        () => patiently(() => to.open(name)),
+      );
+      return { from: inner, to: target, folder };
     } catch (error) {
-      if (error instanceof LinkError) throw error;
-      throw linkFailure(`Cannot link "${from}" to "${to}"`, from, to, error);
+      inner[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Builds one directory, whose place is there already. */
+  async one(folder: string, below: string[]): Promise<void> {
+    const [source, target] = this.#openBoth(folder);
+    using from = source;
+    using to = target;
+    await this.directory(from, to, folder, below);
+  }
+
+  #openBoth(folder: string): [from: Directory, to: Directory] {
+    const { source, destination } = this.rooms;
+    return this.#wrap(source, destination, () => {
+      const from = this.#sources.open(folder);
+      try {
+        return [from, this.#targets.open(folder)];
+      } catch (error) {
+        from[Symbol.dispose]();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Builds the entries of one directory. Its subdirectories are made, and their names
+   * put on a list.
+   */
+  async directory(
+    from: Directory,
+    to: Directory,
+    folder: string,
+    below: string[],
+  ): Promise<void> {
+    try {
+      await this.#build(from, to, folder, below);
+    } catch (error) {
+      throw wrapped(error, from, to);
     }
     this.#onDirectory?.(this.built);
   }
 
-  #build(relative: string, from: string, to: string, open: string[]): void {
-    const { merge, exclude, folds } = this.#job;
-    const info = Deno.lstatSync(from);
-    const context = {
-      options: this.#job.place,
-      pair: pairState(this.#ladder, info.dev, this.#job.device),
-      counts: this.built,
-      cloner: this.#cloner,
-    };
-    const names = folds ? new Map<string, string>() : undefined;
-    const items: Iterable<Item> = this.#listing?.directory(relative) ??
-      Deno.readDirSync(from);
-    for (const entry of items) {
-      const path = `${relative}/${entry.name}`;
-      if (matches(exclude, path)) continue;
-      const target = `${to}/${entry.name}`;
-      if (names) checkFold(names, entry.name, from, to);
-      if (entry.isDirectory) {
-        this.#makeDirectory(target, from, entry.name);
-        open.push(path);
-      } else if (entry.isSymlink) {
-        this.#copySymlink(`${from}/${entry.name}`, target);
-      } else if (entry.isFile) {
-        if (!this.#wanted(path)) continue;
-        const file = `${from}/${entry.name}`;
-        const fileInfo = entry.size === undefined
-          ? Deno.lstatSync(file)
-          : new ListedInfo(file, entry.size);
-        const mutable = matches(this.#job.mutable, path);
-        if (!merge) placeFile(file, target, fileInfo, mutable, context);
-        else {
-          const temporary = siblingPath(target, "partial");
-          const publish = () =>
-            patiently(() => Deno.renameSync(temporary, target));
-          placeVia(temporary, publish, file, fileInfo, mutable, context);
-        }
-      } else {
-        throw specialFile(`${from}/${entry.name}`, target);
+  #wrap<T>(from: Directory, to: Directory, call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      throw wrapped(error, from, to);
+    }
+  }
+
+  async #build(
+    from: Directory,
+    to: Directory,
+    folder: string,
+    below: string[],
+  ): Promise<void> {
+    const { merge, exclude, include, mutable } = this.#job;
+    const { control } = this.context;
+    if (merge) this.context.made.clear();
+    const entries = patiently(() => from.list());
+    const listed = this.#listing && expected(this.#listing, folder, from);
+    if (listed && listed.size !== entries.length) throw damaged(from);
+    const folds = this.#job.folds ? new Map<string, string>() : undefined;
+    const filters = exclude.length + include.length + mutable.length > 0;
+    for (let i = 0; i < entries.length; i++) {
+      const { name, kind } = entries[i]!;
+      if (i % STRIDE === 0) {
+        control.check();
+        const pause = control.breathe?.();
+        if (pause) await pause;
       }
+      const item = listed?.get(name);
+      if (listed && item?.kind !== kind) throw damaged(from, name);
+      const path = filters ? `${folder}/${name}`.slice(1) : "";
+      if (filters && matches(exclude, path)) continue;
+      if (folds) checkFold(folds, name, from, to);
+      if (kind === "directory") {
+        this.#makeDirectory(from, to, name, folder);
+        below.push(name);
+      } else if (kind === "symlink") {
+        this.#current = [folder, name];
+        if (!this.copyLink(from, to, name, this.context.claim)) {
+          this.built.waiting.push({
+            folder,
+            name,
+            why: "inode",
+            mutable: false,
+          });
+        }
+      } else if (kind === "file") {
+        if (filters && include.length > 0 && !matches(include, path)) continue;
+        const isMutable = filters && matches(mutable, path);
+        const placed = this.#place(
+          from,
+          to,
+          name,
+          folder,
+          isMutable,
+          item?.size,
+        );
+        if (placed) await placed;
+      } else throw specialFile(pathIn(from, name), pathIn(to, name));
     }
-    this.#finish(to, info);
+    if (!merge) this.#finish(from, to, folder);
   }
 
-  #wanted(path: string): boolean {
-    const { include } = this.#job;
-    return include.length === 0 || matches(include, path);
-  }
-
-  #makeDirectory(target: string, from: string, name: string): void {
-    this.built.directories++;
+  /** Puts one file in place, or on the list of those that wait. */
+  #place(
+    from: Directory,
+    to: Directory,
+    name: string,
+    folder: string,
+    mutable: boolean,
+    size: number | undefined,
+  ): Promise<void> | undefined {
+    const candidate = new Candidate(from, name);
+    const note = (placed: Placed) => {
+      if (placed === "inode" || placed === "links") {
+        this.built.waiting.push({ folder, name, why: placed, mutable });
+      }
+    };
+    this.#current = [folder, name];
+    if (this.#job.merge) {
+      return this.#placeOver(candidate, to, mutable).then(note);
+    }
+    let placed: Placed | Promise<Placed>;
     try {
-      patiently(() => Deno.mkdirSync(target));
+      placed = placeFile(candidate, to, name, mutable, this.context, size);
     } catch (error) {
-      if (
-        errorKind(error) === "already-exists" && this.#job.merge &&
-        Deno.lstatSync(target).isDirectory
-      ) return;
-      throw linkFailure(
-        `Cannot make "${target}"`,
-        `${from}/${name}`,
-        target,
-        error,
+      candidate[Symbol.dispose]();
+      if (kindOfError(error) !== "already-exists") throw error;
+      throw folded(from, to, name, error);
+    }
+    if (typeof placed !== "string") {
+      return placed.then(note).finally(() => candidate[Symbol.dispose]());
+    }
+    candidate[Symbol.dispose]();
+    note(placed);
+    return undefined;
+  }
+
+  /** The file that is being placed. */
+  #current: readonly [folder: string, name: string] = ["", ""];
+
+  /**
+   * Puts a file over what stands there: made in the scratch, and renamed. Some file
+   * systems say only at the rename that an inode can have no more links (btrfs).
+   */
+  async #placeOver(
+    candidate: Candidate,
+    to: Directory,
+    mutable: boolean,
+  ): Promise<Placed> {
+    using _ = candidate;
+    const { scratch } = this.rooms;
+    const { name } = candidate;
+    const temporary = `${this.#prefix}${this.#temporaries++}`;
+    try {
+      const placed = await placeFile(
+        candidate,
+        scratch,
+        temporary,
+        mutable,
+        this.context,
       );
+      if (placed === "links" || placed === "inode") return placed;
+      try {
+        patiently(() => scratch.rename(temporary, to, name));
+        return placed;
+      } catch (error) {
+        if (placed !== "hardlink" || errorKind(error) !== "link-limit") {
+          throw error;
+        }
+      }
+      this.built.hardlinked--;
+      this.built.bytes -= candidate.status.size;
+      return "links";
+    } finally {
+      // Of two links to one inode the rename does nothing, and leaves this one.
+      removeQuietly(scratch, temporary);
     }
   }
 
-  #copySymlink(file: string, target: string): void {
-    this.built.links++;
-    const text = Deno.readLinkSync(file);
-    const place = this.#job.merge ? siblingPath(target, "partial") : target;
+  readonly #prefix = `file-${crypto.randomUUID().slice(0, 8)}-`;
+
+  #makeDirectory(
+    from: Directory,
+    to: Directory,
+    name: string,
+    folder: string,
+  ): void {
+    this.built.directories++;
+    const { merge } = this.#job;
     try {
-      patiently(() => Deno.symlinkSync(text, place, linkType(file)));
+      // Nobody else's until it has its mode.
+      patiently(() => to.make(name, 0o700));
+      if (!merge) return;
+      const status = from.look(name);
+      if (status) {
+        this.built.unfinished.push({ folder: `${folder}/${name}`, status });
+      }
     } catch (error) {
-      throw linkFailure(`Cannot make "${target}"`, file, target, error);
+      const [source, target] = [pathIn(from, name), pathIn(to, name)];
+      if (errorKind(error) === "already-exists") {
+        if (merge && to.look(name)?.kind === "directory") return;
+        if (!merge) throw folded(from, to, name, error);
+      }
+      throw linkFailure(`Cannot make "${target}"`, source, target, error);
     }
-    if (this.#job.merge) publish(file, place, target);
+  }
+
+  /** Makes a symbolic link again. False if its inode has a name already. */
+  copyLink(
+    from: Directory,
+    to: Directory,
+    name: string,
+    claim: PlaceContext["claim"],
+  ): boolean {
+    const status = from.look(name);
+    if (status && status.links > 1 && claim) {
+      const inode = inodeKey(status);
+      if (inode !== undefined && !claim(inode)) return false;
+    }
+    const text = from.readLink(name);
+    const { merge } = this.#job;
+    const place = merge ? this.rooms.scratch : to;
+    const at = merge ? `${this.#prefix}${this.#temporaries++}` : name;
+    try {
+      patiently(() => place.symlink(text, at, leadsToDirectory(from, name)));
+      if (status) this.#keeper.keepLink(status, place, at);
+      if (merge) patiently(() => place.rename(at, to, name));
+    } catch (error) {
+      if (merge) removeQuietly(place, at);
+      const target = pathIn(to, name);
+      if (!merge && errorKind(error) === "already-exists") {
+        throw folded(from, to, name, error);
+      }
+      const what = `Cannot make "${target}"`;
+      throw linkFailure(what, pathIn(from, name), target, error);
+    }
+    this.built.links++;
+    return true;
   }
 
   /** Mode and times last: what is put into a directory changes them. */
-  #finish(to: string, info: Deno.FileInfo): void {
-    const { merge, defaultMode } = this.#job;
-    if (merge) return; // it may be somebody else's, too
-    if (info.mode !== null && defaultMode !== null) {
-      const mode = info.mode & 0o7777;
-      if ((mode & 0o700) !== 0o700) this.built.late.push([to, mode]);
-      else if (mode !== defaultMode) Deno.chmodSync(to, mode);
-    }
-    keepTimes(to, info);
+  #finish(from: Directory, to: Directory, folder: string): void {
+    const status = from.opened;
+    // One that can't be searched is finished when nobody needs to pass through it; the
+    // top when it is in its place.
+    if (folder === "" || (status.mode & 0o100) === 0) {
+      this.built.unfinished.push({ folder, status });
+    } else this.#keeper.keep(from, status, to, to.opened);
   }
+
+  /** Finishes a directory that could not be finished before. */
+  finish({ folder, status }: Unfinished, to?: Directory): void {
+    using from = descend(this.rooms.source, folder);
+    using target = to?.again() ?? descend(this.rooms.destination, folder);
+    this.#keeper.keep(from, status, target, target.status());
+  }
+}
+
+/** Opens a directory below another, name by name. */
+export function descend(root: Directory, folder: string): Directory {
+  if (folder === "") return root.again();
+  let at = root;
+  for (const name of folder.slice(1).split("/")) {
+    try {
+      const next = patiently(() => at.open(name));
+      if (at !== root) at[Symbol.dispose]();
+      at = next;
+    } catch (error) {
+      if (at !== root) at[Symbol.dispose]();
+      throw error;
+    }
+  }
+  return at;
+}
+
+/** Opens directories below another, of which many lie side by side. */
+class Descent implements Disposable {
+  readonly #root: Directory;
+  #folder = "";
+  #parent: Directory | undefined;
+
+  constructor(root: Directory) {
+    this.#root = root;
+  }
+
+  open(folder: string): Directory {
+    const cut = folder.lastIndexOf("/");
+    if (cut <= 0) return descend(this.#root, folder);
+    const parent = folder.slice(0, cut);
+    if (!this.#parent || this.#folder !== parent) {
+      this[Symbol.dispose]();
+      this.#parent = descend(this.#root, parent);
+      this.#folder = parent;
+    }
+    const inner = this.#parent;
+    return patiently(() => inner.open(folder.slice(cut + 1)));
+  }
+
+  [Symbol.dispose](): void {
+    this.#parent?.[Symbol.dispose]();
+    this.#parent = undefined;
+  }
+}
+
+function wrapped(error: unknown, from: Directory, to: Directory): unknown {
+  if (error instanceof LinkError) return error;
+  if (error instanceof CacheError) {
+    return new LinkError(error.message, from.path, to.path, error.kind, error);
+  }
+  if (!(error instanceof Error) || !/\(os error \d+\)/.test(error.message)) {
+    return error; // an abort's reason, or a bug of ours
+  }
+  const what = `Cannot link "${from.path}" to "${to.path}"`;
+  return linkFailure(what, from.path, to.path, error);
+}
+
+function tooDeep({ source, destination }: Rooms): LinkError {
+  return new LinkError(
+    `Cannot link "${source.path}": it is more than ${DEEPEST} directories deep`,
+    source.path,
+    destination.path,
+    "name-too-long",
+  );
 }
 
 /** The error that a tree has something in it that is no file, directory or link. */
@@ -222,51 +551,70 @@ export function specialFile(source: string, target: string): LinkError {
   );
 }
 
-/** Windows must be told what a symbolic link leads to. */
-function linkType(file: string): Deno.SymlinkOptions | undefined {
-  if (Deno.build.os !== "windows") return undefined;
-  try {
-    return { type: Deno.statSync(file).isDirectory ? "dir" : "file" };
-  } catch {
-    return { type: "file" };
-  }
-}
-
-/** Renames a file over what stands there. Never writes through it. */
-function publish(file: string, place: string, target: string): void {
-  try {
-    patiently(() => Deno.renameSync(place, target));
-  } catch (error) {
-    removeIfThere(place);
-    throw linkFailure(`Cannot replace "${target}"`, file, target, error);
-  }
-  // Of two links to one inode the rename does nothing, and leaves this one.
-  removeIfThere(place);
-}
-
-function matches(patterns: readonly RegExp[], path: string): boolean {
-  return patterns.some((pattern) => pattern.test(path.slice(1)));
+/** Of a tree that is built anew, so that only a name like it can stand there. */
+function folded(
+  from: Directory,
+  to: Directory,
+  name: string,
+  cause: unknown,
+): LinkError {
+  const source = pathIn(from, name);
+  const fold = (name: string) => name.normalize("NFC").toLowerCase();
+  const other = from.list().find((it) =>
+    it.name !== name && fold(it.name) === fold(name)
+  );
+  const both = other ? `"${pathIn(from, other.name)}" and ` : "";
+  return new LinkError(
+    `Cannot link ${both}"${source}" to one directory: ` +
+      `their names are the same on the file system of "${to.path}"`,
+    source,
+    pathIn(to, name),
+    "already-exists",
+    cause,
+  );
 }
 
 /** Two names of a directory that would be one at the destination are an error. */
 function checkFold(
   names: Map<string, string>,
   name: string,
-  from: string,
-  to: string,
+  from: Directory,
+  to: Directory,
 ): void {
-  const folded = name.normalize("NFC").toLowerCase();
-  const other = names.get(folded);
-  if (other !== undefined) {
-    throw new LinkError(
-      `Cannot link "${from}/${other}" and "${from}/${name}" to one directory: ` +
-        `their names are the same on the file system of "${to}"`,
-      `${from}/${name}`,
-      `${to}/${name}`,
-      "already-exists",
-    );
+  const key = name.normalize("NFC").toLowerCase();
+  if (names.has(key)) throw folded(from, to, name, undefined);
+  names.set(key, name);
+}
+
+function expected(listing: Listing, folder: string, from: Directory) {
+  return listing.directory(folder) ?? raise(damaged(from));
+}
+
+function raise(error: Error): never {
+  throw error;
+}
+
+function damaged(from: Directory, name?: string): CacheError {
+  const path = name === undefined ? from.path : pathIn(from, name);
+  return new CacheError(
+    `"${path}" is not what was put into the cache`,
+    path,
+    "invalid",
+  );
+}
+
+/** Windows must be told what a symbolic link leads to. */
+function leadsToDirectory(from: Directory, name: string): boolean {
+  if (Deno.build.os !== "windows") return false;
+  try {
+    return Deno.statSync(pathIn(from, name)).isDirectory;
+  } catch {
+    return false;
   }
-  names.set(folded, name);
+}
+
+function matches(patterns: readonly RegExp[], path: string): boolean {
+  return patterns.some((pattern) => pattern.test(path));
 }
 
 /** Adds what a worker has built. */
@@ -290,5 +638,12 @@ export function addBuilt(to: Built, more: Built): void {
     if (known) known.count += fallback.count;
     else to.fallbacks.set(key, fallback);
   }
-  to.late.push(...more.late);
+  for (const [what, it] of more.notKept) {
+    const known = to.notKept.get(what);
+    const count = it.count + (known?.count ?? 0);
+    to.notKept.set(what, { ...(known ?? it), count });
+  }
+  for (const it of more.waiting) to.waiting.push(it);
+  for (const it of more.unfinished) to.unfinished.push(it);
+  for (const [inode, name] of more.firstNames) to.firstNames.set(inode, name);
 }

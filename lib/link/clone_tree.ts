@@ -1,9 +1,11 @@
-import { removeTree } from "../old/remove.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
+import { removeTree } from "../fs/remove.ts";
+import { TREE } from "../fs/staging.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
+import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { patiently } from "../os/patience.ts";
 import { type Built, nothingBuilt, specialFile } from "./build.ts";
-import { openCloner } from "./clone.ts";
 import { verdict } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
 
@@ -11,26 +13,26 @@ import type { LinkTreeOptions } from "./options.ts";
  * Clones a whole tree by one call, where there is one (macOS: clonefile(2)), and
  * all of it is wanted.
  *
- * @param destination Where it is built; it does not exist.
+ * @param tree The path of what is made, which does not exist.
  * @returns What was cloned. If it is `undefined`, nothing was, and the ladder shall
  * find out file by file what works.
  */
 export async function cloneTree(
   source: string,
-  destination: string,
+  staging: Directory,
+  tree: string,
   options: LinkTreeOptions,
 ): Promise<Built | undefined> {
   const { mode = "auto", include, exclude, mutable } = options;
-  if (Deno.build.os !== "darwin") return undefined;
-  if (mode !== "auto" && mode !== "clone") return undefined;
+  if (!hasMacosCalls()) return undefined;
+  if (mode === "hardlink" || mode === "symlink" || mode === "copy") {
+    return undefined;
+  }
   if (include?.length || exclude?.length || mutable?.length) return undefined;
-  using cloner = openCloner();
-  if (!cloner) return undefined;
   try {
-    const info = Deno.lstatSync(source);
-    patiently(() => cloner.clone(source, destination, info));
+    patiently(() => cloneOnMacos(source, tree));
   } catch (error) {
-    await removeTree(destination, { busyTimeout: 1000 });
+    await removeTree(staging, TREE, { busyTimeout: 1000 });
     if (verdict("clone", errorKind(error)) === "stop") throw error;
     log.debug(() =>
       `Cloning "${source}" file by file, since not at once: ${
@@ -39,27 +41,24 @@ export async function cloneTree(
     );
     return undefined;
   }
-  const built = count(source, destination);
+  const built = nothingBuilt();
+  using directory = staging.open(TREE);
+  count(directory, source, built);
   const { cloned: files, directories, bytes } = built;
   options.onProgress?.({ files, directories: directories + 1, bytes });
   return built;
 }
 
-function count(source: string, destination: string): Built {
-  const built = nothingBuilt();
-  const open = [""];
-  for (let directory; (directory = open.pop()) !== undefined;) {
-    for (const entry of Deno.readDirSync(destination + directory)) {
-      const path = `${directory}/${entry.name}`;
-      if (entry.isDirectory) {
-        built.directories++;
-        open.push(path);
-      } else if (entry.isSymlink) built.links++;
-      else if (entry.isFile) {
-        built.cloned++;
-        built.bytes += Deno.lstatSync(destination + path).size;
-      } else throw specialFile(source + path, destination + path);
-    }
+function count(directory: Directory, source: string, built: Built): void {
+  for (const { name, kind } of directory.list()) {
+    if (kind === "directory") {
+      built.directories++;
+      using inner = directory.open(name);
+      count(inner, `${source}/${name}`, built);
+    } else if (kind === "symlink") built.links++;
+    else if (kind === "file") {
+      built.cloned++;
+      built.bytes += directory.look(name)?.size ?? 0;
+    } else throw specialFile(`${source}/${name}`, pathIn(directory, name));
   }
-  return built;
 }

@@ -1,5 +1,5 @@
-import { CacheError, type CacheErrorKind } from "../error.ts";
-import { errorKind, osErrorText } from "../os/error.ts";
+import { CacheError, type CacheErrorKind, kindOfError } from "../error.ts";
+import { osErrorText } from "../os/error.ts";
 
 /**
  * A file could not be put in its place: what was tried, what the operating system
@@ -53,7 +53,8 @@ export function linkFailure(
   src: string,
   dst: string,
   error: unknown,
+  kind: CacheErrorKind = kindOfError(error),
 ): LinkError {
   const message = `${what}: ${osErrorText(error)}`;
-  return new LinkError(message, src, dst, errorKind(error), error);
+  return new LinkError(message, src, dst, kind, error);
 }

@@ -1,17 +1,35 @@
+import { kindOfError } from "../error.ts";
+import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import { Keeper } from "../fs/fidelity.ts";
+import { removeQuietly } from "../fs/names.ts";
+import { openParent, type Place } from "../fs/open.ts";
+import {
+  openStaging,
+  type Staging,
+  sweepStagings,
+  TREE,
+} from "../fs/staging.ts";
 import { log } from "../log.ts";
-import { siblingPath } from "../fs/names.ts";
-import { errorKind, osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
-import { dirname, fromFileUrl, resolve } from "../os/path.ts";
-import { openCloner } from "./clone.ts";
+import { errorKind } from "../os/error.ts";
+import { toPath } from "../os/path.ts";
+import { Breath, patiently } from "../os/patience.ts";
+import { type Destination, openDestination, taken } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
-import { type LinkMode, pairState } from "./ladder.ts";
+import { LADDERS, pairState } from "./ladder.ts";
 import {
   type LinkFileOptions,
   type LinkFileReport,
   placeOptions,
 } from "./options.ts";
-import { noCounts, placeVia } from "./place.ts";
+import {
+  Candidate,
+  noCounts,
+  noteFallback,
+  type PlaceContext,
+  type Placed,
+  placeFile,
+} from "./place.ts";
+import { resetAndLink } from "./reset.ts";
 
 /**
  * Puts a cached file where it is needed, as cheaply as the file systems allow: by
@@ -49,110 +67,239 @@ import { noCounts, placeVia } from "./place.ts";
  * await Deno.remove(dir, { recursive: true });
  * ```
  */
-// deno-lint-ignore require-await -- so that errors are rejections, as of linkTree
 export async function linkFile(
   src: string | URL,
   dst: string | URL,
   options: LinkFileOptions = {},
 ): Promise<LinkFileReport> {
   const source = toPath(src);
-  const destination = toPath(dst);
+  const path = toPath(dst);
+  using place = openSource(source, path);
+  return await linkFileHeld(place, path, options);
+}
+
+function openSource(source: string, destination: string): Place {
+  try {
+    return openParent(source);
+  } catch (error) {
+    const what = `Cannot link "${source}"`;
+    throw linkFailure(what, source, destination, error);
+  }
+}
+
+/** Links a file of a directory that is held open. */
+export async function linkFileHeld(
+  from: Pick<Place, "parent" | "name">,
+  path: string,
+  options: LinkFileOptions,
+): Promise<LinkFileReport> {
+  const source = pathIn(from.parent, from.name);
   const { ifExists = "error" } = options;
-  const existing = lookAt(destination, source, destination);
+  using destination = openDestination(path, source);
+  const { existing } = destination;
   if (existing && ifExists === "skip") {
     return { mode: "skipped", replaced: false, reset: false };
   }
-  if (existing && ifExists === "error") throw taken(source, destination);
-  if (existing?.isDirectory) {
+  if (existing && ifExists === "error") throw taken(source, path);
+  if (existing?.kind === "directory") {
     throw new LinkError(
-      `Cannot replace "${destination}": it is a directory, and "${source}" is a file`,
+      `Cannot replace "${path}": it is a directory, and "${source}" is a file`,
       source,
-      destination,
+      path,
       "is-directory",
     );
   }
-  const info = lookAt(source, source, destination);
-  if (!info?.isFile) throw notAFile(source, destination, info);
-
-  const temporary = siblingPath(destination, "partial");
-  const counts = noCounts();
-  const parent = lookAt(dirname(destination), source, destination);
-  const place = placeOptions(options);
-  const clones = place.mode === "auto" || place.mode === "clone";
-  using cloner = clones ? openCloner() : undefined;
-  const context = {
-    options: place,
-    pair: pairState(new Map(), info.dev, parent?.dev ?? -1),
-    counts,
-    cloner,
-  };
-  const publish = ifExists === "replace"
-    ? () => patiently(() => Deno.renameSync(temporary, destination))
-    : () => publishNew(temporary, source, destination);
-  let mode: LinkMode | undefined;
+  const status = lookAtSource(from, source, path);
+  if (status?.kind !== "file") throw notAFile(source, path, status);
   try {
-    const { mutable = false } = options;
-    mode = placeVia(temporary, publish, source, info, mutable, context);
+    return await link(from, status, destination, options);
   } catch (error) {
+    const { signal } = options;
+    if (signal?.aborted && error === signal.reason) throw error;
     const known = error instanceof LinkError;
-    if (known && error.kind === "already-exists") throw error;
-    throw new LinkError(
-      `Cannot put "${source}" at "${destination}": ${
-        osErrorText(known ? error.cause ?? error : error)
-      }`,
+    if (known && error.kind === "already-exists" && !error.cause) throw error;
+    throw linkFailure(
+      `Cannot put "${source}" at "${path}"`,
       source,
-      destination,
-      known ? error.kind : errorKind(error),
-      error,
+      path,
+      known ? error.cause ?? error : error,
+      kindOfError(error),
     );
   }
-  for (const { from, reason } of counts.fallbacks.values()) {
-    log.debug(() => `No ${from} of "${source}" to "${destination}": ${reason}`);
-  }
-  return {
-    mode: mode ?? "created",
-    replaced: existing !== undefined,
-    reset: counts.reset > 0,
+}
+
+async function link(
+  { parent: from, name }: Pick<Place, "parent" | "name">,
+  status: Status,
+  { parent, name: newName, path, existing }: Destination,
+  options: LinkFileOptions,
+): Promise<LinkFileReport> {
+  const { mutable = false, signal } = options;
+  const breath = new Breath(signal);
+  const counts = noCounts();
+  const place = placeOptions(options);
+  const context: PlaceContext = {
+    options: place,
+    pair: pairState(new Map(), status.device, parent.opened.device),
+    counts,
+    keeper: new Keeper("all"),
+    control: {
+      check: () => signal?.throwIfAborted(),
+      breathe: () => breath.due(),
+    },
+    made: new Map(),
+    defersLimit: true,
   };
+  const replaced = existing !== undefined;
+  const done = (mode: Placed): LinkFileReport => {
+    for (const { from, reason } of counts.fallbacks.values()) {
+      log.debug(() => `No ${from} to "${path}": ${reason}`);
+    }
+    const reset = counts.reset > 0;
+    return { mode: mode as LinkFileReport["mode"], replaced, reset };
+  };
+  using source = new Candidate(from, name);
+  const [rung] = LADDERS[place.mode];
+  // A link is there at once, and only if nothing stands there: nothing to rename.
+  const isLink = rung === "hardlink" || rung === "symlink";
+  if (!replaced && isLink && !mutable) {
+    const mode = tryLink(source, status, parent, newName, context);
+    if (mode) return done(mode);
+  }
+  await using staging = openStaging(parent, newName);
+  let how: How = "ladder";
+  for (;;) {
+    const mode = await placeIn(staging, source, mutable, context, path, how);
+    try {
+      publish(staging, parent, newName, replaced, source.path, path);
+      await sweepStagings(parent, newName);
+      return done(mode);
+    } catch (error) {
+      // Some file systems say so only at the rename (btrfs).
+      if (mode !== "hardlink" || errorKind(error) !== "link-limit") throw error;
+    }
+    removeQuietly(staging.directory, TREE);
+    counts.hardlinked--;
+    // Peers may use up a fresh inode before this rename, but never a copy.
+    how = how === "ladder" ? "fresh" : "copy";
+  }
 }
 
-/** A path as it is given to the OS: absolute, since a working directory may change. */
-export function toPath(path: string | URL): string {
-  return path instanceof URL ? fromFileUrl(path) : resolve(path);
+/** By the ladder; by a fresh inode, since the old one is full; or by a copy. */
+type How = "ladder" | "fresh" | "copy";
+
+/** The mode, if the first rung works; nothing is there if it does not. */
+function tryLink(
+  source: Candidate,
+  status: Status,
+  parent: Directory,
+  name: string,
+  context: PlaceContext,
+): Placed | undefined {
+  const { options, counts } = context;
+  if (status.size === 0 && options.mode === "hardlink") return undefined;
+  if (options.mode === "hardlink" && status.links >= options.maxLinks) {
+    return undefined;
+  }
+  try {
+    if (options.mode === "symlink") parent.symlink(source.path, name);
+    else source.from.link(source.name, parent, name);
+    counts[options.mode === "symlink" ? "symlinked" : "hardlinked"]++;
+    return options.mode as Placed;
+  } catch (error) {
+    if (errorKind(error) === "already-exists") {
+      throw taken(source.path, pathIn(parent, name));
+    }
+    return undefined; // the ladder says what it means
+  }
 }
 
-/** What `lstat` says, or `undefined` if there is nothing. */
-export function lookAt(
+/** Puts the file into the staging. */
+async function placeIn(
+  { directory: to }: Staging,
+  source: Candidate,
+  mutable: boolean,
+  context: PlaceContext,
   path: string,
+  how: How,
+): Promise<Placed> {
+  const { counts, options } = context;
+  const { from, name } = source;
+  if (how === "ladder") {
+    const mode = await placeFile(source, to, TREE, mutable, context);
+    if (mode !== "links") return mode;
+  }
+  const full = new Error("It has all the links that it can have");
+  if (options.onLinkLimit === "error") {
+    const what = `Cannot hardlink "${source.path}" to "${path}"`;
+    throw linkFailure(what, source.path, path, full, "link-limit");
+  }
+  if (options.onLinkLimit === "reset" && how !== "copy") {
+    const links = [{ from, name, to, newName: TREE }];
+    const mode = await resetAndLink(links, to, context, how === "fresh");
+    if (mode) {
+      if (mode === "hardlink") counts.hardlinked++;
+      else counts.copied++;
+      return mode;
+    }
+  }
+  noteFallback(counts, "hardlink", "link-limit", full, source.path);
+  return await placeFile(source, to, TREE, mutable, {
+    ...context,
+    options: { ...options, mode: "copy" },
+  });
+}
+
+/**
+ * Gives the file its name: over what stands there, or only if nothing does, which a
+ * link can tell, where a rename would replace.
+ */
+function publish(
+  { directory }: Staging,
+  parent: Directory,
+  name: string,
+  replace: boolean,
+  source: string,
+  path: string,
+): void {
+  if (replace) {
+    patiently(() => directory.rename(TREE, parent, name));
+    // Of two links to one inode the rename does nothing, and leaves this one.
+    removeQuietly(directory, TREE);
+    return;
+  }
+  try {
+    patiently(() => directory.rename(TREE, parent, name, "new"));
+  } catch (error) {
+    const kind = errorKind(error);
+    if (kind === "already-exists") throw taken(source, path);
+    if (kind !== "invalid" && kind !== "unsupported") throw error;
+    if (parent.look(name)) throw taken(source, path);
+    patiently(() => directory.rename(TREE, parent, name));
+  }
+}
+
+function lookAtSource(
+  { parent, name }: Pick<Place, "parent" | "name">,
   source: string,
   destination: string,
-): Deno.FileInfo | undefined {
+): Status | undefined {
   try {
-    return Deno.lstatSync(path);
+    return parent.look(name);
   } catch (error) {
-    if (errorKind(error) === "not-found") return undefined;
-    throw linkFailure(`Cannot look at "${path}"`, source, destination, error);
+    const what = `Cannot look at "${source}"`;
+    throw linkFailure(what, source, destination, error);
   }
-}
-
-/** The error that something stands there. */
-export function taken(source: string, destination: string): LinkError {
-  return new LinkError(
-    `Cannot link "${source}" to "${destination}": something stands there. Say what to do with --if-exists (ifExists)`,
-    source,
-    destination,
-    "already-exists",
-  );
 }
 
 function notAFile(
   source: string,
   destination: string,
-  info: Deno.FileInfo | undefined,
+  status: Status | undefined,
 ): LinkError {
-  const [what, kind] = !info
+  const [what, kind] = !status
     ? ["it does not exist", "not-found"] as const
-    : info.isDirectory
+    : status.kind === "directory"
     ? ["it is a directory", "is-directory"] as const
     : ["it is not a regular file", "unsupported"] as const;
   return new LinkError(
@@ -161,24 +308,4 @@ function notAFile(
     destination,
     kind,
   );
-}
-
-/**
- * Gives the file its name only if nothing stands there: a link fails then, where a
- * rename would replace. Where there are no links, a look must do.
- */
-function publishNew(
-  temporary: string,
-  source: string,
-  destination: string,
-): void {
-  try {
-    patiently(() => Deno.linkSync(temporary, destination));
-  } catch (error) {
-    if (errorKind(error) === "already-exists") throw taken(source, destination);
-    if (lookAt(destination, source, destination)) {
-      throw taken(source, destination);
-    }
-    patiently(() => Deno.renameSync(temporary, destination));
-  }
 }

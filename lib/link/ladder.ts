@@ -13,15 +13,18 @@ import type { ErrorKind } from "../os/error.ts";
  */
 export type LinkMode = "clone" | "hardlink" | "symlink" | "copy";
 
+/** A mode, or one that chooses: `auto`; or `private`, which shares nothing. */
+export type AnyMode = "auto" | "private" | LinkMode;
+
 /** The modes that are tried in order, by what the user asked for. */
-export const LADDERS: Readonly<Record<"auto" | LinkMode, readonly LinkMode[]>> =
-  {
-    auto: ["clone", "hardlink", "copy"],
-    clone: ["clone", "hardlink", "copy"],
-    hardlink: ["hardlink", "copy"],
-    symlink: ["symlink", "copy"],
-    copy: ["copy"],
-  };
+export const LADDERS: Readonly<Record<AnyMode, readonly LinkMode[]>> = {
+  auto: ["clone", "hardlink", "copy"],
+  private: ["clone", "copy"],
+  clone: ["clone", "hardlink", "copy"],
+  hardlink: ["hardlink", "copy"],
+  symlink: ["symlink", "copy"],
+  copy: ["copy"],
+};
 
 /**
  * What an error on a rung means.

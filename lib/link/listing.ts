@@ -1,111 +1,200 @@
 /**
- * What is in a tree, as it was written down when the tree was made: linking it out then
- * takes no listing of directories, and no look at files that are only hard-linked.
+ * What is in a tree, as it was written down when the tree was made. Whoever links the
+ * tree compares: what somebody put there since is not handed out.
+ *
+ * A listing is text: a line for each directory, parents first. A line is the
+ * directory's path as JSON, a tab (which JSON never has), and the rest as JSON. A
+ * tree that is a file has one line, without a path. Names that are not UTF-8 have lone
+ * surrogates (see `os/text.ts`), which JSON keeps.
  *
  * @module
  */
 
+import { CacheError } from "../error.ts";
+import type { EntryKind } from "../fs/directory.ts";
+
 /** A file: name, bytes, mode, SHA-256 of its content. */
-export type ListedFile = [
+export type ListedFile = readonly [
   name: string,
   size: number,
   mode: number,
   digest: string,
 ];
 
-/** One line of a listing: a directory, or a tree that is a file (then without `path`). */
+/** A line of a listing: a directory, or a tree that is a file. */
 export interface ListedDirectory {
-  /** Below the tree: `""`, `/a/b`. */
-  readonly path?: string;
-  readonly mode?: number;
-  readonly files: ListedFile[];
+  /** Below the tree: `""`, `/a/b`; `undefined` for a tree that is a file. */
+  readonly path: string | undefined;
+  /** Its mode, with setuid, setgid and sticky. */
+  readonly mode: number;
+  readonly files: readonly ListedFile[];
   /** Symbolic links: name and text. */
-  readonly links: [name: string, text: string][];
+  readonly links: readonly (readonly [name: string, text: string])[];
   /** Names of subdirectories. */
-  readonly directories: string[];
+  readonly directories: readonly string[];
 }
 
-/** An entry of a directory, listed or read. */
-export interface Item {
-  readonly name: string;
-  readonly isDirectory: boolean;
-  readonly isSymlink: boolean;
-  readonly isFile: boolean;
-  /** Of a file, if it is known. */
+/** An entry of a listed directory. */
+export interface ListedEntry {
+  readonly kind: EntryKind;
+  /** Bytes of a file. */
   readonly size?: number;
+}
+
+/** Writes a line, without its end. */
+export function listingLine(directory: ListedDirectory): string {
+  const { path = null, mode, files, links, directories } = directory;
+  const rest = { mode, files, links, directories };
+  return `${JSON.stringify(path)}\t${JSON.stringify(rest)}`;
+}
+
+/** The directory of a line, checked: it may be anybody's text. */
+export function parseListingLine(line: string): ListedDirectory {
+  const tab = line.indexOf("\t");
+  const path = parsePath(line.slice(0, tab < 0 ? undefined : tab));
+  const { mode, files, links, directories } = parseObject(line.slice(tab + 1));
+  const known = new Set<string>();
+  const directory: ListedDirectory = {
+    path,
+    mode: mode as number,
+    files: array(files) as ListedDirectory["files"],
+    links: array(links) as ListedDirectory["links"],
+    directories: array(directories) as ListedDirectory["directories"],
+  };
+  if (!isMode(mode)) throw damaged(`mode ${String(mode)}`);
+  for (const file of directory.files) checkFile(file, known, path);
+  for (const link of directory.links) {
+    if (array(link).length !== 2) throw damaged("a link");
+    checkName(link[0], known);
+    if (typeof link[1] !== "string" || /^$|\0/.test(link[1])) {
+      throw damaged("a link");
+    }
+  }
+  for (const name of directory.directories) checkName(name, known);
+  const isFile = directory.files.length === 1 && known.size === 0;
+  if (path === undefined && !isFile) throw damaged("what is not a file");
+  return directory;
 }
 
 /** Finds directories in a listing. A line is parsed when its directory is asked for. */
 export class Listing {
+  /** All of it. It may travel to a worker. */
+  readonly text: string;
   readonly #lines = new Map<string, string>();
 
-  /** @param path A file with a header and lines of JSON, each a {@linkcode ListedDirectory}. */
-  constructor(path: string) {
-    for (const line of Deno.readTextFileSync(path).split("\n")) {
-      const [, quoted] = /^\{"path":("(?:[^"\\]|\\.)*")/.exec(line) ?? [];
-      if (quoted) this.#lines.set(JSON.parse(quoted), line);
+  /**
+   * A listing.
+   *
+   * @throws {CacheError} Of kind `invalid` if it is none.
+   */
+  constructor(text: string) {
+    this.text = text;
+    for (let at = 0; at < text.length;) {
+      const end = text.indexOf("\n", at);
+      const line = text.slice(at, end < 0 ? undefined : end);
+      at = end < 0 ? text.length : end + 1;
+      const path = parsePath(line.slice(0, Math.max(0, line.indexOf("\t"))));
+      const key = path ?? FILE;
+      if (this.#lines.has(key)) throw damaged(`${JSON.stringify(path)} twice`);
+      this.#lines.set(key, line);
     }
   }
 
-  /** What is in a directory; `undefined` if it is not listed. */
-  directory(path: string): Item[] | undefined {
+  /** Whether the tree is a file. */
+  get isFile(): boolean {
+    return this.#lines.has(FILE);
+  }
+
+  /**
+   * What is in a directory, by name; `undefined` if it is not listed.
+   *
+   * @throws {CacheError} Of kind `invalid` if its line is damaged.
+   */
+  directory(path: string): ReadonlyMap<string, ListedEntry> | undefined {
     const line = this.#lines.get(path);
     if (line === undefined) return undefined;
-    const { files, links, directories }: ListedDirectory = JSON.parse(line);
-    return [
-      ...files.map(([name, size]) => item(name, "file", size)),
-      ...links.map(([name]) => item(name, "link")),
-      ...directories.map((name) => item(name, "directory")),
-    ];
+    const { files, links, directories } = parseListingLine(line);
+    const entries = new Map<string, ListedEntry>();
+    for (const [name, size] of files) entries.set(name, { kind: "file", size });
+    for (const [name] of links) entries.set(name, { kind: "symlink" });
+    for (const name of directories) entries.set(name, { kind: "directory" });
+    return entries;
   }
 }
 
-function item(
-  name: string,
-  kind: "file" | "link" | "directory",
-  size?: number,
-): Item {
-  return {
-    name,
-    isDirectory: kind === "directory",
-    isSymlink: kind === "link",
-    isFile: kind === "file",
-    ...size !== undefined && { size },
-  };
+/** What no path is: each is empty or begins with a slash. */
+const FILE = "file";
+
+function damaged(what: string): CacheError {
+  return new CacheError(`A listing is damaged: ${what}`, "", "invalid");
 }
 
-/** What a file is, found out when it is asked for; its size is known. */
-export class ListedInfo {
-  readonly #path: string;
-  #info: Deno.FileInfo | undefined;
-  /** Its size in bytes. */
-  readonly size: number;
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw damaged("a line is not JSON");
+  }
+}
 
-  constructor(path: string, size: number) {
-    this.#path = path;
-    this.size = size;
+function parsePath(text: string): string | undefined {
+  const path = parse(text);
+  if (path === null) return undefined;
+  if (path === "") return "";
+  if (typeof path === "string" && path.startsWith("/")) {
+    if (path.slice(1).split("/").every(isName)) return path;
   }
+  throw damaged("a path");
+}
 
-  #look(): Deno.FileInfo {
-    return this.#info ??= Deno.lstatSync(this.#path);
+function parseObject(text: string): Record<string, unknown> {
+  const value = parse(text);
+  if (typeof value === "object" && value !== null) {
+    return value as Record<string, unknown>;
   }
+  throw damaged("a line");
+}
 
-  get dev(): number {
-    return this.#look().dev;
+function array(value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value;
+  throw damaged("a list");
+}
+
+function checkFile(
+  file: unknown,
+  known: Set<string>,
+  path: string | undefined,
+): void {
+  const [name, size, mode, digest, ...more] = array(file);
+  if (path !== undefined) checkName(name, known);
+  else if (name !== "") throw damaged("a file's name");
+  const isSize = Number.isSafeInteger(size) && (size as number) >= 0;
+  if (!isSize || !isMode(mode) || !isDigest(digest) || more.length > 0) {
+    throw damaged(`the file ${JSON.stringify(name)}`);
   }
-  get ino(): number | null {
-    return this.#look().ino;
+}
+
+function checkName(name: unknown, known: Set<string>): void {
+  if (typeof name !== "string" || !isName(name) || known.has(name)) {
+    throw damaged(`the name ${JSON.stringify(name)}`);
   }
-  get nlink(): number | null {
-    return this.#look().nlink;
+  known.add(name);
+}
+
+/** What a directory can have, and nothing that leads out of it. */
+function isName(name: string): boolean {
+  if (name === "" || name === "." || name === ".." || name.includes("\0")) {
+    return false;
   }
-  get mode(): number | null {
-    return this.#look().mode;
-  }
-  get atime(): Date | null {
-    return this.#look().atime;
-  }
-  get mtime(): Date | null {
-    return this.#look().mtime;
-  }
+  const separators = Deno.build.os === "windows" ? /[/\\]/ : /\//;
+  return !separators.test(name);
+}
+
+function isMode(mode: unknown): boolean {
+  return Number.isInteger(mode) && (mode as number) >= 0 &&
+    (mode as number) <= 0o7777;
+}
+
+function isDigest(digest: unknown): boolean {
+  return typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest);
 }

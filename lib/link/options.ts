@@ -1,17 +1,18 @@
-import type { LinkMode } from "./ladder.ts";
+import type { NotKept } from "../fs/fidelity.ts";
+import type { AnyMode, LinkMode } from "./ladder.ts";
 import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
 
 /** Options for `linkFile()`. */
 export interface LinkFileOptions {
   /**
-   * How to put the file there. `auto` and `clone` try a clone, then a hard link,
+   * How to put the file there. `private` tries a clone, then a copy; `auto` and `clone` try a clone, then a hard link,
    * then a copy; `hardlink` and `symlink` fall back to a copy. A clone needs
    * `--allow-ffi`; asked for without it, `Deno.copyFile` may make one or not, so it
    * counts as a copy.
    *
    * @default {"auto"}
    */
-  mode?: "auto" | LinkMode;
+  mode?: AnyMode;
   /**
    * What to do when something stands there. It is never written through: `replace`
    * renames the new over the old.
@@ -46,11 +47,13 @@ export interface LinkFileOptions {
    * @default {false}
    */
   mutable?: boolean;
+  /** Stops the work: the promise is rejected with its reason. */
+  signal?: AbortSignal;
 }
 
 /** Options for `linkTree()`. Globs are matched against paths below the source, with `/`. */
 export interface LinkTreeOptions
-  extends Omit<LinkFileOptions, "ifExists" | "mutable"> {
+  extends Omit<LinkFileOptions, "ifExists" | "mutable" | "signal"> {
   /**
    * What to do when something stands there. `replace` swaps the whole tree;
    * `merge` puts each file into what is there, replacing it at one stroke.
@@ -71,6 +74,13 @@ export interface LinkTreeOptions
    * @default {2}
    */
   jobs?: number;
+  /**
+   * How long to wait for a clear or a rebuild of the source, and, to replace the
+   * destination, for those who have a lease on it; in milliseconds.
+   *
+   * @default {300_000}
+   */
+  wait?: number;
   /** Stops the work. The destination is then as it was, unless it is a merge. */
   signal?: AbortSignal;
   /** Called about ten times a second, and at the end, with what has been done. */
@@ -125,6 +135,8 @@ export interface LinkReport {
   readonly bytes: number;
   /** Why files were not put there by the first rung. */
   readonly fallbacks: readonly Fallback[];
+  /** What could not be kept of owners, rights and attributes. */
+  readonly notKept: readonly NotKept[];
   /** Threads that worked, this one included. */
   readonly threads: number;
   /** Milliseconds in all. */

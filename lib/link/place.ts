@@ -1,23 +1,41 @@
 /**
  * Puts one file at a name that does not exist, by the ladder. The one place where
- * files are made; what calls it brings them to their names by a rename.
+ * files are made.
  *
  * @module
  */
 
-import { removeIfThere, siblingPath } from "../fs/names.ts";
-import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import { kindOfError } from "../error.ts";
+import { cloneContent, copyContent, type CopyControl } from "../fs/copy.ts";
+import { DescriptorDirectory } from "../fs/descriptors.ts";
+import {
+  type Directory,
+  inodeKey,
+  type OpenFile,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
+import type { Keeper } from "../fs/fidelity.ts";
+import { removeQuietly } from "../fs/names.ts";
+import { PathDirectory } from "../fs/paths.ts";
+import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
+import { type ErrorKind, osErrorText } from "../os/error.ts";
 import { patiently, sleepSync, TRIES } from "../os/patience.ts";
-import type { Cloner } from "./clone.ts";
-import { LADDERS, type LinkMode, type PairState, verdict } from "./ladder.ts";
 import { LinkError, linkFailure } from "./error.ts";
+import {
+  type AnyMode,
+  LADDERS,
+  type LinkMode,
+  type PairState,
+  verdict,
+} from "./ladder.ts";
 
 /** What to do when a cached file has all the hard links that it can have. */
 export type OnLinkLimit = "reset" | "copy" | "error";
 
 /** How files are placed. */
 export interface PlaceOptions {
-  readonly mode: "auto" | LinkMode;
+  readonly mode: AnyMode;
   readonly strict: boolean;
   readonly onLinkLimit: OnLinkLimit;
   readonly maxLinks: number;
@@ -54,12 +72,6 @@ export interface Fallback {
   count: number;
 }
 
-/** What must be known of a cached file. */
-export type SourceInfo = Pick<
-  Deno.FileInfo,
-  "size" | "dev" | "ino" | "nlink" | "mode" | "atime" | "mtime"
->;
-
 /** Nothing counted yet. */
 export function noCounts(): Counts {
   return {
@@ -75,182 +87,306 @@ export function noCounts(): Counts {
   };
 }
 
+/**
+ * A file that waits until all others are in place: its `inode` has another name in
+ * the tree, which is in place and will be linked to; or it has all the `links` that
+ * it can have.
+ */
+export type Later = "inode" | "links";
+
 /** What one run places all its files with. */
 export interface PlaceContext {
   readonly options: PlaceOptions;
   readonly pair: PairState;
   readonly counts: Counts;
-  /** Where clones can be proved. */
-  readonly cloner: Cloner | undefined;
+  readonly keeper: Keeper;
+  readonly control: CopyControl;
+  /** What new files have by themselves, by the mode that they are made with. */
+  readonly made: Map<number, Status>;
+  /**
+   * Says whether this is the first name of an inode with several. Without it, each
+   * name becomes a file of its own.
+   */
+  readonly claim?: ((inode: string) => boolean) | undefined;
+  /** Whether resets are left to who called. */
+  readonly defersLimit: boolean;
 }
+
+/** What became of a file. */
+export type Placed = LinkMode | "created" | Later;
 
 const COUNTER = {
   clone: "cloned",
   hardlink: "hardlinked",
   symlink: "symlinked",
   copy: "copied",
+  created: "created",
 } as const;
 
+/** A file that is to be placed: looked at and opened when that is needed. */
+export class Candidate implements Disposable {
+  readonly from: Directory;
+  readonly name: string;
+  #status: Status | undefined;
+  #file: OpenFile | undefined;
+
+  constructor(from: Directory, name: string) {
+    this.from = from;
+    this.name = name;
+  }
+
+  get path(): string {
+    return pathIn(this.from, this.name);
+  }
+
+  /** What is known of it, through the open file if it is open. */
+  get status(): Status {
+    return this.#file?.opened ?? (this.#status ??= this.#look());
+  }
+
+  #look(): Status {
+    const status = this.from.look(this.name);
+    if (status?.kind === "file") return status;
+    throw status
+      ? new LinkError(
+        `"${this.path}" is no regular file any more`,
+        this.path,
+        this.path,
+        "invalid",
+      )
+      : new Deno.errors.NotFound(`"${this.path}" is gone`);
+  }
+
+  /** The file, open for reading, at its beginning. */
+  open(): OpenFile {
+    this[Symbol.dispose](); // a second rung reads it from the beginning
+    return this.#file = patiently(() => this.from.openFile(this.name, "read"));
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.[Symbol.dispose]();
+    this.#file = undefined;
+  }
+}
+
 /**
- * Puts a file at `destination`, which does not exist.
+ * Puts a file at a name that does not exist.
  *
- * @param source Its absolute path; not a symbolic link.
- * @param info What `lstat` says of the source.
+ * @param size Its size in bytes where it is known without a look.
  * @param mutable Whether it will be written to, so that it must share nothing.
- * @returns The mode that was used; `undefined` for an empty file, which is made.
+ * @returns What became of it; a promise only where a big file is copied.
  */
 export function placeFile(
-  source: string,
-  destination: string,
-  info: SourceInfo,
+  source: Candidate,
+  to: Directory,
+  name: string,
   mutable: boolean,
   context: PlaceContext,
-): LinkMode | undefined {
-  const { options, counts, pair } = context;
-  counts.bytes += info.size;
-  if (info.size === 0 && options.mode !== "symlink") {
-    createEmpty(source, destination, info);
-    counts.created++;
-    return undefined;
-  }
-  const call = { source, destination, info, ...context };
+  size?: number,
+): Placed | Promise<Placed> {
+  const { options, pair, counts } = context;
   for (const mode of LADDERS[options.mode]) {
     if (mutable && (mode === "hardlink" || mode === "symlink")) continue;
     if (pair.retired.has(mode)) continue;
-    const used = tryRung(mode, call);
-    if (used) {
-      counts[COUNTER[used]]++;
-      return used;
+    if (mode === "hardlink" && (size ?? source.status.size) === 0) {
+      // Made anew, as every empty file is.
+      return tryRung("copy", source, to, name, context)!;
     }
+    const placed = tryRung(mode, source, to, name, context);
+    if (placed === undefined) continue;
+    if (
+      typeof placed === "string" && placed !== "inode" && placed !== "links"
+    ) {
+      const known = mode === "hardlink" ? size : undefined;
+      counts.bytes += known ?? source.status.size;
+    }
+    return placed;
   }
   throw new Error("unreachable: a copy is made, or it throws");
 }
 
-/**
- * Puts a file at a temporary name, and brings it to its own. Some file systems say
- * only at the rename that the inode can have no more links (btrfs).
- *
- * @returns What {@linkcode placeFile} does.
- */
-export function placeVia(
-  temporary: string,
-  publish: () => void,
-  source: string,
-  info: SourceInfo,
-  mutable: boolean,
+/** What became of it, or `undefined` if the next rung is to be tried. */
+function tryRung(
+  mode: LinkMode,
+  source: Candidate,
+  to: Directory,
+  name: string,
   context: PlaceContext,
-): LinkMode | undefined {
-  let now: SourceInfo = info;
-  let { options } = context;
-  try {
-    for (let tries = 0;; tries++) {
-      const how = { ...context, options };
-      const mode = placeFile(source, temporary, now, mutable, how);
-      try {
-        publish();
-        return mode;
-      } catch (error) {
-        const full = mode === "hardlink" && errorKind(error) === "link-limit";
-        if (!full || options.onLinkLimit === "error") throw error;
-      }
-      removeIfThere(temporary);
-      context.counts.hardlinked--;
-      context.counts.bytes -= info.size;
-      now = Deno.lstatSync(source);
-      // Peers may use up a fresh inode before this rename, but never a copy.
-      const onLinkLimit = tries < 3 ? options.onLinkLimit : "copy";
-      options = { ...options, maxLinks: 1, onLinkLimit };
-    }
-  } finally {
-    // Of two links to one inode a rename does nothing, and leaves this one.
-    removeIfThere(temporary);
-  }
-}
-
-interface Call extends PlaceContext {
-  readonly source: string;
-  readonly destination: string;
-  readonly info: SourceInfo;
-}
-
-/** The mode that was used, or `undefined` if the next rung is to be tried. */
-function tryRung(mode: LinkMode, call: Call): LinkMode | undefined {
-  const { source, info, options, pair, counts } = call;
+): Placed | Promise<Placed> | undefined {
+  const { options, pair, counts } = context;
   for (let tries = 0;; tries++) {
     try {
       if (
         mode === "hardlink" && options.maxLinks < Infinity &&
-        (info.nlink ?? 0) >= options.maxLinks
-      ) {
-        return atLimit(call, undefined);
+        source.status.links >= options.maxLinks
+      ) return atLimit(source, to, name, context, undefined);
+      const placed = rung(mode, source, to, name, context);
+      if (placed === undefined) return undefined;
+      if (typeof placed !== "string") {
+        return placed.then((placed) => {
+          counts[COUNTER[placed]]++;
+          counts.bytes += source.status.size;
+          return placed;
+        }, (error) => {
+          throw wrap("copy", source, to, name, error);
+        });
       }
-      if (!rung(mode, call)) return undefined;
+      if (placed === "inode") return placed;
+      counts[COUNTER[placed]]++;
       pair.worked.add(mode);
-      return mode;
+      return placed;
     } catch (error) {
       if (error instanceof LinkError) throw error;
-      const kind = errorKind(error);
-      const means = verdict(mode, kind);
+      const kind = kindOfError(error);
+      const means = kind === "refused" || kind === "locked" || kind === "mount"
+        ? "stop"
+        : verdict(mode, kind);
       if (means === "retry" && tries < TRIES) {
         sleepSync(2 ** tries);
         continue;
       }
-      if (means === "limit") return atLimit(call, error);
+      if (means === "limit") return atLimit(source, to, name, context, error);
       if (means === "stop" || options.strict || mode === "copy") {
-        throw linkError(mode, call, error);
+        throw wrap(mode, source, to, name, error);
       }
       if (means === "retire" || !pair.worked.has(mode)) {
         pair.retired.set(mode, osErrorText(error));
       }
-      noteFallback(counts, mode, kind, error, source);
+      noteFallback(counts, mode, kind as ErrorKind, error, source.path);
       return undefined;
     }
   }
 }
 
-/** Makes the call of a rung. False where there is no such call here. */
-function rung(mode: LinkMode, call: Call): boolean {
-  const { source, destination, info, options } = call;
+/** Makes the calls of a rung. `undefined` where there are no such calls here. */
+function rung(
+  mode: LinkMode,
+  source: Candidate,
+  to: Directory,
+  name: string,
+  context: PlaceContext,
+): Exclude<Placed, "links"> | Promise<"copy" | "created"> | undefined {
   switch (mode) {
-    case "clone": {
-      if (!call.cloner) {
-        // Asked for, it is the copy that may be a clone; by itself, the next rung.
-        if (options.mode !== "clone") return false;
-        if (options.strict) throw unprovable(call);
-        call.pair.retired.set("hardlink", "a clone was asked for");
-        return false;
+    case "clone":
+      if (!canClone(to)) return noClone(source, to, name, context);
+      if (to instanceof PathDirectory) {
+        cloneOnMacos(source.path, to.entry(name));
+        return mode;
       }
-      call.cloner.clone(source, destination, info);
-      return true;
-    }
+      return make(mode, source, to, name, context);
     case "hardlink":
-      Deno.linkSync(source, destination);
-      return true;
+      source.from.link(source.name, to, name);
+      return mode;
     case "symlink":
-      Deno.symlinkSync(source, destination, { type: "file" });
-      return true;
+      to.symlink(source.path, name);
+      return mode;
     case "copy":
-      copy(source, destination, info);
-      return true;
+      return make(mode, source, to, name, context);
   }
 }
 
-function unprovable({ source, destination }: Call): LinkError {
-  return new LinkError(
-    `Cannot clone "${source}": without --allow-ffi no clone can be proved`,
-    source,
-    destination,
-    "not-capable",
-  );
+/** Whether the OS's own call for it can be made, which fails where no block is shared. */
+export function canClone(to: Directory): boolean {
+  return to instanceof DescriptorDirectory || hasMacosCalls();
 }
 
-function linkError(mode: LinkMode, call: Call, error: unknown): LinkError {
-  const { source, destination } = call;
-  const what = `Cannot ${mode} "${source}" to "${destination}"`;
-  return linkFailure(what, source, destination, error);
+/** Asked for, it is the copy that may be a clone; by itself, the next rung. */
+function noClone(
+  source: Candidate,
+  to: Directory,
+  name: string,
+  { options, pair, counts }: PlaceContext,
+): undefined {
+  const reason = "without --allow-ffi no clone can be proved";
+  if (options.strict && options.mode === "clone") {
+    throw new LinkError(
+      `Cannot clone "${source.path}": ${reason}`,
+      source.path,
+      pathIn(to, name),
+      "not-capable",
+    );
+  }
+  if (options.mode === "clone") pair.retired.set("hardlink", reason);
+  pair.retired.set("clone", reason);
+  noteFallback(counts, "clone", "not-capable", new Error(reason), source.path);
 }
 
-function noteFallback(
+/** A new file, with the source's content and what it keeps. */
+function make(
+  mode: "clone" | "copy",
+  source: Candidate,
+  to: Directory,
+  name: string,
+  context: PlaceContext,
+): "clone" | "copy" | "created" | "inode" | Promise<"copy" | "created"> {
+  const { keeper, control, made, claim } = context;
+  const from = source.open();
+  const status = from.opened;
+  if (status.links > 1 && claim) {
+    const inode = inodeKey(status);
+    if (inode !== undefined && !claim(inode)) return "inode";
+  }
+  // The rights of others come last, when it is whole and has its owner.
+  const wanted = status.mode & 0o777;
+  const target = patiently(() => to.openFile(name, "create", wanted));
+  const finish = () => {
+    let fresh = made.get(wanted);
+    if (!fresh) made.set(wanted, fresh = target.status());
+    keeper.keep(from, status, target, fresh);
+    target.close();
+    source[Symbol.dispose]();
+  };
+  const undo = () => {
+    target[Symbol.dispose]();
+    removeQuietly(to, name);
+  };
+  try {
+    if (mode === "clone" && status.size > 0) {
+      cloneContent(from, target);
+      finish();
+      return mode;
+    }
+    const copying = copyContent(from, target, status, control);
+    if (!copying) {
+      finish();
+      return status.size === 0 ? "created" : "copy";
+    }
+    return copying.then(() => {
+      finish();
+      return "copy" as const;
+    }).catch((error) => {
+      undo();
+      throw error;
+    });
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
+
+/** The error of a rung, with both paths. */
+function wrap(
+  mode: LinkMode,
+  source: Candidate,
+  to: Directory,
+  name: string,
+  error: unknown,
+): unknown {
+  const said = kindOfError(error);
+  if (error instanceof LinkError || said === "other" && !isOsError(error)) {
+    return error;
+  }
+  const [from, at] = [source.path, pathIn(to, name)];
+  return linkFailure(`Cannot ${mode} "${from}" to "${at}"`, from, at, error);
+}
+
+/** An abort's reason, or a bug of ours, goes on as it is. */
+function isOsError(error: unknown): boolean {
+  return error instanceof Error && /\(os error \d+\)/.test(error.message);
+}
+
+/** Notes why a file went down a rung. */
+export function noteFallback(
   counts: Counts,
   from: LinkMode,
   kind: ErrorKind,
@@ -270,110 +406,29 @@ function noteFallback(
  * The cached file can have no more links, or shall not: its inode is reset, or
  * this one file is copied. Hard links go on for all others.
  */
-function atLimit(call: Call, error: unknown): LinkMode {
-  const { source, destination, info, options, counts } = call;
-  const limit = error ??
-    new Error(`It has ${info.nlink} links, and --max-links allows no more`);
+function atLimit(
+  source: Candidate,
+  to: Directory,
+  name: string,
+  context: PlaceContext,
+  error: unknown,
+): Placed | Promise<Placed> {
+  const { options, counts } = context;
+  const limit = error ?? new Error(
+    `It has ${source.status.links} links, and --max-links allows no more`,
+  );
   if (options.onLinkLimit === "error") {
+    const [from, at] = [source.path, pathIn(to, name)];
+    const what = `Cannot hardlink "${from}" to "${at}"`;
     throw new LinkError(
-      `Cannot hardlink "${source}" to "${destination}": ${osErrorText(limit)}`,
-      source,
-      destination,
+      `${what}: ${osErrorText(limit)}`,
+      from,
+      at,
       "link-limit",
       limit,
     );
   }
-  let mode: LinkMode = "hardlink";
-  try {
-    if (options.onLinkLimit === "reset" && reset(call)) return mode;
-    mode = "copy";
-    noteFallback(counts, "hardlink", "link-limit", limit, source);
-    patiently(() => copy(source, destination, info));
-    return mode;
-  } catch (error) {
-    throw linkError(mode, call, error);
-  }
-}
-
-/**
- * Gives the cached file a fresh inode: copied to a sibling, the destination linked
- * to the *copy*, the copy renamed over the cached file. In this order nobody can
- * use up the fresh inode's links before the destination has its own.
- *
- * @returns Whether that was possible. If not, nothing has changed.
- */
-function reset({ source, destination, info, counts }: Call): boolean {
-  // A peer may have done it since.
-  const now = Deno.lstatSync(source);
-  if (now.ino !== info.ino || (now.nlink ?? 0) < (info.nlink ?? 0)) {
-    try {
-      Deno.linkSync(source, destination);
-      return true;
-    } catch (error) {
-      if (errorKind(error) !== "link-limit") throw error;
-    }
-  }
-  const fresh = siblingPath(source, "partial");
-  try {
-    patiently(() => copy(source, fresh, info));
-    patiently(() => Deno.linkSync(fresh, destination));
-  } catch (error) {
-    removeIfThere(fresh);
-    // The cache can't be written, or is full: a copy elsewhere may do.
-    if (["permission", "read-only", "no-space"].includes(errorKind(error))) {
-      return false;
-    }
-    throw error;
-  }
-  try {
-    Deno.lstatSync(source); // cleared meanwhile? Then it must not come back.
-    patiently(() => Deno.renameSync(fresh, source));
-    counts.reset++;
-    counts.stranded += Math.max(0, (now.nlink ?? 1) - 1);
-  } catch {
-    // The destination stands, with an inode of its own.
-  }
-  removeIfThere(fresh);
-  return true;
-}
-
-function copy(source: string, destination: string, info: SourceInfo): void {
-  try {
-    Deno.copyFileSync(source, destination); // keeps the mode
-    keepTimes(destination, info);
-  } catch (error) {
-    removeIfThere(destination);
-    throw error;
-  }
-}
-
-function createEmpty(
-  source: string,
-  destination: string,
-  info: SourceInfo,
-): void {
-  try {
-    patiently(() =>
-      Deno.openSync(destination, { write: true, createNew: true })
-    ).close();
-    if (Deno.build.os !== "windows" && info.mode !== null) {
-      Deno.chmodSync(destination, info.mode & 0o7777);
-    }
-    keepTimes(destination, info);
-  } catch (error) {
-    throw linkFailure(
-      `Cannot make "${destination}"`,
-      source,
-      destination,
-      error,
-    );
-  }
-}
-
-/** Gives a file or directory the times of another. */
-export function keepTimes(
-  path: string,
-  { atime, mtime }: Pick<SourceInfo, "atime" | "mtime">,
-): void {
-  if (mtime) Deno.utimeSync(path, atime ?? mtime, mtime);
+  if (options.onLinkLimit === "reset" && context.defersLimit) return "links";
+  noteFallback(counts, "hardlink", "link-limit", limit, source.path);
+  return tryRung("copy", source, to, name, context)!;
 }

@@ -1,11 +1,14 @@
-import { removeTree } from "../old/remove.ts";
 import { osFailure } from "../error.ts";
 import { fileSystemType } from "../os/mounts.ts";
 import { siblingName } from "../fs/names.ts";
+import { openParent } from "../fs/open.ts";
+import { removeTree } from "../fs/remove.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
-import { dirname, join } from "../os/path.ts";
-import { openCloner } from "./clone.ts";
-import { toPath } from "./file.ts";
+import { dirname, join, toPath } from "../os/path.ts";
+import { cloneContent } from "../fs/copy.ts";
+import { openDirectory } from "../fs/open.ts";
+import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
+import { canClone } from "./place.ts";
 import { LADDERS, type LinkMode } from "./ladder.ts";
 
 /** Whether something works, and if not, what the operating system said. */
@@ -102,10 +105,10 @@ export async function probe(
     try {
       return look(source, destination, from, to, links);
     } finally {
-      await removeTree(to, { busyTimeout: 1000 });
+      await removeRoom(to);
     }
   } finally {
-    await removeTree(from, { busyTimeout: 1000 });
+    await removeRoom(from);
   }
 }
 
@@ -118,7 +121,7 @@ function look(
 ): Capabilities {
   const file = join(from, "file");
   Deno.writeTextFileSync(file, "something"); // an empty file says nothing
-  const clone = cloneAbility(file, join(to, "clone"));
+  const clone = cloneAbility(file, to);
   const hardlink = ability(() => Deno.linkSync(file, join(to, "hardlink")));
   const { links, limited } = hardlink.works
     ? countLinks(file, to, most)
@@ -200,16 +203,26 @@ function ability(attempt: () => void): Ability {
   }
 }
 
-function cloneAbility(file: string, destination: string): Ability {
-  using cloner = openCloner();
-  if (cloner) {
-    const info = Deno.lstatSync(file);
-    return ability(() => cloner.clone(file, destination, info));
+function cloneAbility(file: string, to: string): Ability {
+  using directory = openDirectory(to);
+  if (!canClone(directory)) {
+    const reason = Deno.build.os === "windows"
+      ? "Windows has no call for it; a copy shares blocks by itself on a Dev Drive"
+      : "without --allow-ffi no clone can be proved";
+    return { works: false, reason };
   }
-  const reason = Deno.build.os === "windows"
-    ? "Windows has no call for it; a copy shares blocks by itself on a Dev Drive"
-    : "without --allow-ffi no clone can be proved";
-  return { works: false, reason };
+  return ability(() => {
+    if (hasMacosCalls()) return cloneOnMacos(file, join(to, "clone"));
+    using place = openParent(file);
+    using source = place.parent.openFile(place.name, "read");
+    using target = directory.openFile("clone", "create");
+    cloneContent(source, target);
+  });
+}
+
+async function removeRoom(path: string): Promise<void> {
+  using place = openParent(path);
+  await removeTree(place.parent, place.name, { busyTimeout: 1000 });
 }
 
 function lockAbility(path: string): Ability {

@@ -1,29 +1,34 @@
+import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import { removeQuietly } from "../fs/names.ts";
 import { log } from "../log.ts";
+import { osErrorText } from "../os/error.ts";
+import { Breath, patiently } from "../os/patience.ts";
 import {
   addBuilt,
   Builder,
   type BuildJob,
   type Built,
+  descend,
   filesIn,
+  type Rooms,
+  type Waiting,
 } from "./build.ts";
 import { LinkError } from "./error.ts";
-import type { LadderState } from "./ladder.ts";
+import { LADDERS, type LadderState } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
-import {
-  type Answer,
-  newShared,
-  type Order,
-  stopAll,
-  takeSubtree,
-  workersBegun,
-  workersProgress,
-} from "./worker.ts";
+import { Candidate, noteFallback, placeFile } from "./place.ts";
+import { type Link, resetAndLink } from "./reset.ts";
+import { Shared } from "./shared.ts";
+import { type Answer, type Order, toRoom } from "./worker.ts";
 
 /** Files after which a second thread pays: it takes 12 ms to start. */
 const ENOUGH_FILES = 1500;
 
-/** Subtrees that there must be to share: the last to be taken decides the end. */
-const ENOUGH_SUBTREES = 32;
+/** Subtrees to divide a tree into: the last to be taken decides the end. */
+const ENOUGH_SUBTREES = 64;
+
+/** Fewer are not worth a second thread. */
+const WORTH_SHARING = 16;
 
 /** How a tree is built. */
 export type BuildOptions = Pick<
@@ -34,97 +39,118 @@ export type BuildOptions = Pick<
 /**
  * Builds a tree, alone at first, then with a worker if it turns out to be big.
  * Every subtree is taken by exactly one thread, by a counter that they share; a
- * thread that fails makes the others stop, and its error comes back.
+ * thread that fails makes the others stop, and its error comes back. What had to
+ * wait is done at the end.
+ *
+ * @param job What to build.
+ * @param rooms Where. The destination exists.
+ * @returns What was built. The top directory has not got its mode and times yet: they
+ * are the last of `unfinished`.
  */
 export async function buildTree(
   job: BuildJob,
+  rooms: Rooms,
   options: BuildOptions,
-): Promise<{ built: Built; threads: number }> {
-  const { jobs = 2, onProgress } = options;
+): Promise<{ builder: Builder; threads: number }> {
+  const { jobs = 2, onProgress, signal } = options;
   const ladder: LadderState = new Map();
+  const shared = new Shared();
   let directories = 0;
-  using builder = new Builder(job, ladder, () => directories++);
-  const { built } = builder;
-  let order: Order | undefined;
+  let isShared = false;
   const tell = () => {
-    const more = order ? workersProgress(order) : NO_PROGRESS;
+    const more = isShared ? shared.done : NOTHING;
     onProgress?.({
       files: filesIn(built) + more.files,
       directories: directories + more.directories,
       bytes: built.bytes + more.bytes,
     });
   };
-  const breathe = breather(options, tell);
-  const queue = [""];
+  const breath = new Breath(signal, tell);
+  const builder = new Builder(
+    job,
+    rooms,
+    ladder,
+    { check: () => signal?.throwIfAborted(), breathe: () => breath.due() },
+    (inode) => shared.claim(inode),
+    () => directories++,
+  );
+  const { built } = builder;
+  signal?.throwIfAborted();
   let threads = 1;
+  const queue = [""];
+  let at = 0;
   // Breadth first, so that what is left to share are large subtrees.
-  for (let at = 0; at < queue.length; at++) {
-    const pause = breathe?.();
-    if (pause) await pause;
-    if (
-      jobs > 1 && queue.length - at >= ENOUGH_SUBTREES &&
-      filesIn(built) >= ENOUGH_FILES
-    ) {
-      const subtrees = queue.slice(at);
-      order = { job, ladder, subtrees, shared: newShared() };
-      threads = await share(builder, order, jobs - 1, breathe);
-      order = undefined; // what the workers did is in `built`
+  while (at < queue.length && queue.length - at < ENOUGH_SUBTREES) {
+    const folder = queue[at++]!;
+    const below: string[] = [];
+    await builder.one(folder, below);
+    for (const name of below) queue.push(`${folder}/${name}`);
+  }
+  // The largest first: those nearer to the top.
+  for (; at < queue.length; at++) {
+    const left = queue.length - at;
+    if (jobs > 1 && left >= WORTH_SHARING && filesIn(built) >= ENOUGH_FILES) {
+      const order = orderOf(job, rooms, ladder, queue.slice(at), shared);
+      isShared = true;
+      threads = await share(builder, order, shared, jobs - 1, signal);
+      isShared = false; // what the workers did is in `built`
       directories = built.directories + 1;
       break;
     }
-    builder.directory(queue[at]!, queue);
-    queue[at] = ""; // memory stays flat
+    await builder.subtree(queue[at]!);
   }
-  options.signal?.throwIfAborted();
+  builder[Symbol.dispose]();
+  await finishWaiting(builder, job);
+  signal?.throwIfAborted();
   tell();
-  return { built, threads };
+  return { builder, threads };
 }
 
-const NO_PROGRESS = { files: 0, directories: 0, bytes: 0 };
+const NOTHING = { files: 0, directories: 0, bytes: 0 };
 
-/** How long nothing is heard of a signal, or said of the progress, in milliseconds. */
-const BREATH = 100;
-
-/** Takes a pause if it is time for one. */
-type Breathe = () => Promise<void> | undefined;
-
-/** Lets a signal be heard, now and then: a turn of the event loop takes 1 ms. */
-function breather(
-  { signal, onProgress }: BuildOptions,
-  tell: () => void,
-): Breathe | undefined {
-  if (!signal && !onProgress) return undefined;
-  let next = performance.now() + BREATH;
-  return () => {
-    if (performance.now() < next) return undefined;
-    tell();
-    return new Promise((resolve) => setTimeout(resolve, 0)).then(() => {
-      signal?.throwIfAborted();
-      next = performance.now() + BREATH;
-    });
+function orderOf(
+  job: BuildJob,
+  { source, destination, scratch }: Rooms,
+  ladder: LadderState,
+  subtrees: readonly string[],
+  shared: Shared,
+): Order {
+  const rooms = {
+    source: toRoom(source),
+    destination: toRoom(destination),
+    scratch: toRoom(scratch),
   };
+  return { job, rooms, ladder, subtrees, shared: shared.buffer };
 }
 
 async function share(
   builder: Builder,
   order: Order,
+  shared: Shared,
   workers: number,
-  breathe: Breathe | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<number> {
-  const answers = Array.from({ length: workers }, () => ask(order));
+  // More than one beside this thread and the cores only stand in each other's way.
+  const most = Math.min(
+    workers,
+    Math.max(2, navigator.hardwareConcurrency - 1),
+  );
+  const answers = Array.from({ length: most }, () => ask(order));
   let failed: unknown;
   try {
-    for (let next; (next = takeSubtree(order)) !== undefined;) {
-      builder.subtree(next);
-      const pause = breathe?.();
-      if (pause) await pause;
+    for (let next; (next = shared.next()) < order.subtrees.length;) {
+      await builder.subtree(order.subtrees[next]!);
     }
   } catch (error) {
-    stopAll(order);
+    shared.stop();
     failed = error;
   }
+  const stop = () => shared.stop();
+  signal?.addEventListener("abort", stop);
+  const settled = await Promise.all(answers);
+  signal?.removeEventListener("abort", stop);
   let threads = 1;
-  for (const answer of await Promise.all(answers)) {
+  for (const answer of settled) {
     if (!answer) continue;
     threads++;
     if ("built" in answer) addBuilt(builder.built, answer.built);
@@ -133,13 +159,14 @@ async function share(
       failed ??= new LinkError(message, src, dst, kind);
     }
   }
+  signal?.throwIfAborted();
   if (failed) throw failed;
-  if (threads - 1 < workersBegun(order)) {
-    const { source, destination } = order.job;
+  if (threads - 1 < shared.begun) {
+    const { source, destination } = builder.rooms;
     throw new LinkError(
-      `Cannot link "${source}": a worker died`,
-      source,
-      destination,
+      `Cannot link "${source.path}": a worker died`,
+      source.path,
+      destination.path,
       "other",
     );
   }
@@ -166,4 +193,187 @@ function ask(order: Order): Promise<Answer | undefined> {
   };
   worker.postMessage(order);
   return promise.finally(() => worker.terminate());
+}
+
+/** Second names of inodes that are in place, and files at their link limit. */
+async function finishWaiting(builder: Builder, job: BuildJob): Promise<void> {
+  const { waiting, unfinished } = builder.built;
+  const folders = new Set<string>();
+  const full = new Map<string, Waiting[]>();
+  for (const it of waiting) {
+    folders.add(it.folder);
+    if (it.why === "inode") await placeSecondName(builder, it, job.merge);
+    else {
+      using from = descend(builder.rooms.source, it.folder);
+      const status = from.look(it.name);
+      const inode = status?.inode ?? it.folder + "/" + it.name;
+      const group = full.get(`${inode}`);
+      if (group) group.push(it);
+      else full.set(`${inode}`, [it]);
+    }
+  }
+  for (const group of full.values()) await placeFull(builder, group, job.merge);
+  waiting.length = 0;
+  const top = unfinished.findIndex(({ folder }) => folder === "");
+  const [last] = top >= 0 ? unfinished.splice(top, 1) : [];
+  // What was put into a directory since has changed its times.
+  if (!job.merge) {
+    for (const folder of folders) {
+      if (folder === "" || unfinished.some((it) => it.folder === folder)) {
+        continue;
+      }
+      using from = descend(builder.rooms.source, folder);
+      unfinished.push({ folder, status: from.opened });
+    }
+  }
+  // Deepest first: one that can't be searched hides what is below it.
+  unfinished.sort((a, b) => b.folder.length - a.folder.length);
+  for (const it of unfinished) builder.finish(it);
+  unfinished.length = 0;
+  if (last) unfinished.push(last);
+}
+
+/** Opens a directory to put something into it, whatever its mode is by now. */
+function openToWrite(builder: Builder, folder: string): Directory {
+  const directory = descend(builder.rooms.destination, folder);
+  const { mode } = directory.opened;
+  if ((mode & 0o300) !== 0o300 && Deno.build.os !== "windows") {
+    directory.setAccess({ mode: mode | 0o700 });
+  }
+  return directory;
+}
+
+async function placeSecondName(
+  builder: Builder,
+  { folder, name, mutable }: Waiting,
+  merge: boolean,
+): Promise<void> {
+  const { rooms, built, context } = builder;
+  using from = descend(rooms.source, folder);
+  using to = openToWrite(builder, folder);
+  const status = from.look(name);
+  const first = status &&
+    built.firstNames.get(`${status.device}:${status.inode}`);
+  if (first) {
+    try {
+      using there = descend(rooms.destination, first[0]);
+      if (status.kind === "symlink") built.links++;
+      else countSecond(builder, there, first[1], status);
+      if (merge) replaceByLink(there, first[1], rooms.scratch, to, name);
+      else patiently(() => there.link(first[1], to, name));
+      return;
+    } catch (error) {
+      context.keeper.note("hardlink", osErrorText(error), pathIn(to, name));
+    }
+  }
+  if (status?.kind === "symlink") {
+    builder.copyLink(from, to, name, undefined);
+  } else await placeAlone(builder, from, to, name, mutable, merge);
+}
+
+/** It was placed as the first name was. */
+function countSecond(
+  { built, context }: Builder,
+  there: Directory,
+  name: string,
+  { size }: Status,
+): void {
+  const { pair, options } = context;
+  if (!there.look(name)) return; // the link will say so
+  built.bytes += size;
+  if (size === 0) built.created++;
+  else if (!pair.retired.has("clone") && LADDERS[options.mode][0] === "clone") {
+    built.cloned++;
+  } else built.copied++;
+}
+
+function replaceByLink(
+  there: Directory,
+  name: string,
+  scratch: Directory,
+  to: Directory,
+  newName: string,
+): void {
+  const temporary = `link-${crypto.randomUUID().slice(0, 8)}`;
+  try {
+    patiently(() => there.link(name, scratch, temporary));
+    patiently(() => scratch.rename(temporary, to, newName));
+  } finally {
+    removeQuietly(scratch, temporary);
+  }
+}
+
+/** A file of its own. */
+async function placeAlone(
+  { rooms, context }: Builder,
+  from: Directory,
+  to: Directory,
+  name: string,
+  mutable: boolean,
+  merge: boolean,
+): Promise<void> {
+  using candidate = new Candidate(from, name);
+  const alone = {
+    ...context,
+    claim: undefined,
+    defersLimit: false,
+    options: { ...context.options, onLinkLimit: "copy" as const },
+  };
+  if (!merge) {
+    await placeFile(candidate, to, name, mutable, alone);
+    return;
+  }
+  const temporary = `alone-${crypto.randomUUID().slice(0, 8)}`;
+  try {
+    await placeFile(candidate, rooms.scratch, temporary, mutable, {
+      ...alone,
+      options: { ...alone.options, maxLinks: 1 },
+    });
+    patiently(() => rooms.scratch.rename(temporary, to, name));
+  } finally {
+    removeQuietly(rooms.scratch, temporary);
+  }
+}
+
+/** Names of one inode that has all the links that it can have. */
+async function placeFull(
+  builder: Builder,
+  group: readonly Waiting[],
+  merge: boolean,
+): Promise<void> {
+  const { rooms, context, built } = builder;
+  using held = new DisposableStack();
+  const links: Link[] = group.map(({ folder, name }) => {
+    const to = held.use(openToWrite(builder, folder));
+    const from = held.use(descend(rooms.source, folder));
+    // A merge brings it to its name by a rename.
+    const newName = merge ? `full-${crypto.randomUUID().slice(0, 8)}` : name;
+    return { from, name, to: merge ? rooms.scratch : to, newName };
+  });
+  // Of a merge it may be the rename that was refused (btrfs).
+  const mode = await resetAndLink(links, rooms.scratch, context, merge);
+  if (mode) {
+    for (const [i, { to, newName, name, from }] of links.entries()) {
+      if (merge) {
+        using place = descend(rooms.destination, group[i]!.folder);
+        try {
+          patiently(() => to.rename(newName, place, name));
+        } finally {
+          removeQuietly(to, newName);
+        }
+      }
+      if (mode === "hardlink") built.hardlinked++;
+      else built.copied++;
+      built.bytes += from.look(name)?.size ?? 0;
+    }
+    return;
+  }
+  for (const { folder, name, mutable } of group) {
+    using from = descend(rooms.source, folder);
+    using to = openToWrite(builder, folder);
+    const why = new Error("It has all the links that it can have");
+    const path = pathIn(from, name);
+    noteFallback(built, "hardlink", "link-limit", why, path);
+    await placeAlone(builder, from, to, name, mutable, merge);
+  }
 }

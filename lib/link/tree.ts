@@ -1,23 +1,44 @@
-import { removeTree } from "../old/remove.ts";
-import { CacheError } from "../error.ts";
+import { kindOfError } from "../error.ts";
+import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import { refuseToReplace } from "../fs/guard_rails.ts";
+import { removeQuietly, siblingName } from "../fs/names.ts";
+import type { Place } from "../fs/open.ts";
+import { removeTree } from "../fs/remove.ts";
+import {
+  openStaging,
+  type Staging,
+  sweepStagings,
+  TREE,
+} from "../fs/staging.ts";
+import { swap } from "../fs/swap.ts";
+import { ownId } from "../fs/trust.ts";
+import { LockedError } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { removeIfThere, siblingName } from "../fs/names.ts";
-import { errorKind, osErrorText } from "../os/error.ts";
+import { errorKind } from "../os/error.ts";
+import { toPath } from "../os/path.ts";
 import { patiently } from "../os/patience.ts";
-import { basename, dirname, join } from "../os/path.ts";
-import { openStaging, type Staging, sweepStagings } from "../old/staging.ts";
-import { type BuildJob, type Built, nothingBuilt } from "./build.ts";
+import type { Builder, BuildJob, Built, Rooms } from "./build.ts";
+import { nothingBuilt } from "./build.ts";
 import { cloneTree } from "./clone_tree.ts";
+import {
+  asLinkError,
+  type Destination,
+  leaseSource,
+  lockDirectoryItself,
+  openDestination,
+  refuseNested,
+  taken,
+} from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
-import { lookAt, taken, toPath } from "./file.ts";
 import {
   type LinkReport,
   type LinkTreeOptions,
   placeOptions,
 } from "./options.ts";
+import { Candidate, noCounts, placeFile } from "./place.ts";
+import { Keeper } from "../fs/fidelity.ts";
+import { Breath } from "../os/patience.ts";
 import { buildTree } from "./threads.ts";
-import { swap } from "../old/swap.ts";
-import { isWithin } from "../os/within.ts";
 
 /**
  * Puts a cached tree where it is needed, as cheaply as the file systems allow: each
@@ -65,100 +86,289 @@ export async function linkTree(
   dst: string | URL,
   options: LinkTreeOptions = {},
 ): Promise<LinkReport> {
-  return await linkListed(src, dst, options);
+  const source = toPath(src);
+  const destination = toPath(dst);
+  return await asLink(source, destination, options, async () => {
+    using directory = await leaseSource(
+      realSource(source, destination),
+      options,
+    );
+    return await link(directory, destination, options);
+  });
 }
 
-/** Links a tree of which there may be a listing: the path of a file that `Listing` reads. */
-export async function linkListed(
-  src: string | URL,
-  dst: string | URL,
+/**
+ * Links a tree of a directory that is held open, to which there may be a listing: then
+ * what is there must be what is listed.
+ */
+export async function linkHeld(
+  { parent, name }: Pick<Place, "parent" | "name">,
+  dst: string,
   options: LinkTreeOptions,
   listing?: string,
 ): Promise<LinkReport> {
-  const source = toPath(src);
-  const destination = toPath(dst);
+  return await asLink(pathIn(parent, name), dst, options, async () => {
+    using directory = parent.open(name);
+    return await link(directory, dst, options, listing);
+  });
+}
+
+async function asLink(
+  source: string,
+  destination: string,
+  { signal }: LinkTreeOptions,
+  call: () => Promise<LinkReport>,
+): Promise<LinkReport> {
   try {
-    return await link(source, destination, options, listing);
+    return await call();
   } catch (error) {
-    const { signal } = options;
-    if (error instanceof LinkError || error === signal?.reason) throw error;
-    // What the OS said, once.
-    const said = error instanceof CacheError ? error.cause ?? error : error;
-    throw new LinkError(
-      `Cannot link "${source}" to "${destination}": ${osErrorText(said)}`,
-      source,
-      destination,
-      error instanceof CacheError ? error.kind : errorKind(error),
-      error,
-    );
+    if (
+      error instanceof LinkError || error instanceof LockedError ||
+      signal?.aborted && error === signal.reason ||
+      error instanceof TypeError || error instanceof RangeError
+    ) throw error;
+    throw asLinkError(error, source, destination);
   }
 }
 
 async function link(
-  src: string,
-  destination: string,
+  source: Directory,
+  path: string,
   options: LinkTreeOptions,
-  listing: string | undefined,
+  listing?: string,
 ): Promise<LinkReport> {
   const started = performance.now();
   const { ifExists = "error", signal } = options;
   signal?.throwIfAborted();
-  const source = realSource(src, destination);
+  using destination = openDestination(path, source.path);
+  const { parent, name, existing } = destination;
   refuseNested(source, destination);
-  const existing = lookAt(destination, source, destination);
   const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
-    report(destination, outcome, built, threads, started);
-
+    report(path, outcome, built, threads, started);
   if (existing && ifExists === "skip") return done("skipped", nothingBuilt());
-  if (existing && ifExists === "error") throw taken(source, destination);
-  if (existing && ifExists === "merge") {
-    if (!existing.isDirectory) {
-      throw conflict(source, destination, "a directory", "is not one");
-    }
-    const at = [source, destination, destination] as const;
-    const job = await jobFor(...at, true, options, listing);
-    checkConflicts(job, "");
-    const { built, threads } = await buildTree(job, options);
-    return done("merged", built, threads);
+  if (existing && ifExists === "error") throw taken(source.path, path);
+  const job = await jobFor(
+    options,
+    existing !== undefined && ifExists === "merge",
+    listing,
+  );
+  if (job.merge) {
+    return await merge(source, destination, job, options, done);
   }
-
-  let result: { built: Built; threads: number };
+  if (existing) refuseToReplace(parent, name, path);
+  let built: Built;
+  let threads: number;
   {
-    await using staging = openStaging(destination);
-    const cloned = await cloneTree(source, staging.tree, options);
-    result = cloned
-      ? { built: cloned, threads: 1 }
-      : await buildNew(source, staging, options, listing);
-    for (const [path, mode] of result.built.late.reverse()) {
-      Deno.chmodSync(path, mode);
-    }
-    const replace = ifExists === "replace";
-    const old = publish(staging.tree, source, destination, replace);
-    if (old !== undefined) await removeTree(old, { busyTimeout: 1000 });
+    await using staging = openStaging(parent, name);
+    const result = await buildNew(source, path, staging, job, options);
+    ({ built, threads } = result);
+    await publish(staging, source.path, destination, result.finish, options);
   }
-  await sweepStagings(destination);
-  return done(existing ? "replaced" : "linked", result.built, result.threads);
+  await sweepStagings(parent, name, existing?.uid);
+  return done(existing ? "replaced" : "linked", built, threads);
 }
 
+/** A new tree in a staging, and what its top directory still needs. */
 async function buildNew(
-  source: string,
-  { tree, path }: Staging,
+  source: Directory,
+  path: string,
+  staging: Staging,
+  job: BuildJob,
   options: LinkTreeOptions,
-  listing: string | undefined,
-): Promise<{ built: Built; threads: number }> {
-  patiently(() => Deno.mkdirSync(tree));
-  const job = await jobFor(source, tree, path, false, options, listing);
-  return await buildTree(job, options);
+): Promise<
+  { built: Built; threads: number; finish: (top: Directory) => void }
+> {
+  const { directory: scratch, tree } = staging;
+  const cloned = await cloneTree(source.path, scratch, tree, options);
+  if (cloned) return { built: cloned, threads: 1, finish() {} };
+  patiently(() => scratch.make(TREE, 0o700));
+  using built = scratch.open(TREE);
+  // Whatever goes wrong there, people know it by where it is to be.
+  using destination = built.again(path);
+  const rooms = { source, destination, scratch };
+  const { builder, threads } = await buildTree(job, rooms, options);
+  return {
+    built: builder.built,
+    threads,
+    finish: (top) => finishTop(builder, top),
+  };
+}
+
+function finishTop(builder: Builder, top: Directory): void {
+  for (const it of builder.built.unfinished.splice(0)) builder.finish(it, top);
+}
+
+/** Gives the tree its place, and deletes what stood there. */
+async function publish(
+  { directory: staging }: Staging,
+  source: string,
+  { parent, name, path, existing }: Destination,
+  finish: (top: Directory) => void,
+  options: LinkTreeOptions,
+): Promise<void> {
+  using built = staging.open(TREE);
+  using top = built.again(path);
+  // A directory that its owner can't write to can't be moved to another parent.
+  const isLast = Deno.build.os !== "windows" && ownId() !== 0;
+  if (!isLast) finish(top);
+  try {
+    if (!existing) {
+      move(staging, parent, name, source, path);
+      if (isLast) finish(top);
+      return;
+    }
+    using old = existing.kind === "directory"
+      ? parent.open(name, "named")
+      : undefined;
+    if (old) await lockDirectoryItself(old, true, path, options);
+    refuseToReplace(parent, name, path);
+    const swapped = swap({ parent: staging, name: TREE }, { parent, name });
+    if (isLast) finish(top);
+    if (swapped.old) await removeOld(swapped.old, old?.opened);
+  } catch (error) {
+    if (error instanceof LinkError) throw error;
+    const kind = kindOfError(error);
+    if (kind === "locked" || kind === "refused") throw error;
+    const what = existing
+      ? `Cannot replace "${path}"`
+      : `Cannot put "${path}" in place`;
+    throw linkFailure(what, source, path, error);
+  }
+}
+
+async function removeOld(
+  { parent, name }: Pick<Place, "parent" | "name">,
+  expected: Status | undefined,
+): Promise<void> {
+  const options = { busyTimeout: 1000, expected };
+  for (const { path, message } of await removeTree(parent, name, options)) {
+    log.warn(() => `Cannot remove "${path}": ${message}`);
+  }
+}
+
+/** To a name that nothing has. */
+function move(
+  staging: Directory,
+  parent: Directory,
+  name: string,
+  source: string,
+  path: string,
+): void {
+  try {
+    patiently(() => staging.rename(TREE, parent, name, "new"));
+  } catch (error) {
+    const kind = errorKind(error);
+    if (kind === "already-exists") throw taken(source, path);
+    if (kind !== "invalid" && kind !== "unsupported") throw error;
+    // No such call on this file system: a look must do.
+    if (parent.look(name)) throw taken(source, path);
+    patiently(() => staging.rename(TREE, parent, name));
+  }
+}
+
+/** Puts each file into what is there. */
+async function merge(
+  source: Directory,
+  destination: Destination,
+  job: BuildJob,
+  options: LinkTreeOptions,
+  done: (
+    outcome: LinkReport["outcome"],
+    built: Built,
+    threads: number,
+  ) => LinkReport,
+): Promise<LinkReport> {
+  const { parent, name, path, existing } = destination;
+  if (existing?.kind !== "directory") {
+    throw conflict(source.path, path, "a directory", "is not one");
+  }
+  using target = name === "" ? parent.again() : parent.open(name, "named");
+  if (!target.safe) {
+    throw new LinkError(
+      `Cannot merge into "${path}": others can change it meanwhile. Allow --allow-ffi, or name a directory of your own`,
+      source.path,
+      path,
+      "refused",
+    );
+  }
+  checkConflicts(source, target);
+  let result: { builder: Builder; threads: number };
+  {
+    await using staging = openScratch(parent, name, target);
+    const scratch = staging.directory;
+    const folds = foldsNames(scratch);
+    const rooms: Rooms = { source, destination: target, scratch };
+    result = await buildTree({ ...job, folds }, rooms, options);
+  }
+  await sweepStagings(parent, name, existing.uid);
+  await sweepStagings(target, "", existing.uid);
+  const { builder, threads } = result;
+  return done("merged", builder.built, threads);
+}
+
+/** Beside the destination; in it, where nothing can be made beside. */
+function openScratch(
+  parent: Directory,
+  name: string,
+  target: Directory,
+): Staging {
+  try {
+    // What is made on another file system can't be renamed into the target.
+    const beside = parent.status().device === target.opened.device;
+    if (name !== "" && beside) return openStaging(parent, name);
+  } catch (error) {
+    const kind = kindOfError(error);
+    if (kind !== "permission" && kind !== "read-only") throw error;
+  }
+  return openStaging(target, "");
+}
+
+/** A private copy of a file or a tree, at a name that does not exist. */
+export async function copyTreeInto(
+  source: Pick<Place, "parent" | "name">,
+  destination: Pick<Place, "parent" | "name">,
+  options: Pick<LinkTreeOptions, "signal" | "onProgress"> = {},
+): Promise<void> {
+  const { signal } = options;
+  const job = {
+    ...await jobFor({ mode: "private" }, false),
+    keep: "content" as const,
+  };
+  const status = source.parent.look(source.name);
+  const { parent: scratch, name } = destination;
+  if (status?.kind !== "directory") {
+    const breath = new Breath(signal);
+    using candidate = new Candidate(source.parent, source.name);
+    await placeFile(candidate, scratch, name, true, {
+      options: job.place,
+      pair: { retired: new Map(), worked: new Set() },
+      counts: noCounts(),
+      keeper: new Keeper("content"),
+      control: {
+        check: () => signal?.throwIfAborted(),
+        breathe: () => breath.due(),
+      },
+      made: new Map(),
+      defersLimit: false,
+    });
+    return;
+  }
+  using from = source.parent.open(source.name, "named");
+  patiently(() => scratch.make(name, 0o700));
+  using target = scratch.open(name);
+  const rooms = { source: from, destination: target, scratch };
+  const { builder } = await buildTree(job, rooms, options);
+  finishTop(builder, target);
 }
 
 function realSource(source: string, destination: string): string {
   let real: string;
   try {
     real = Deno.realPathSync(source);
+    if (Deno.statSync(real).isDirectory) return real;
   } catch (error) {
     throw linkFailure(`Cannot link "${source}"`, source, destination, error);
   }
-  if (Deno.statSync(real).isDirectory) return real;
   throw new LinkError(
     `Cannot link "${source}" as a tree: it is not a directory`,
     source,
@@ -167,45 +377,20 @@ function realSource(source: string, destination: string): string {
   );
 }
 
-function refuseNested(source: string, destination: string): void {
-  let real = destination;
-  try {
-    real = join(Deno.realPathSync(dirname(destination)), basename(destination));
-  } catch {
-    // No parent: the staging will say so.
-  }
-  if (!isWithin(real, source) && !isWithin(source, real)) return;
-  throw new LinkError(
-    `Cannot link "${source}" to "${destination}": one lies in the other`,
-    source,
-    destination,
-    "refused",
-  );
-}
-
 async function jobFor(
-  source: string,
-  destination: string,
-  probe: string,
-  merge: boolean,
   options: LinkTreeOptions,
-  listing: string | undefined,
+  merge: boolean,
+  listing?: string,
 ): Promise<BuildJob> {
-  const { dev, mode } = Deno.lstatSync(destination);
   return {
-    source,
-    ...listing !== undefined && { listing },
-    destination,
-    device: dev,
     merge,
+    folds: false,
     place: placeOptions(options),
+    keep: "all",
     include: await globs(options.include),
     exclude: await globs(options.exclude),
     mutable: await globs(options.mutable),
-    defaultMode: Deno.build.os === "windows" || mode === null
-      ? null
-      : mode & 0o7777,
-    folds: foldsNames(probe),
+    ...listing !== undefined && { listing },
   };
 }
 
@@ -216,37 +401,34 @@ async function globs(list: readonly string[] = []): Promise<RegExp[]> {
 }
 
 /** Whether two names that differ only in case, or normal form, are one there. */
-function foldsNames(directory: string): boolean {
+function foldsNames(directory: Directory): boolean {
   const name = siblingName("é", "partial"); // composed, and small
-  const probe = join(directory, name);
   try {
-    Deno.openSync(probe, { write: true, createNew: true }).close();
-    return [name.toUpperCase(), name.normalize("NFD")].some((other) => {
-      try {
-        return Deno.lstatSync(join(directory, other)).isFile;
-      } catch {
-        return false;
-      }
-    });
+    directory.openFile(name, "create").close();
+    return [name.toUpperCase(), name.normalize("NFD")].some((other) =>
+      directory.look(other)?.kind === "file"
+    );
   } catch {
     return false; // not writable: the build will say so
   } finally {
-    removeIfThere(probe);
+    removeQuietly(directory, name);
   }
 }
 
 /** Before a merge changes anything: no file where a directory is, nor the reverse. */
-function checkConflicts(job: BuildJob, relative: string): void {
-  for (const entry of Deno.readDirSync(job.source + relative)) {
-    const path = `${relative}/${entry.name}`;
-    const [source, target] = [job.source + path, job.destination + path];
-    const there = lookAt(target, source, target);
+function checkConflicts(source: Directory, target: Directory): void {
+  for (const { name, kind } of source.list()) {
+    const there = target.look(name);
     if (!there) continue;
-    if (entry.isDirectory && there.isDirectory) checkConflicts(job, path);
-    else if (entry.isDirectory) {
-      throw conflict(source, target, "a directory", "is not one");
-    } else if (there.isDirectory) {
-      throw conflict(source, target, "a file", "is a directory");
+    const [from, to] = [pathIn(source, name), pathIn(target, name)];
+    if (kind === "directory" && there.kind === "directory") {
+      using inner = source.open(name);
+      using below = target.open(name);
+      checkConflicts(inner, below);
+    } else if (kind === "directory") {
+      throw conflict(from, to, "a directory", "is not one");
+    } else if (there.kind === "directory") {
+      throw conflict(from, to, "a file", "is a directory");
     }
   }
 }
@@ -265,44 +447,35 @@ function conflict(
   );
 }
 
-/** Gives the tree its place. What stood there, and must be deleted, comes back. */
-function publish(
-  tree: string,
-  source: string,
-  destination: string,
-  replace: boolean,
-): string | undefined {
-  try {
-    if (replace) return swap(tree, destination).old;
-    if (lookAt(destination, source, destination)) {
-      throw taken(source, destination); // a rename would take an empty directory's place
-    }
-    patiently(() => Deno.renameSync(tree, destination));
-    return undefined;
-  } catch (error) {
-    if (error instanceof LinkError) throw error;
-    const what = replace
-      ? `Cannot replace "${destination}"`
-      : `Cannot put "${destination}" in place`;
-    throw linkFailure(what, source, destination, error);
-  }
-}
-
 function report(
   path: string,
   outcome: LinkReport["outcome"],
-  { late: _, fallbacks, ...counts }: Built,
+  built: Built,
   threads: number,
   started: number,
 ): LinkReport {
+  const {
+    fallbacks,
+    notKept,
+    waiting: _,
+    unfinished: __,
+    firstNames: ___,
+    ...counts
+  } = built;
   for (const { from, reason, count, example } of fallbacks.values()) {
     log.debug(() => `No ${from}: ${reason} (${count}, such as "${example}")`);
+  }
+  for (const { what, reason, count, example } of notKept.values()) {
+    log.debug(() =>
+      `Not kept: ${what}: ${reason} (${count}, such as "${example}")`
+    );
   }
   return {
     path,
     outcome,
     ...counts,
     fallbacks: [...fallbacks.values()],
+    notKept: [...notKept.values()],
     threads,
     durationMs: performance.now() - started,
   };

@@ -5,19 +5,26 @@
  * @module
  */
 
-import { Builder, type BuildJob, type Built, filesIn } from "./build.ts";
 import type { CacheErrorKind } from "../error.ts";
-import type { LadderState } from "./ladder.ts";
+import { DescriptorDirectory } from "../fs/descriptors.ts";
+import type { Directory } from "../fs/directory.ts";
+import { PathDirectory } from "../fs/paths.ts";
+import { Builder, type BuildJob, type Built, filesIn } from "./build.ts";
 import { LinkError } from "./error.ts";
+import type { LadderState } from "./ladder.ts";
 import type { LinkProgress } from "./options.ts";
+import { Shared } from "./shared.ts";
+
+/** A directory that another thread holds open: descriptors are the process's. */
+export type Room = { path: string; fd?: number; safe: boolean };
 
 /** What a worker is sent. */
 export interface Order {
   readonly job: BuildJob;
+  readonly rooms: { source: Room; destination: Room; scratch: Room };
   readonly ladder: LadderState;
   /** Subtrees to build: paths below the source. */
   readonly subtrees: readonly string[];
-  /** Of {@linkcode newShared}. */
   readonly shared: SharedArrayBuffer;
 }
 
@@ -26,72 +33,67 @@ export type Answer = { built: Built } | {
   error: { message: string; src: string; dst: string; kind: CacheErrorKind };
 };
 
-/** Places in what all threads share, 32 bits wide: the next subtree, and workers that began. */
-const NEXT = 0;
-const BEGUN = 1;
-
-/** Places 64 bits wide: what workers have done. */
-const FILES = 1;
-const DIRECTORIES = 2;
-const BYTES = 3;
-
-/** What all threads share. */
-export function newShared(): SharedArrayBuffer {
-  return new SharedArrayBuffer(32);
+/** A directory, as another thread can be told of it. */
+export function toRoom(directory: Directory): Room {
+  const { path, safe } = directory;
+  return directory instanceof DescriptorDirectory
+    ? { path, safe, fd: directory.fd }
+    : { path, safe };
 }
 
-/** What workers have done. */
-export function workersProgress({ shared }: Order): LinkProgress {
-  const done = new BigInt64Array(shared);
-  return {
-    files: Number(Atomics.load(done, FILES)),
-    directories: Number(Atomics.load(done, DIRECTORIES)),
-    bytes: Number(Atomics.load(done, BYTES)),
-  };
+function fromRoom({ path, fd, safe }: Room): Directory {
+  return fd === undefined
+    ? new PathDirectory(path, safe)
+    : DescriptorDirectory.held(fd, path);
 }
 
-/** Adds to it after each directory. */
-function counter({ shared }: Order): (built: Built) => void {
-  const done = new BigInt64Array(shared);
-  let [files, bytes] = [0, 0];
+/** Adds what was done to what all threads share, after each directory. */
+function counter(shared: Shared): (built: Built) => void {
+  let last: LinkProgress = { files: 0, directories: 0, bytes: 0 };
   return (built) => {
-    Atomics.add(done, FILES, BigInt(filesIn(built) - files));
-    Atomics.add(done, BYTES, BigInt(built.bytes - bytes));
-    Atomics.add(done, DIRECTORIES, 1n);
-    files = filesIn(built);
-    bytes = built.bytes;
+    const now = {
+      files: filesIn(built),
+      directories: last.directories + 1,
+      bytes: built.bytes,
+    };
+    shared.add({
+      files: now.files - last.files,
+      directories: 1,
+      bytes: now.bytes - last.bytes,
+    });
+    last = now;
   };
-}
-
-/** The next subtree that nobody has taken. */
-export function takeSubtree({ subtrees, shared }: Order): string | undefined {
-  return subtrees[Atomics.add(new Int32Array(shared), NEXT, 1)];
-}
-
-/** Takes all that are left, so that nobody goes on. */
-export function stopAll({ subtrees, shared }: Order): void {
-  Atomics.store(new Int32Array(shared), NEXT, subtrees.length);
-}
-
-/** How many workers have begun, and so may have taken something. */
-export function workersBegun({ shared }: Order): number {
-  return Atomics.load(new Int32Array(shared), BEGUN);
 }
 
 /** The worker's side: one order, one answer. */
-export function answer(order: Order): Answer {
-  using builder = new Builder(order.job, order.ladder, counter(order));
-  Atomics.add(new Int32Array(order.shared), BEGUN, 1);
+async function answer(order: Order): Promise<Answer> {
+  const { job, ladder, subtrees, rooms } = order;
+  const shared = new Shared(order.shared);
+  shared.begin();
+  using held = new DisposableStack();
   try {
-    for (let next; (next = takeSubtree(order)) !== undefined;) {
-      builder.subtree(next);
+    using builder = new Builder(
+      job,
+      {
+        source: held.use(fromRoom(rooms.source)),
+        destination: held.use(fromRoom(rooms.destination)),
+        scratch: held.use(fromRoom(rooms.scratch)),
+      },
+      ladder,
+      { check: () => shared.throwIfStopped() },
+      (inode) => shared.claim(inode),
+      counter(shared),
+    );
+    for (let next; (next = shared.next()) < subtrees.length;) {
+      await builder.subtree(subtrees[next]!);
     }
     return { built: builder.built };
   } catch (error) {
-    stopAll(order);
+    shared.stop();
+    const { source, destination } = rooms;
     const { src, dst, kind } = error instanceof LinkError ? error : {
-      src: order.job.source,
-      dst: order.job.destination,
+      src: source.path,
+      dst: destination.path,
       kind: "other" as const,
     };
     const message = error instanceof Error ? error.message : String(error);
@@ -106,5 +108,5 @@ const scope = globalThis as unknown as {
   postMessage(message: Answer): void;
 };
 if (scope.WorkerGlobalScope && import.meta.main) {
-  scope.onmessage = ({ data }) => scope.postMessage(answer(data));
+  scope.onmessage = async ({ data }) => scope.postMessage(await answer(data));
 }

@@ -221,10 +221,11 @@ export class OsError extends Error {
    * @param number The OS's number (errno).
    * @param call What was called.
    * @param path What it was about.
+   * @param text What the OS says to it; its name for it, by default.
    */
-  constructor(number: number, call: string, path: string) {
-    const name = ownInfo(number)?.name ?? "error";
-    super(`${name} (os error ${number}): ${call} '${path}'`);
+  constructor(number: number, call: string, path: string, text?: string) {
+    const said = text ?? ownInfo(number)?.name ?? "error";
+    super(`${said} (os error ${number}): ${call} '${path}'`);
     this.number = number;
   }
 }

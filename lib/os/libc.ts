@@ -79,6 +79,7 @@ const size = int;
 /** What walking, looking and removing need: opened at the first use. */
 const WALK = {
   __errno_location: { parameters: [], result: "pointer" },
+  strerror: { parameters: [int], result: "pointer" },
   openat: { parameters: [int, pointer, int, uint], result: int },
   close: { parameters: [int], result: int },
   getdents64: { parameters: [int, pointer, pointer], result: size },
@@ -199,7 +200,8 @@ export interface Memory {
 /** Memory of so many bytes. Keep it: what is collected is freed. */
 export function allocate(length: number): Memory {
   const bytes = new Uint8Array(length);
-  return { bytes, view: new DataView(bytes.buffer), at: addressOf(bytes) };
+  const at = hasLibc() ? addressOf(bytes) : 0;
+  return { bytes, view: new DataView(bytes.buffer), at };
 }
 
 /** Where bytes are, for as long as somebody holds them. */
@@ -241,5 +243,19 @@ export function unlessInterrupted(call: () => number): number {
 
 /** The error of the call that has just failed. */
 export function failure(call: string, path: string): OsError {
-  return new OsError(errno(), call, path);
+  const number = errno();
+  return new OsError(number, call, path, errorText(number));
+}
+
+const errorTexts = new Map<number, string>();
+
+/** What people read: `Permission denied`. */
+function errorText(number: number): string {
+  let text = errorTexts.get(number);
+  if (text === undefined) {
+    const at = walkCalls().strerror(number);
+    text = at === null ? `Error ${number}` : Deno.UnsafePointerView.getCString(at);
+    errorTexts.set(number, text);
+  }
+  return text;
 }

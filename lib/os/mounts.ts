@@ -1,11 +1,23 @@
 /**
- * The mount table of Linux. Elsewhere, and where Deno may not read `/proc` (it
- * asks for `--allow-all`), there is none, and nothing is known.
+ * The mount table of Linux. Elsewhere, and where neither Deno may read `/proc` (it
+ * asks for `--allow-all`) nor libc may be called, there is none, and nothing is known.
  *
  * @module
  */
 
 import { log } from "../log.ts";
+import {
+  allocate,
+  AT_FDCWD,
+  failure,
+  hasLibc,
+  O_CLOEXEC,
+  O_RDONLY,
+  placeCalls,
+  TextSlot,
+  unlessInterrupted,
+  walkCalls,
+} from "./libc.ts";
 import { isWithin } from "./within.ts";
 
 /** A line of the mount table. */
@@ -21,14 +33,42 @@ const TABLE = "/proc/self/mountinfo";
 /** All mounts, in the order in which they were made; `undefined` if not known. */
 export function listMounts(): Mount[] | undefined {
   if (Deno.build.os !== "linux") return undefined;
-  // Asked first, because Deno would stop and ask the user on a terminal.
-  const asked = { name: "read", path: TABLE } as const;
-  if (Deno.permissions.querySync(asked).state !== "granted") return undefined;
   try {
-    return Deno.readTextFileSync(TABLE).split("\n").filter(Boolean).map(parse);
+    return readTable()?.split("\n").filter(Boolean).map(parse);
   } catch (error) {
     log.debug(() => `Cannot read ${TABLE}: ${error}`);
     return undefined;
+  }
+}
+
+function readTable(): string | undefined {
+  if (hasLibc()) return readByLibc();
+  // Asked first, because Deno would stop and ask the user on a terminal.
+  const asked = { name: "read", path: TABLE } as const;
+  const { state } = Deno.permissions.querySync(asked);
+  return state === "granted" ? Deno.readTextFileSync(TABLE) : undefined;
+}
+
+function readByLibc(): string {
+  const path = new TextSlot().put(TABLE);
+  const c = walkCalls();
+  const fd = unlessInterrupted(() =>
+    c.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)
+  );
+  if (fd < 0) throw failure("open", TABLE);
+  try {
+    const { bytes, at } = allocate(65536);
+    const decoder = new TextDecoder();
+    for (let text = "";;) {
+      const n = unlessInterrupted(() =>
+        placeCalls().read(fd, at, bytes.length)
+      );
+      if (n < 0) throw failure("read", TABLE);
+      if (n === 0) return text + decoder.decode();
+      text += decoder.decode(bytes.subarray(0, n), { stream: true });
+    }
+  } finally {
+    c.close(fd);
   }
 }
 

@@ -57,3 +57,16 @@ function validLength(bytes: Uint8Array, at: number): number {
 export function isRaw(name: string): boolean {
   return !name.isWellFormed();
 }
+
+/**
+ * A text that may be anybody's, for a terminal or a log: without control characters
+ * (and line and direction marks), and not too long.
+ */
+export function printable(text: string, longest = 200): string {
+  const line = text.slice(0, longest + 1).replaceAll(
+    // deno-lint-ignore no-control-regex -- they are what is looked for
+    /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
+    "?",
+  );
+  return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
+}

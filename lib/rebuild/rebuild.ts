@@ -1,16 +1,34 @@
-import { CacheError, osFailure } from "../error.ts";
-import { clearTarget, type Target } from "../fs/guard_rails.ts";
-import { guard, holdFile } from "../lock/directory.ts";
+import { clearCache } from "../clear/clear.ts";
+import { asidesOf } from "../clear/sweep.ts";
+import { CacheError, kindOfError, osFailure } from "../error.ts";
+import { makeDirectoryLike, makeParent } from "../fs/access.ts";
+import {
+  type Directory,
+  isSameInode,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
+import {
+  type HeldTarget,
+  isWhatWasChecked,
+  lookAgain,
+  openTarget,
+  realPathOf,
+} from "../fs/guard_rails.ts";
+import { openParent, type Place } from "../fs/open.ts";
+import { mountedBelow, removeTree } from "../fs/remove.ts";
+import {
+  openStaging,
+  type Staging,
+  sweepStagings,
+  TREE,
+} from "../fs/staging.ts";
+import { swap, type Swapped } from "../fs/swap.ts";
+import { lockPlace } from "../lock/directory.ts";
 import type { LockOptions } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { listMounts } from "../os/mounts.ts";
-import { errorKind } from "../os/error.ts";
-import { dirname } from "../os/path.ts";
-import { openStaging, sweepStagings } from "../old/staging.ts";
-import { swap, type Swapped } from "../old/swap.ts";
-import { clearCache } from "../clear/clear.ts";
-import { makeDirectoryLike, makeParent } from "../old/make_like.ts";
-import { removeTree } from "../old/remove.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { takeTurn } from "./turn.ts";
 
 /** Options for `rebuildCache()`. */
 export interface RebuildOptions extends LockOptions {
@@ -109,41 +127,47 @@ export async function rebuildCache(
 ): Promise<RebuildReport> {
   const started = performance.now();
   const { inPlace = false, lock = true, follow = false, signal } = options;
-  const target = clearTarget(dir, follow);
+  using target = openTarget(dir, follow);
   const { path } = target;
   if (!inPlace) refuseMountPoint(target);
-  makeParent(path);
   signal?.throwIfAborted();
+  makeParent(path);
+  using place = target.place ? undefined : openParent(path);
+  const at = target.place ?? place!;
   const done = (how: Partial<RebuildReport>): RebuildReport => ({
     path,
     outcome: "rebuilt",
-    replaced: target.info !== undefined,
+    replaced: target.status !== undefined,
     exchanged: false,
     ...how,
     durationMs: performance.now() - started,
   });
-  using turn = lock ? await takeTurn(path, options) : undefined;
+  using turn = lock ? await takeTurn(at, path, options) : undefined;
   if (turn?.shared) return done({ outcome: "shared", replaced: false });
   const report = done(
     inPlace
-      ? await buildInPlace(path, build, options)
-      : await buildBeside(path, build, options),
+      ? await buildInPlace(at, path, build, options)
+      : await buildBeside(at, path, build, options),
   );
   turn?.succeeded();
   return report;
 }
 
 async function buildInPlace(
+  place: Place,
   path: string,
   build: (staging: string) => void | Promise<void>,
   options: RebuildOptions,
 ): Promise<Partial<RebuildReport>> {
   const { signal, lock = true } = options;
-  using _ = lock ? await guard(path, options) : undefined;
+  using _ = lock ? await lockPlace(place, path, true, options) : undefined;
   const { outcome, left } = await clearCache(path, {
     recreate: true,
     lock: false,
     ...signal && { signal },
+  }).catch((error) => {
+    signal?.throwIfAborted();
+    throw error;
   });
   const [first] = left;
   if (first) {
@@ -159,44 +183,68 @@ async function buildInPlace(
 }
 
 async function buildBeside(
+  place: Place,
   path: string,
   build: (staging: string) => void | Promise<void>,
   options: RebuildOptions,
 ): Promise<Partial<RebuildReport>> {
   const { signal } = options;
+  const { parent, name } = place;
   let result: Partial<RebuildReport>;
+  let owner: number | undefined;
   {
-    await using staging = openStaging(path);
-    makeDirectoryLike(staging.tree, clearTarget(path).info);
+    await using staging = openStaging(parent, name);
+    {
+      using target = lookAgain(place, path);
+      owner = target.status?.uid;
+      makeDirectoryLike(staging.directory, TREE, target.status, path);
+    }
     await build(staging.tree);
     signal?.throwIfAborted();
-    if (!isDirectory(staging.tree)) {
-      throw new CacheError(
-        `Cannot rebuild "${path}": the build left no directory at "${staging.tree}". The old cache is as it was`,
-        path,
-        "not-directory",
-      );
-    }
-    const { old, exchanged } = await replace(staging.tree, path, options);
+    const { old, exchanged } = await publish(staging, place, path, options);
     result = { replaced: old !== undefined, exchanged };
-    if (old !== undefined) await removeTree(old, { busyTimeout: 1000 });
+    if (old && !exchanged) {
+      const { parent, name, expected } = old;
+      const options = { busyTimeout: 1000, signal, expected };
+      const [failure] = await removeTree(parent, name, options);
+      if (failure) {
+        log.warn(() => `Cannot remove "${failure.path}": ${failure.message}`);
+      }
+    }
   }
-  await sweepStagings(path);
+  await sweep(place, owner);
   return result;
 }
 
-async function replace(
-  tree: string,
+/** What stood there, wherever it is now. */
+type Replaced = Omit<Swapped, "old"> & {
+  readonly old:
+    | Pick<Place, "parent" | "name"> & { readonly expected: Status }
+    | undefined;
+};
+
+/** Puts what was built in its place, when nobody uses what stands there. */
+async function publish(
+  staging: Staging,
+  place: Place,
   path: string,
   options: RebuildOptions,
-): Promise<Swapped> {
+): Promise<Replaced> {
   const { lock = true } = options;
-  using _ = lock ? await guard(path, options) : undefined;
+  using tree = openTree(staging, path);
+  using _ = lock ? await lockPlace(place, path, true, options) : undefined;
   // What stands there now need not be what stood there before the build.
-  refuseMountPoint(clearTarget(path));
+  using target = lookAgain(place, path);
+  refuseMountPoint(target);
+  const built = { parent: staging.directory, name: TREE };
+  const before = tree.status();
+  makeMovable(tree);
+  if (target.directory) makeMovable(target.directory);
+  let swapped: Swapped;
   try {
-    return swap(tree, path);
+    swapped = swap(built, place);
   } catch (error) {
+    if (target.directory) setMode(target.directory, target.status!.mode);
     // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
     const kind = errorKind(error);
     const hint = kind === "cross-device" || kind === "busy"
@@ -209,91 +257,108 @@ async function replace(
       `${hint}The old cache is as it was`,
     );
   }
-}
-
-function isDirectory(path: string): boolean {
-  try {
-    return Deno.lstatSync(path).isDirectory;
-  } catch {
-    return false;
+  restoreMode(place, before);
+  const { old, exchanged } = swapped;
+  if (!old) return { old, exchanged };
+  const expected = old.parent.look(old.name);
+  if (expected && isWhatWasChecked(expected, target)) {
+    return { old: { ...old, expected }, exchanged };
   }
-}
-
-/** Before a build that could not be put in place. */
-function refuseMountPoint({ path, info }: Target): void {
-  if (!info) return;
-  const mounted = listMounts()?.some(({ point }) => point === path) ||
-    info.dev !== Deno.lstatSync(dirname(path)).dev;
-  if (!mounted) return;
+  // Somebody has put something else there since it was checked. It is not ours.
+  swap(exchanged ? built : old, place);
   throw new CacheError(
-    `Cannot rebuild "${path}": it is a mount point, which can't be renamed. Rebuild it with --in-place (inPlace: true)`,
+    `Cannot rebuild "${path}": somebody exchanged it meanwhile. It is as it was`,
     path,
     "refused",
   );
 }
 
-/** The right to build, which one process has at a time. */
-interface Turn extends Disposable {
-  /** Whether somebody else has just built the same. */
-  readonly shared: boolean;
-  /** Tells those who wait that they need not build. */
-  succeeded(): void;
+/** Opens what was built, and sees that it can be published. */
+function openTree({ directory }: Staging, path: string): Directory {
+  let tree: Directory;
+  try {
+    tree = directory.open(TREE);
+  } catch (error) {
+    if (kindOfError(error) === "mount") {
+      throw mountedIn(path, pathIn(directory, TREE));
+    }
+    throw new CacheError(
+      `Cannot rebuild "${path}": the build left no directory where it was told to build. The old cache is as it was`,
+      path,
+      "not-directory",
+      error,
+    );
+  }
+  const mounted = mountedBelow(realPathOf(tree));
+  if (mounted === undefined) return tree;
+  tree[Symbol.dispose]();
+  throw mountedIn(path, mounted);
+}
+
+function mountedIn(path: string, mounted: string): CacheError {
+  return new CacheError(
+    `Cannot rebuild "${path}": the build left "${mounted}" mounted in it, which is not touched. Unmount it. The old cache is as it was`,
+    path,
+    "mount",
+  );
 }
 
 /**
- * Waits until nobody else builds. The lock is the file `<dir>.rebuild.lock`. Its
- * modification time is that of the last build that succeeded, and its content says
- * what that one built: whoever finds the time changed when his turn comes asked
- * while it ran.
+ * To be renamed into another directory, a directory must be writable to an ordinary user:
+ * its `..` changes. Some caches are not (Go modules, Nix).
  */
-async function takeTurn(
-  path: string,
-  options: RebuildOptions,
-): Promise<Turn> {
-  const { always = false, key = "" } = options;
-  const file = `${path}.rebuild.lock`;
-  const before = timeOf(file);
-  const what = `The right to rebuild "${path}"`;
-  const held = await holdFile(file, path, what, options);
-  const { file: lock } = held;
-  const built = await digest(key);
-  const last = timeOf(file);
-  const shared = !always && last !== before &&
-    new TextDecoder().decode(readAll(lock)) === built && isDirectory(path);
-  if (shared) log.debug(() => `"${path}" was built while this one waited`);
-  return {
-    shared,
-    succeeded() {
-      try {
-        lock.truncateSync(0);
-        lock.seekSync(0, Deno.SeekMode.Start);
-        lock.writeSync(new TextEncoder().encode(built));
-        // Later than the last one, however fast that was.
-        const now = new Date(Math.max(Date.now(), (last ?? 0) + 1));
-        lock.utimeSync(now, now);
-      } catch (error) {
-        log.debug(() => `Those who wait will build again: ${error}`);
-      }
-    },
-    [Symbol.dispose]: () => held[Symbol.dispose](),
-  };
+function makeMovable(directory: Directory): void {
+  const { mode } = directory.status();
+  if ((mode & 0o200) === 0) setMode(directory, mode | 0o200);
 }
 
-function readAll(file: Deno.FsFile): Uint8Array {
-  const bytes = new Uint8Array(256); // a digest has 64
-  return bytes.subarray(0, file.readSync(bytes) ?? 0);
-}
-
-function timeOf(file: string): number | undefined {
+function setMode(directory: Directory, mode: number): void {
   try {
-    return Deno.statSync(file).mtime?.getTime();
-  } catch {
-    return undefined;
+    if (directory.safe && directory.status().mode !== mode) {
+      directory.setAccess({ mode });
+    }
+  } catch (error) {
+    log.debug(() =>
+      `The mode of "${directory.path}" stays: ${osErrorText(error)}`
+    );
   }
 }
 
-async function digest(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return hash.toHex();
+/** Undoes what {@linkcode makeMovable} did to what stands there now. */
+function restoreMode({ parent, name }: Place, before: Status): void {
+  if (Deno.build.os === "windows" || (before.mode & 0o200) !== 0) return;
+  try {
+    using now = parent.open(name);
+    if (isSameInode(now.status(), before)) setMode(now, before.mode);
+  } catch (error) {
+    log.debug(() =>
+      `"${pathIn(parent, name)}" stays writable: ${osErrorText(error)}`
+    );
+  }
+}
+
+/** Before a build that could not be put in place. */
+function refuseMountPoint({ path, place, status }: HeldTarget): void {
+  if (!place || !status) return;
+  try {
+    place.parent.open(place.name)[Symbol.dispose]();
+  } catch (error) {
+    if (kindOfError(error) !== "mount") throw osFailure("open", path, error);
+    throw new CacheError(
+      `Cannot rebuild "${path}": it is a mount point, which can't be renamed. Rebuild it with --in-place (inPlace: true)`,
+      path,
+      "refused",
+      error,
+    );
+  }
+}
+
+/** Deletes what dead runs left. That something can't be deleted is no failure of this one. */
+async function sweep(place: Place, owner: number | undefined): Promise<void> {
+  try {
+    await sweepStagings(place.parent, place.name, owner);
+    for (const aside of asidesOf({ place }, owner)) await aside.remove(0);
+  } catch (error) {
+    log.debug(() => `No sweep: ${osErrorText(error)}`);
+  }
 }

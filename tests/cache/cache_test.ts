@@ -407,9 +407,9 @@ test("Cache.put() with durable flushes before it places the key", [
     /^fsync\(.*\/tree>/,
     /^fsync\(.*\/manifest>/,
     /^fsync\(.*\/tmp\/[0-9a-f]{32}>/,
-    /^rename.*\/tmp\/[0-9a-f]{32}".*\/archive-v0\//,
+    /^rename.*\/tmp(\/|>, ")[0-9a-f]{32}".*\/archive-v0[/>]/,
     /^fsync\(.*\/archive-v0>/,
-    /^rename.*\.key".*\/default-v0\//,
+    /^rename.*\.key".*\/default-v0[/>]/,
     /^fsync\(.*\/default-v0>/,
   ];
   const found = order.map((call) => calls.findIndex((it) => call.test(it)));

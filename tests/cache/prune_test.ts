@@ -56,7 +56,7 @@ Deno.test("Cache.prune() removes the least recently used, beyond age, number or 
   }
 });
 
-Deno.test("Cache.prune() goes by the last use, which a get notes once a day", async () => {
+Deno.test("Cache.prune() goes by the last use, which a get notes once an hour", async () => {
   await using dir = TempDir.make();
   const cache = await cacheOf(dir, { a: 30, b: 20, c: 10 });
   (await cache.get("a"))![Symbol.dispose]();

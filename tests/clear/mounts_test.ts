@@ -8,7 +8,13 @@ import {
 } from "@std/assert";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { CacheError } from "../../lib/error.ts";
-import { denoRun, must, type Ran, run } from "../support/command.ts";
+import {
+  cliCommand,
+  denoRun,
+  must,
+  type Ran,
+  run,
+} from "../support/command.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
@@ -34,23 +40,39 @@ mountTest(
   },
 );
 
-mountTest(
-  here,
-  "clearCache() names what it can't address, when it empties in place a directory with names that are not valid UTF-8",
-  ["bash"],
-  async (dir) => {
-    const mount = await makeFileSystem(dir, "tmpfs");
-    dir.write(TREE, mount);
-    const script = `cd '${mount}' && touch "$(printf 'f\\376')" &&
+for (const ffi of [true, false]) {
+  mountTest(
+    here,
+    `clearCache() ${
+      ffi ? "removes" : "without FFI names"
+    } names that are not valid UTF-8 when it empties a mount point in place`,
+    ["bash"],
+    async (dir) => {
+      const mount = await makeFileSystem(dir, "tmpfs");
+      dir.write(TREE, mount);
+      const script = `cd '${mount}' && touch "$(printf 'f\\376')" &&
       mkdir -p "$(printf 'below/d\\376/e\\376')"`;
-    await must("bash", "-c", script);
-    const report = await clearCache(mount);
-    assertEquals(report.outcome, "incomplete");
-    assertEquals(report.left.map(({ kind }) => kind), ["invalid"]);
-    assertStringIncludes(report.left[0]!.message, "not valid UTF-8");
-    assertEquals(namesIn(mount), ["f\uFFFD"]);
-  },
-);
+      await must("bash", "-c", script);
+      const args = ["--json", "--dir", mount];
+      const [program, ...rest] = cliCommand(args);
+      if (!ffi) rest.splice(1, 0, "--deny-ffi");
+      const { code, stdout } = await run([program!, ...rest]);
+      const [report] = JSON.parse(stdout).results;
+      if (ffi) {
+        assertEquals([code, report.outcome], [0, "cleared"]);
+        assertEquals(namesIn(mount), []);
+        return;
+      }
+      assertEquals([code, report.outcome], [1, "incomplete"]);
+      assertEquals(report.left.length, 2, stdout);
+      for (const { message } of report.left) {
+        assertStringIncludes(message, "not valid UTF-8");
+      }
+      // And the aside, with what has such a name inside.
+      assertEquals(namesIn(mount).slice(1), ["f\uFFFD"]);
+    },
+  );
+}
 
 mountTest(
   here,

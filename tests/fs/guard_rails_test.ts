@@ -6,8 +6,10 @@ import {
 } from "@std/assert";
 import { pathToFileURL } from "node:url";
 import { CacheError } from "../../lib/error.ts";
-import { clearTarget } from "../../lib/fs/guard_rails.ts";
-import { ROOT } from "../support/command.ts";
+import { clearTarget, refuseToReplace } from "../../lib/fs/guard_rails.ts";
+import { openParent } from "../../lib/fs/open.ts";
+import { denoRun, must, ROOT, run } from "../support/command.ts";
+import { makeFileSystem, mountTest } from "../support/mounts.ts";
 import { test } from "../support/needs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
@@ -82,6 +84,171 @@ Deno.test("clearTarget() gives the absolute path, of a string and of a URL", asy
 
 Deno.test("clearTarget() takes a missing directory, below what exists or not", async () => {
   await using dir = TempDir.make();
-  assertEquals(clearTarget(dir.at("missing")).info, undefined);
-  assertEquals(clearTarget(dir.at("missing", "below")).info, undefined);
+  assertEquals(clearTarget(dir.at("missing")).status, undefined);
+  assertEquals(clearTarget(dir.at("missing", "below")).status, undefined);
 });
+
+// S14
+test(
+  "clearTarget() goes where the OS goes for a .. behind a symbolic link",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ x: { file: "x" }, far: { away: {}, file: "y" } });
+    Deno.symlinkSync(dir.at("far", "away"), dir.at("x", "l"));
+    assertEquals(clearTarget(`${dir.at("x", "l")}/..`).path, dir.at("far"));
+    const error = assertThrows(
+      () => clearTarget(`${dir.at("missing")}/../x`),
+      CacheError,
+    );
+    assertEquals(error.kind, "not-found");
+  },
+);
+
+/** What `clearTarget()` says in a process of its own. */
+async function inProcess(
+  path: string,
+  permissions: string[],
+  env: Record<string, string> = {},
+  before = "",
+): Promise<string> {
+  const script = `import { clearTarget } from "${new URL(
+    "../../lib/fs/guard_rails.ts",
+    import.meta.url,
+  )}";
+    ${before}
+    try {
+      clearTarget(${JSON.stringify(path)});
+      console.log("fine");
+    } catch (error) {
+      console.log(error.message);
+    }`;
+  await using dir = TempDir.make();
+  dir.write({ "script.ts": script });
+  const args = denoRun("mod.ts").filter((it) => it !== "-A").slice(0, -1);
+  const { stdout, stderr } = await run([
+    Deno.execPath(),
+    ...args,
+    "--no-prompt",
+    ...permissions,
+    dir.at("script.ts"),
+  ], { env });
+  return stdout + stderr;
+}
+
+const DENO_DIR = Deno.env.get("DENO_DIR") ??
+  `${Deno.env.get("HOME")}/.cache/deno`;
+
+// S9
+test(
+  "clearTarget() refuses what looks like a home when HOME may not be known",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ home: { ".ssh": {}, documents: {} }, cache: { a: {} } });
+    const env = { HOME: dir.at("home"), DENO_DIR };
+    for (const ffi of [[], ["--allow-ffi"]]) {
+      const clear = (name: string) =>
+        inProcess(dir.at(name), ["-R", "-W", ...ffi], env);
+      assertStringIncludes(await clear("home"), "home directory");
+      assertEquals(await clear("cache"), "fine\n");
+    }
+    const known = await inProcess(dir.at("home"), ["-RWE"], env);
+    assertStringIncludes(known, "the home directory");
+  },
+);
+
+mountTest(
+  import.meta.url,
+  "clearTarget() refuses the home of another user of this machine, and what it lies in",
+  [],
+  async (dir) => {
+    dir.write({ homes: { anna: { file: "x" }, cache: {} } });
+    dir.write({
+      passwd: `root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1::${dir.at("homes", "cache")}:/bin/sh
+anna:x:1001:1001::${dir.at("homes", "anna")}:/bin/sh
+`,
+    });
+    await must("mount", "--bind", dir.at("passwd"), "/etc/passwd");
+    assertStringIncludes(
+      refusal(dir.at("homes", "anna")),
+      "the home directory",
+    );
+    assertStringIncludes(refusal(dir.at("homes")), "the home directory");
+    assertEquals(
+      clearTarget(dir.at("homes", "cache")).path,
+      dir.at("homes", "cache"),
+    );
+    // By what it is, not by its name.
+    Deno.mkdirSync(dir.at("second"));
+    await must("mount", "--bind", dir.at("homes", "anna"), dir.at("second"));
+    assertStringIncludes(refusal(dir.at("second")), "the home directory");
+  },
+);
+
+function replace(path: string): void {
+  using place = openParent(path);
+  refuseToReplace(place.parent, place.name, path);
+}
+
+// S5
+Deno.test("refuseToReplace() refuses home and working directory, and nothing else", async () => {
+  await using dir = TempDir.make();
+  dir.write({ dst: { a: "" }, file: "" });
+  for (const name of ["dst", "file", "missing"]) replace(dir.at(name));
+  const home = Deno.env.get(
+    Deno.build.os === "windows" ? "USERPROFILE" : "HOME",
+  )!;
+  for (const path of [home, Deno.cwd()]) {
+    const error = assertThrows(() => replace(path), CacheError);
+    assertEquals(error.kind, "refused");
+    assertStringIncludes(error.message, `Cannot replace "${path}"`);
+  }
+});
+
+mountTest(
+  import.meta.url,
+  "refuseToReplace() refuses a mount point, and what has one inside",
+  [],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write({ dst: { deep: { mounted: {} } } });
+    await must("mount", "--bind", mount, dir.at("dst/deep/mounted"));
+    for (const path of [mount, dir.at("dst")]) {
+      const error = assertThrows(() => replace(path), CacheError);
+      assertEquals(error.kind, "refused");
+      assertStringIncludes(error.message, "mount point");
+    }
+  },
+);
+
+// B1
+mountTest(
+  import.meta.url,
+  "clearTarget() sees a mount inside without all permissions, by libc",
+  [],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write({ cache: { inner: {} } });
+    await must("mount", "--bind", mount, dir.at("cache/inner"));
+    const said = await inProcess(dir.at("cache"), ["-RWE", "--allow-ffi"]);
+    assertStringIncludes(said, `"${dir.at("cache/inner")}" inside it`);
+  },
+);
+
+// R9
+test(
+  "clearTarget() takes an absolute path when the working directory was deleted",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ gone: {}, cache: {} });
+    const gone = JSON.stringify(dir.at("gone"));
+    const before = `Deno.chdir(${gone}); Deno.removeSync(${gone});`;
+    const said = await inProcess(dir.at("cache"), ["-RWE"], {}, before);
+    assertEquals(said, "fine\n");
+  },
+);

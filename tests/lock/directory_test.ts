@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { clearCache } from "../../lib/clear/clear.ts";
+import { CacheError } from "../../lib/error.ts";
+import { openDirectory } from "../../lib/fs/open.ts";
 import { guard, lease } from "../../lib/lock/directory.ts";
 import { attemptLock, LockedError } from "../../lib/lock/file.ts";
 import { denoRun, must, Peer, runCli } from "../support/command.ts";
@@ -116,8 +118,10 @@ test("attemptLock() notices that the file was replaced while it was locked", [
   Deno.renameSync(file, dir.at("old"));
   Deno.writeTextFileSync(file, "");
   await peer.says("held");
-  assertEquals(attemptLock(file, true, "existing"), undefined);
-  using old = attemptLock(dir.at("old"), true, "existing");
+  using parent = openDirectory(dir.path);
+  const attempt = (name: string) => attemptLock(parent, name, true, "existing");
+  assertEquals(attempt("cache.lock"), undefined);
+  using old = attempt("old");
   assert(old);
 });
 
@@ -190,4 +194,54 @@ Deno.test("guard() is had although leases follow each other without a gap", asyn
   await until("leases", () => leases > before);
   stop = true;
   await Promise.all(users);
+});
+
+// L1, L3
+test("lease() says at once that the lock file is a symbolic link, and leaves what it leads to", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {}, victim: "precious" });
+  const before = Deno.statSync(dir.at("victim")).mtime;
+  for (const target of ["victim", "nowhere", "/dev/zero"]) {
+    Deno.symlinkSync(target, dir.at("cache.lock"));
+    for (const take of [lease, guard]) {
+      const error = await assertRejects(
+        () => take(dir.at("cache"), { wait: 60_000 }),
+        CacheError,
+      );
+      assert(!(error instanceof LockedError), error.message);
+      assert(error.message.includes(dir.at("cache.lock")), error.message);
+    }
+    Deno.removeSync(dir.at("cache.lock"));
+  }
+  assertEquals(Deno.statSync(dir.at("victim")).mtime, before);
+  assertEquals(Deno.readTextFileSync(dir.at("victim")), "precious");
+  assertEquals(namesIn(dir.path), ["cache", "victim"]);
+});
+
+// L2
+test("lease() waits for no FIFO, neither in the lock's place nor in a note's", [
+  "posix",
+  "mkfifo",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  await must("mkfifo", dir.at("cache.holder-1-0123456789ab"));
+  Deno.symlinkSync("/dev/zero", dir.at("cache.holder-1-ba9876543210"));
+  {
+    using _ = await lease(dir.at("cache"), { purpose: "this" });
+    const error = await assertRejects(
+      () => guard(dir.at("cache"), AT_ONCE),
+      LockedError,
+    );
+    assertEquals(error.holders.map(({ purpose }) => purpose), ["this"]);
+  }
+  Deno.removeSync(dir.at("cache.lock"));
+  await must("mkfifo", dir.at("cache.lock"));
+  await assertRejects(
+    () => guard(dir.at("cache"), { wait: 60_000 }),
+    CacheError,
+    dir.at("cache.lock"),
+  );
 });

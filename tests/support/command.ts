@@ -162,3 +162,12 @@ export class Peer implements AsyncDisposable {
     await this.end();
   }
 }
+
+/** Runs `rebuild-cache` as the user 65534; only root can. */
+export function runAsNobody(
+  args: string[],
+  options: RunOptions = {},
+): Promise<Ran> {
+  const module = denoRun("tests/support/as_nobody.ts");
+  return run([Deno.execPath(), ...module, ...args], options);
+}

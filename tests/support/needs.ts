@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, `npm registry`, `deno's runtime for binaries`, `pip and its index`, or a program on the PATH. */
+/** `posix`, `linux`, `root`, `not-root`, `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -20,6 +20,10 @@ function missing(need: Need): string | undefined {
         : "needs the runtime that deno compile downloads from dl.deno.land";
     case "pip and its index":
       return pipAnswers() ? undefined : "needs pip and its index";
+    case "FUSE and its headers":
+      return fuseIsThere()
+        ? undefined
+        : "needs /dev/fuse, cc, pkg-config and the headers of libfuse 3";
     case "npm registry":
       return npmAnswers() ? undefined : "needs npm and its registry";
   }
@@ -61,6 +65,22 @@ function pipAnswers(): boolean {
   } finally {
     Deno.removeSync(args.at(-1)!, { recursive: true });
   }
+}
+
+function fuseIsThere(): boolean {
+  if (missing("cc") || missing("pkg-config")) return false;
+  try {
+    if (!Deno.statSync("/dev/fuse").isCharDevice) return false;
+  } catch {
+    return false;
+  }
+  // 3.4: the oldest whose calls tests/support/faulty_fs.c uses.
+  const args = ["--atleast-version=3.4", "fuse3"];
+  return new Deno.Command("pkg-config", {
+    args,
+    stdout: "null",
+    stderr: "null",
+  }).outputSync().success;
 }
 
 function npmAnswers(): boolean {

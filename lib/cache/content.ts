@@ -1,0 +1,193 @@
+/**
+ * Reads what is in a tree: all of it, so that it can be written down, or compared with
+ * what was.
+ *
+ * @module
+ */
+
+import type { Hash } from "node:crypto";
+import {
+  type Directory,
+  type Entry,
+  inodeKey,
+  type OpenFile,
+  pathIn,
+} from "../fs/directory.ts";
+import {
+  type ListedDirectory,
+  type ListedFile,
+  listingLine,
+} from "../link/listing.ts";
+import { Breath, patiently } from "../os/patience.ts";
+import { TREE } from "./layout.ts";
+import { failure, look } from "./root.ts";
+import { NotKept, walk } from "./walk.ts";
+
+/** What a tree holds. */
+export interface Content {
+  readonly files: number;
+  readonly directories: number;
+  /** Bytes of all files; what has several names counts once. */
+  readonly bytes: number;
+  /** SHA-256 of the lines, in hexadecimal digits. */
+  readonly digest: string;
+  /** A listing of it. */
+  readonly lines: readonly string[];
+}
+
+/** How a tree is read. */
+export interface ReadOptions {
+  /** Stops the reading. */
+  signal?: AbortSignal | undefined;
+  /** Called with the size of each file that was read. */
+  onFile?: ((bytes: number) => void) | undefined;
+}
+
+/**
+ * Reads all of the tree in an archive's directory.
+ *
+ * @throws {NotKept} If there is something that a cache can't keep.
+ * @throws {CacheError} If something can't be read.
+ */
+export async function readContent(
+  archive: Directory,
+  options: ReadOptions = {},
+): Promise<Content> {
+  const { createHash } = await crypt();
+  const reader = new Reader(() => createHash("sha256"), options);
+  const lines: string[] = [];
+  const status = look(archive, TREE);
+  if (status && status.kind !== "directory") {
+    lines.push(listingLine(await reader.single(archive)));
+  } else {
+    await walk(archive, TREE, async ({ directory, path, entries }) => {
+      lines.push(listingLine(await reader.read(directory, path, entries)));
+    });
+  }
+  const hash = createHash("sha256");
+  for (const line of lines) hash.update(`${line}\n`);
+  const { files, bytes, directories } = reader;
+  return { files, directories, bytes, digest: hash.digest("hex"), lines };
+}
+
+/** The SHA-256 of a file, in hexadecimal digits. */
+export async function digestOfFile(
+  file: OpenFile,
+  signal?: AbortSignal,
+): Promise<string> {
+  const { createHash } = await crypt();
+  const reader = new Reader(() => createHash("sha256"), { signal });
+  return (await reader.digest(file)).digest;
+}
+
+/** Only who puts or verifies needs it: loading it takes some 10 ms. */
+async function crypt(): Promise<typeof import("node:crypto")> {
+  return await import("node:crypto");
+}
+
+/** A piece of a file: a fraction of what is done between two looks at a signal. */
+const PIECE = 1 << 20;
+
+class Reader {
+  files = 0;
+  directories = 0;
+  bytes = 0;
+  readonly #newHash: () => Hash;
+  readonly #onFile: ((bytes: number) => void) | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #breath: Breath;
+  readonly #buffer = new Uint8Array(PIECE);
+  /** Files that have more than one name, by inode. */
+  readonly #seen = new Map<string, { digest: string; size: number }>();
+
+  constructor(newHash: () => Hash, { signal, onFile }: ReadOptions) {
+    this.#newHash = newHash;
+    this.#onFile = onFile;
+    this.#signal = signal;
+    this.#breath = new Breath(signal);
+    signal?.throwIfAborted();
+  }
+
+  async single(archive: Directory): Promise<ListedDirectory> {
+    const kind = look(archive, TREE)?.kind;
+    if (kind !== "file") throw notKept(pathIn(archive, TREE));
+    const [, ...file] = await this.#file(archive, TREE);
+    return {
+      path: undefined,
+      mode: 0,
+      files: [["", ...file]],
+      links: [],
+      directories: [],
+    };
+  }
+
+  async read(
+    directory: Directory,
+    path: string,
+    entries: readonly Entry[],
+  ): Promise<ListedDirectory> {
+    const files: ListedFile[] = [];
+    const links: [string, string][] = [];
+    const directories: string[] = [];
+    for (const { name, kind } of entries) {
+      if (kind === "directory") directories.push(name);
+      else if (kind === "symlink") {
+        links.push([name, linkText(directory, name)]);
+      } else if (kind === "file") files.push(await this.#file(directory, name));
+      else throw notKept(pathIn(directory, name));
+    }
+    const pause = this.#breath.due();
+    if (pause) await pause;
+    this.directories += directories.length;
+    const { mode } = directory.opened;
+    return { path, mode, files, links, directories };
+  }
+
+  async #file(directory: Directory, name: string): Promise<ListedFile> {
+    this.files++;
+    try {
+      using file = patiently(() => directory.openFile(name, "read"));
+      const { links, mode } = file.opened;
+      const inode = links > 1 ? inodeKey(file.opened) : undefined;
+      let read = inode === undefined ? undefined : this.#seen.get(inode);
+      if (!read) {
+        read = await this.digest(file);
+        this.bytes += read.size;
+        this.#onFile?.(read.size);
+        if (inode !== undefined) this.#seen.set(inode, read);
+      }
+      return [name, read.size, mode, read.digest];
+    } catch (error) {
+      if (error === this.#signal?.reason) throw error;
+      throw failure("read", pathIn(directory, name), error);
+    }
+  }
+
+  async digest(file: OpenFile): Promise<{ digest: string; size: number }> {
+    const hash = this.#newHash();
+    let size = 0;
+    for (let n; (n = file.read(this.#buffer)) > 0;) {
+      hash.update(this.#buffer.subarray(0, n));
+      size += n;
+      const pause = this.#breath.due();
+      if (pause) await pause;
+    }
+    return { digest: hash.digest("hex"), size };
+  }
+}
+
+function linkText(directory: Directory, name: string): string {
+  try {
+    return directory.readLink(name);
+  } catch (error) {
+    throw failure("read", pathIn(directory, name), error);
+  }
+}
+
+function notKept(path: string): NotKept {
+  return new NotKept(
+    `Cannot keep "${path}": it is no file, directory or symbolic link in a directory`,
+    path,
+    "unsupported",
+  );
+}

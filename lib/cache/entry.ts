@@ -1,0 +1,208 @@
+/**
+ * Gives leases on what keys point to.
+ *
+ * @module
+ */
+
+import { CacheError, kindOfError } from "../error.ts";
+import { pathIn } from "../fs/directory.ts";
+import { linkFileHeld } from "../link/file.ts";
+import { linkHeld } from "../link/tree.ts";
+import { LockedError, waitFor } from "../lock/file.ts";
+import { log } from "../log.ts";
+import { toPath } from "../os/path.ts";
+import { printable } from "../os/text.ts";
+import { type Archive, type Entry, openCacheStaging } from "./archive.ts";
+import {
+  type ArchiveId,
+  buildLockName,
+  type KeyName,
+  nameOf,
+  TREE,
+} from "./layout.ts";
+import {
+  Damaged,
+  type Header,
+  type Manifest,
+  OLD,
+  readHeader,
+  readManifest,
+} from "./manifest.ts";
+import { readPointer } from "./pointer.ts";
+import { look, openFolder, type Root } from "./root.ts";
+import {
+  attemptArchive,
+  briefly,
+  holdLong,
+  type LockedArchive,
+  openRoot,
+  type Store,
+  touch,
+  useRoot,
+} from "./store.ts";
+
+/** Gives a lease on what a key points to, or `undefined`. */
+export async function getEntry(
+  store: Store,
+  key: string,
+): Promise<Entry | undefined> {
+  const name = await nameOf(key);
+  {
+    // A miss needs no lock, nor a cache at all.
+    using root = openRoot(store);
+    const bucket = root?.bucketIfThere(store.bucket);
+    if (!bucket || readPointer(bucket, name) === undefined) return undefined;
+  }
+  using root = await useRoot(store);
+  return root && await entryIn(root, store, key, name);
+}
+
+async function entryIn(
+  root: Root,
+  store: Store,
+  key: string,
+  name: KeyName,
+): Promise<Entry | undefined> {
+  const found = await waitFor(
+    () => attemptEntry(root, store, name),
+    briefly(store.options),
+    () => new LockedError(root.path, [], `What "${printable(key)}" points to`),
+  );
+  if (found === "miss") return undefined;
+  const { id } = found;
+  using held = new DisposableStack();
+  const { directory } = held.use(found.archive);
+  const manifest = directory && await manifestOf(found.archive);
+  if (!directory || !manifest) return undefined;
+  const { header, listing } = manifest;
+  if (header.key !== key || header.bucket !== store.bucket) return undefined;
+  const { isFile } = listing;
+  const wanted = isFile ? "file" : "directory";
+  if (look(directory, TREE)?.kind !== wanted) {
+    log.warn(() =>
+      `"${pathIn(directory, TREE)}" is damaged: it is no ${wanted}`
+    );
+    return undefined;
+  }
+  touch(root, id);
+  held.use(root.share());
+  const kept = held.move();
+  const source = { parent: directory, name: TREE };
+  return {
+    ...toArchive(header, id),
+    path: pathIn(directory, TREE),
+    isFile,
+    link: async (dst, options = {}) =>
+      await linkHeld(source, toPath(dst), options, listing.text),
+    linkFile: async (dst, options = {}) =>
+      await linkFileHeld(source, toPath(dst), options),
+    [Symbol.dispose]: () => kept.dispose(),
+  };
+}
+
+/** `undefined`: try again, since a prune has it, or it was replaced just now. */
+function attemptEntry(
+  root: Root,
+  store: Store,
+  name: KeyName,
+): { id: ArchiveId; archive: LockedArchive } | "miss" | undefined {
+  const bucket = root.bucketIfThere(store.bucket);
+  const folder = root.ifThere("archives");
+  if (!bucket || !folder) return "miss";
+  const id = readPointer(bucket, name);
+  if (id === undefined) return "miss";
+  const kind = look(folder, id)?.kind;
+  if (kind === undefined) {
+    return readPointer(bucket, name) === id ? "miss" : undefined;
+  }
+  if (kind !== "directory") {
+    log.warn(() => `"${pathIn(folder, id)}" is damaged: it is no directory`);
+    return "miss";
+  }
+  using held = new DisposableStack();
+  const archive = attemptArchive(store, root, id, {
+    folder,
+    exclusive: false,
+    missing: "make",
+  });
+  if (!archive) return undefined;
+  held.use(archive);
+  // A prune may have come between.
+  if (readPointer(bucket, name) !== id || !look(folder, id)) return undefined;
+  if (!archive.directory) openFolder(folder, id); // which says what is wrong
+  held.move();
+  return { id, archive };
+}
+
+/** What the manifest says, or `undefined` if it is damaged, or of an older version. */
+async function manifestOf(
+  { directory }: LockedArchive,
+): Promise<Manifest | undefined> {
+  try {
+    const manifest = await readManifest(directory!);
+    return manifest === OLD ? undefined : manifest;
+  } catch (error) {
+    if (!(error instanceof Damaged)) throw error;
+    log.warn(() => error.message);
+    return undefined;
+  }
+}
+
+/**
+ * What an archive's header says; `undefined` if it is damaged, of an older version, or
+ * gone.
+ *
+ * @throws {CacheError} If it can't be read.
+ */
+export function headerOf(root: Root, id: ArchiveId): Header | undefined {
+  const archives = root.ifThere("archives");
+  if (archives && look(archives, id)?.kind !== "directory") return undefined;
+  try {
+    using archive = archives?.open(id);
+    const header = archive && readHeader(archive);
+    return header === OLD ? undefined : header;
+  } catch (error) {
+    if (kindOfError(error) === "not-found") return undefined;
+    if (!(error instanceof Damaged)) throw error;
+    log.debug(() => error.message);
+    return undefined;
+  }
+}
+
+/** A header without what is not for everybody. */
+export function toArchive(header: Header, id: string): Archive {
+  const { bucket, key, created, files, bytes, digest } = header;
+  return { bucket, key, id, created, files, bytes, digest };
+}
+
+/** Gives what a key points to; on a miss, builds it, once among all who ask. */
+export async function ensureEntry(
+  store: Store,
+  key: string,
+  build: (path: string) => void | Promise<void>,
+): Promise<{ entry: Entry; built: boolean }> {
+  const found = await getEntry(store, key);
+  if (found) return { entry: found, built: false };
+  await using staging = await openCacheStaging(store, key);
+  const { root } = staging;
+  const name = await nameOf(key);
+  using _ = await holdLong(
+    store,
+    root.folder("locks"),
+    buildLockName(store.bucket, name),
+    `The right to build "${printable(key)}"`,
+  );
+  const meanwhile = await entryIn(root, store, key, name);
+  if (meanwhile) return { entry: meanwhile, built: false };
+  await build(staging.path);
+  store.options.signal?.throwIfAborted();
+  await staging.commit();
+  // Under the staging's lease, so that no prune comes between.
+  const entry = await entryIn(root, store, key, name);
+  if (entry) return { entry, built: true };
+  throw new CacheError(
+    `Cannot keep "${printable(key)}": its key was taken away at once`,
+    root.path,
+    "other",
+  );
+}

@@ -1,0 +1,46 @@
+import { type Directory, isSameInode, isSameTime } from "../fs/directory.ts";
+import type { Place } from "../fs/open.ts";
+import { removeQuietly } from "../fs/names.ts";
+import { ownId } from "../fs/trust.ts";
+import { lockPlace } from "../lock/directory.ts";
+import type { LockOptions } from "../lock/file.ts";
+
+/** A guard that a clear has. */
+export interface ClearLock extends Disposable {
+  /** Removes the lock's file unless it was there before. Nothing may be done after that. */
+  removeFile(): void;
+}
+
+/**
+ * Takes the guard of a directory that is to be cleared for good: a directory that is
+ * cleared by hand leaves no lock file. Who waits for the guard meanwhile notices that the
+ * file is gone, and makes another one.
+ */
+export async function lockToClear(
+  place: Place,
+  path: string,
+  options: LockOptions,
+): Promise<ClearLock> {
+  const { parent } = place;
+  const file = `${place.name}.lock`;
+  const before = look(parent, file);
+  const guard = await lockPlace(place, path, true, options);
+  return {
+    removeFile() {
+      const now = look(parent, file);
+      if (now?.kind !== "file" || now.uid !== ownId()) return;
+      const wasThere = before !== undefined && isSameInode(now, before) &&
+        isSameTime(now.modified, before.modified);
+      if (!wasThere) removeQuietly(parent, file);
+    },
+    [Symbol.dispose]: () => guard[Symbol.dispose](),
+  };
+}
+
+function look(parent: Directory, name: string) {
+  try {
+    return parent.look(name);
+  } catch {
+    return undefined; // then there is nothing to remove either
+  }
+}

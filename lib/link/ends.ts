@@ -1,0 +1,173 @@
+/**
+ * Both ends of a link: the cached file or tree, and where it is to be.
+ *
+ * @module
+ */
+
+import { CacheError, kindOfError } from "../error.ts";
+import {
+  type Directory,
+  isSameInode,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
+import { openDirectory, openParent, type Place } from "../fs/open.ts";
+import { DEFAULT_WAIT, LockedError, waitFor } from "../lock/file.ts";
+import { listHolders } from "../lock/holder.ts";
+import { log } from "../log.ts";
+import { osErrorText } from "../os/error.ts";
+import { dirname } from "../os/path.ts";
+import { isWithin } from "../os/within.ts";
+import { LinkError, linkFailure } from "./error.ts";
+import type { LinkTreeOptions } from "./options.ts";
+
+/** Where something is to be. */
+export interface Destination extends Place {
+  readonly path: string;
+  /** What stands there. */
+  readonly existing: Status | undefined;
+}
+
+/** Opens the parent of a destination, which must exist, and looks at what stands there. */
+export function openDestination(path: string, source: string): Destination {
+  try {
+    using held = new DisposableStack();
+    const { parent, name } = held.use(openParent(path));
+    const existing = name === "" ? parent.status() : parent.look(name);
+    const kept = held.move();
+    return {
+      parent,
+      name,
+      path,
+      existing,
+      [Symbol.dispose]: () => kept.dispose(),
+    };
+  } catch (error) {
+    throw linkFailure(`Cannot look at "${path}"`, source, path, error);
+  }
+}
+
+/** The error that something stands there. */
+export function taken(source: string, destination: string): LinkError {
+  return new LinkError(
+    `Cannot link "${source}" to "${destination}": something stands there. Say what to do with --if-exists (ifExists)`,
+    source,
+    destination,
+    "already-exists",
+  );
+}
+
+/** A tree that is read: nobody clears or rebuilds it meanwhile. */
+export async function leaseSource(
+  path: string,
+  options: Pick<LinkTreeOptions, "signal" | "wait">,
+): Promise<Directory> {
+  for (;;) {
+    const directory = openDirectory(path);
+    let keep = false;
+    try {
+      await lockDirectoryItself(directory, false, path, options);
+      // Whoever had the lock may have put another tree there.
+      using now = openDirectory(path);
+      const status = now.opened;
+      keep = status.inode === undefined ||
+        isSameInode(status, directory.opened);
+      if (keep) return directory;
+    } finally {
+      if (!keep) directory[Symbol.dispose]();
+    }
+  }
+}
+
+/**
+ * Waits for the lock on a directory itself, and makes no file for it: who clears or
+ * rebuilds takes that, too. Where directories can't be locked, nothing is waited for.
+ */
+export async function lockDirectoryItself(
+  directory: Directory,
+  exclusive: boolean,
+  path: string,
+  { signal, wait = DEFAULT_WAIT }: Pick<LinkTreeOptions, "signal" | "wait">,
+): Promise<void> {
+  if (Deno.build.os === "windows") return;
+  const holders = () => {
+    try {
+      using place = openParent(path);
+      return listHolders(place.parent, place.name);
+    } catch {
+      return [];
+    }
+  };
+  await waitFor(
+    () => {
+      try {
+        return directory.tryLock(exclusive) || undefined;
+      } catch (error) {
+        log.debug(() => `"${path}" is not locked: ${osErrorText(error)}`);
+        return true;
+      }
+    },
+    signal ? { signal, wait } : { wait },
+    () => new LockedError(path, holders()),
+  );
+}
+
+/** Refuses to put a tree into itself, or itself into it, by whatever mount that is. */
+export function refuseNested(
+  source: Directory,
+  { parent, path, existing }: Destination,
+): void {
+  const nested = isWithin(path, source.path) || isWithin(source.path, path) ||
+    liesIn(parent.path, source.opened) ||
+    (existing?.kind === "directory" && liesIn(source.path, existing));
+  if (!nested) return;
+  throw new LinkError(
+    `Cannot link "${source.path}" to "${path}": one lies in the other`,
+    source.path,
+    path,
+    "refused",
+  );
+}
+
+/** Whether a path is, or lies in, that directory. */
+function liesIn(path: string, { device, inode }: Status): boolean {
+  if (inode === undefined) return false;
+  let at: string;
+  try {
+    at = Deno.realPathSync(path);
+  } catch {
+    return false;
+  }
+  for (;;) {
+    try {
+      const { dev, ino } = Deno.statSync(at);
+      if (ino !== null && ino === Number(inode) && dev === device) return true;
+    } catch {
+      // not to be looked at, so not what was
+    }
+    const parent = dirname(at);
+    if (parent === at) return false;
+    at = parent;
+  }
+}
+
+/** What a link says to an error that is not a link's own. */
+export function asLinkError(
+  error: unknown,
+  source: string,
+  destination: string,
+): LinkError {
+  const said = error instanceof CacheError ? error.cause ?? error : error;
+  return new LinkError(
+    `Cannot link "${source}" to "${destination}": ${osErrorText(said)}`,
+    source,
+    destination,
+    kindOfError(error),
+    error,
+  );
+}
+
+/** The path of what is at a place. */
+export function pathOf({ parent, name }: Pick<Place, "parent" | "name">) {
+  return pathIn(parent, name);
+}

@@ -1,0 +1,206 @@
+/**
+ * Gives a cached file that has all the hard links that it can have a fresh inode: a
+ * copy of it takes its name. Earlier links stay on the old inode.
+ *
+ * The copy is made in the destination's staging, which is on the same file system,
+ * since hard links to there work; so nobody who reads the cached tree ever sees it.
+ *
+ * @module
+ */
+
+import { kindOfError } from "../error.ts";
+import { copyContent } from "../fs/copy.ts";
+import {
+  type Directory,
+  isSameInode,
+  isSameTime,
+  type OpenFile,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
+import { isLike, Keeper } from "../fs/fidelity.ts";
+import { removeQuietly } from "../fs/names.ts";
+import { ownId } from "../fs/trust.ts";
+import { log } from "../log.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
+import type { PlaceContext } from "./place.ts";
+
+/** A cached file, and where it is to be. */
+export interface Link {
+  readonly from: Directory;
+  readonly name: string;
+  readonly to: Directory;
+  readonly newName: string;
+}
+
+let made = 0;
+
+/**
+ * Links the names of one cached inode, by a fresh inode if it takes that.
+ *
+ * @param links Names of one inode. They stay together.
+ * @param scratch A directory of ours, on the same file system.
+ * @param isFull Whether it is known that the old inode can't be linked to.
+ * @returns How they are linked: a `copy` is an inode of their own, since the cached
+ * file could not be replaced. `undefined` if nothing was possible, or changed.
+ */
+export async function resetAndLink(
+  links: readonly Link[],
+  scratch: Directory,
+  context: PlaceContext,
+  isFull: boolean,
+): Promise<"hardlink" | "copy" | undefined> {
+  const { counts } = context;
+  const [first] = links as [Link, ...Link[]];
+  // A peer may have done it since.
+  const { maxLinks } = context.options;
+  const now = maxLinks < Infinity ? first.from.look(first.name) : undefined;
+  const mayLink = !isFull && (!now || now.links < maxLinks);
+  if (mayLink && linkAll(links, first)) return "hardlink";
+  const fresh = `fresh-${made++}`;
+  let old: Status;
+  try {
+    const copied = await copyExactly(first, scratch, fresh, context);
+    if (!copied) return undefined;
+    old = copied;
+    if (!linkAll(links, { from: scratch, name: fresh })) return undefined;
+    let replaced = 0;
+    for (const { from, name } of links) {
+      // The last name is moved; those before are links to it.
+      const temporary = `fresh-${made++}`;
+      scratch.link(fresh, scratch, temporary);
+      if (replace(from, name, old, scratch, temporary)) replaced++;
+    }
+    if (replaced === 0) return "copy";
+    counts.reset += replaced;
+    counts.stranded += Math.max(0, old.links - replaced);
+    return "hardlink";
+  } finally {
+    removeQuietly(scratch, fresh);
+  }
+}
+
+/** Links all, or none. False if there are too many links. */
+function linkAll(
+  links: readonly Link[],
+  { from, name }: Pick<Link, "from" | "name">,
+): boolean {
+  const done: Link[] = [];
+  try {
+    for (const link of links) {
+      patiently(() => from.link(name, link.to, link.newName));
+      done.push(link);
+    }
+    return true;
+  } catch (error) {
+    for (const { to, newName } of done) removeQuietly(to, newName);
+    if (errorKind(error) === "link-limit") return false;
+    throw error;
+  }
+}
+
+/** What the cached file was; `undefined` if there can be no copy that is like it. */
+async function copyExactly(
+  { from, name }: Link,
+  scratch: Directory,
+  fresh: string,
+  { control }: PlaceContext,
+): Promise<Status | undefined> {
+  using source = from.openFile(name, "read");
+  const status = source.opened;
+  // Another's file is theirs to make: a copy of ours would be in its place.
+  if (!from.safe || status.uid !== ownId() && Deno.build.os !== "windows") {
+    log.debug(() => `"${pathIn(from, name)}" is not ours to reset`);
+    return undefined;
+  }
+  let target: OpenFile | undefined;
+  let kept = false;
+  try {
+    target = scratch.openFile(fresh, "create", 0o600);
+    await copyContent(source, target, status, control);
+    const keeper = new Keeper("all");
+    keeper.keep(source, status, target, target.status());
+    kept = keeper.notKept.size === 0 && isLike(target.status(), status);
+    target.close();
+    return kept ? status : undefined;
+  } catch (error) {
+    kept = false;
+    // No right to, or no room for it: a copy elsewhere may do.
+    if (["permission", "read-only", "no-space"].includes(kindOfError(error))) {
+      log.debug(() =>
+        `No reset of "${pathIn(from, name)}": ${osErrorText(error)}`
+      );
+      return undefined;
+    }
+    throw error;
+  } finally {
+    target?.[Symbol.dispose]();
+    if (!kept) removeQuietly(scratch, fresh);
+  }
+}
+
+/**
+ * Lets the fresh inode take the cached file's name, if that is still the file that
+ * was copied. Whether it did. The temporary name is gone afterwards.
+ */
+function replace(
+  from: Directory,
+  name: string,
+  old: Status,
+  scratch: Directory,
+  temporary: string,
+): boolean {
+  const { accessed, modified } = from.status();
+  try {
+    const isOld = (now: Status | undefined) =>
+      now !== undefined && isSameInode(now, old) && now.size === old.size &&
+      isSameTime(now.modified, old.modified);
+    if (!isOld(from.look(name))) return false; // replaced, or cleared
+    if (!exchange(from, name, scratch, temporary)) {
+      scratch.rename(temporary, from, name);
+      return true;
+    }
+    if (isOld(scratch.look(temporary))) return true;
+    // Somebody replaced it at this very instant: what they put there stays.
+    exchange(from, name, scratch, temporary);
+    return false;
+  } catch (error) {
+    // The destination stands, with an inode of its own.
+    log.debug(() =>
+      `Not reset: "${pathIn(from, name)}": ${osErrorText(error)}`
+    );
+    return false;
+  } finally {
+    removeQuietly(scratch, temporary);
+    keepTimes(from, { accessed, modified });
+  }
+}
+
+function exchange(
+  from: Directory,
+  name: string,
+  scratch: Directory,
+  temporary: string,
+): boolean {
+  try {
+    scratch.rename(temporary, from, name, "exchange");
+    return true;
+  } catch (error) {
+    const kind = errorKind(error);
+    if (kind === "not-found") throw error;
+    return false; // no such call here
+  }
+}
+
+/** A reset is no change of the cached directory. */
+function keepTimes(
+  directory: Directory,
+  times: Pick<Status, "accessed" | "modified">,
+): void {
+  try {
+    directory.setAccess(times);
+  } catch (error) {
+    log.trace(() => `"${directory.path}" has new times: ${osErrorText(error)}`);
+  }
+}
