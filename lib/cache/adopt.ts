@@ -14,7 +14,7 @@ import {
 import { ownId } from "../fs/trust.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { OWN, TREE } from "./layout.ts";
-import { copyTreeInto } from "./linking.ts";
+import { copyTreeInto } from "../link/tree.ts";
 import { failure, isShared, look } from "./root.ts";
 import { walk } from "./walk.ts";
 

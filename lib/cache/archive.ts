@@ -7,6 +7,7 @@
 import { CacheError, osFailure } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
+import { LinkError } from "../link/error.ts";
 import type {
   LinkFileOptions,
   LinkFileReport,
@@ -29,7 +30,7 @@ import {
   swapLockName,
   TREE,
 } from "./layout.ts";
-import { copyTreeInto } from "./linking.ts";
+import { copyTreeInto } from "../link/tree.ts";
 import { manifestBytes } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
 import { failure, isShared, shareDirectory, writeFile } from "./root.ts";
@@ -266,8 +267,22 @@ export async function putSource(
   const { signal } = store.options;
   await using staging = await SlotStaging.open(store, key);
   const destination = { parent: staging.slot.directory, name: TREE };
-  await copyTreeInto(source, destination, signal ? { signal } : {});
+  try {
+    await copyTreeInto(source, destination, signal ? { signal } : {});
+  } catch (error) {
+    if (error === signal?.reason) throw error;
+    throw copyFailure(path, error);
+  }
   return await staging.put("own");
+}
+
+/** Names what was copied, not where to: that is gone. */
+function copyFailure(path: string, error: unknown): CacheError {
+  if (!(error instanceof LinkError)) return failure("put", path, error);
+  const { cause, src, kind } = error;
+  if (cause === undefined) return error;
+  const message = `Cannot put "${src}": ${osErrorText(cause)}`;
+  return new CacheError(message, src, kind, error);
 }
 
 /** The user may name it by a symbolic link. */

@@ -22,6 +22,7 @@ import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { toPath } from "../os/path.ts";
 import { digestOfFile } from "./content.ts";
+import { sha256 } from "./manifest.ts";
 import { flushDirectory } from "./flush.ts";
 import {
   blobLockName,
@@ -34,7 +35,7 @@ import {
   OWN,
   shardOf,
 } from "./layout.ts";
-import { copyTreeInto } from "./linking.ts";
+import { copyTreeInto } from "../link/tree.ts";
 import type { OnUnreadable } from "./list.ts";
 import {
   failure,
@@ -42,6 +43,7 @@ import {
   makeShared,
   namesIn,
   openFolder,
+  readAll,
   type Root,
 } from "./root.ts";
 import {
@@ -172,7 +174,7 @@ async function isWhole(
   try {
     if (status.kind !== "file") wrong = "it is not a file";
     else if (status.size < SMALL || !isMarked(status, digest)) {
-      using file = shard.openFile(name, "read");
+      using file = patiently(() => shard.openFile(name, "read"));
       wrong = await wrongDigest(file, digest, signal);
     }
   } catch (error) {
@@ -328,7 +330,10 @@ async function wrongDigest(
   digest: string,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  const found = await digestOfFile(file, signal);
+  // A small one needs no library that takes 10 ms to load.
+  const found = file.opened.size < SMALL
+    ? await sha256(readAll(file.read.bind(file), Infinity, file.opened.size))
+    : await digestOfFile(file, signal);
   return found === digest ? undefined : `its SHA-256 is ${found}`;
 }
 

@@ -62,7 +62,8 @@ export async function manifestBytes(
 /** 64 digits and the end of the line. */
 const LAST = 65;
 
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+/** The SHA-256 of bytes, in hexadecimal digits. */
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 

@@ -26,6 +26,7 @@ import {
   lastUse,
   type LockedArchive,
   type Store,
+  sweepUsers,
   useRoot,
 } from "./store.ts";
 import { sweep } from "./sweep.ts";
@@ -107,6 +108,7 @@ export async function prune(
   const started = performance.now();
   using root = await isCache(store) ? await useRoot(store) : undefined;
   if (!root) return { ...EMPTY, durationMs: performance.now() - started };
+  if (!options.dryRun) sweepUsers(store);
   return {
     ...await new Prune(root, store, options).run(),
     durationMs: performance.now() - started,

@@ -24,6 +24,7 @@ import {
   type LockOptions,
   waitFor,
 } from "../lock/file.ts";
+import { sweepNotes } from "../lock/holder.ts";
 import { log } from "../log.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { osErrorText } from "../os/error.ts";
@@ -171,6 +172,16 @@ function makeQuietly(parent: Directory, name: string): void {
     const known = kindOfError(error) === "already-exists" &&
       parent.look(name)?.kind !== "symlink";
     if (!known) throw osFailure("make", pathIn(parent, name), error);
+  }
+}
+
+/** Removes the notes beside a cache of processes that used it, and died. */
+export function sweepUsers(store: Store): void {
+  try {
+    using place = placeOf(store);
+    sweepNotes(place.parent, place.name);
+  } catch (error) {
+    log.debug(() => `No notes are swept: ${osErrorText(error)}`);
   }
 }
 

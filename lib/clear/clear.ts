@@ -1,19 +1,13 @@
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { makeDirectoryLike } from "../fs/access.ts";
-import { type Directory, pathIn, type Status } from "../fs/directory.ts";
-import {
-  type HeldTarget,
-  isWhatWasChecked,
-  lookAgain,
-  openTarget,
-} from "../fs/guard_rails.ts";
-import { siblingName } from "../fs/names.ts";
+import type { Directory, Status } from "../fs/directory.ts";
+import { type HeldTarget, lookAgain, openTarget } from "../fs/guard_rails.ts";
 import type { Place } from "../fs/open.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import { sweepStagings } from "../fs/staging.ts";
 import { log } from "../log.ts";
-import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
-import { Budget, mayPass, patiently } from "../os/patience.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { type Aside, renameAside } from "./aside.ts";
 import { clearInPlace } from "./in_place.ts";
 import { type ClearLock, lockToClear } from "./lock.ts";
 import {
@@ -103,33 +97,6 @@ function interrupted(
     ? `Interrupted: "${path}" is cleared, but "${left}" still has files in it. The next clear of "${path}" deletes it`
     : `Interrupted: "${path}" is only partly cleared. Clear it again`;
   return new CacheError(message, left ?? path, "interrupted", signal.reason);
-}
-
-/**
- * Why a directory can't be renamed although its entries may be removed: a mount
- * point is busy; an overlay's lower directory is cross-device (overlayfs without
- * `redirect_dir`, as in container images); the parent is not writable, full, or
- * read-only; its name leaves no room for a suffix.
- */
-const CLEAR_IN_PLACE: ReadonlySet<ErrorKind> = new Set([
-  "busy",
-  "cross-device",
-  "permission",
-  "read-only",
-  "no-space",
-  "name-too-long",
-  "unsupported",
-  "invalid",
-  "transient",
-]);
-
-/** What was taken out of everybody's way, to be deleted. */
-interface Aside {
-  readonly parent: Directory;
-  readonly name: string;
-  readonly path: string;
-  /** What it was when it was checked. */
-  readonly expected: Status;
 }
 
 /** How the directory was taken out of everybody's way. */
@@ -249,7 +216,12 @@ class Clear implements Disposable {
     let taken = this.#nothing();
     if (status && directory) {
       this.#untouched = true;
-      const refusal = await this.#renameAside(place, status);
+      const { aside, refusal } = await renameAside(
+        place,
+        this.#target,
+        this.#options,
+      );
+      this.#aside = aside;
       const found = refusal !== undefined || this.#aside !== undefined;
       const strategy = refusal ? "in-place" : "rename";
       taken = {
@@ -276,58 +248,6 @@ class Clear implements Disposable {
     if (!recreate || taken.stands) return taken;
     await this.#recreate(place, status);
     return { ...taken, stands: true };
-  }
-
-  /**
-   * Renames the directory aside, trying again while it is only busy for a moment
-   * (Windows: a scanner's handle).
-   *
-   * @returns The error, when it can't be renamed but may be cleared in place.
-   */
-  async #renameAside(
-    { parent, name }: Place,
-    checked: Status,
-  ): Promise<unknown> {
-    const aside = siblingName(name, "stale");
-    const budget = new Budget(this.#options.busyTimeout, this.#options.signal);
-    for (let tries = 0;; tries++) {
-      try {
-        parent.rename(name, parent, aside);
-      } catch (error) {
-        const kind = errorKind(error);
-        if (kind === "not-found") {
-          log.debug(() => `"${this.#path}" is gone: somebody else cleared it`);
-          return undefined;
-        }
-        // POSIX says busy of mount points only, and those don't pass.
-        const passes = mayPass(kind) &&
-          (kind !== "busy" || Deno.build.os === "windows");
-        if (passes && await budget.wait(tries)) continue;
-        if (CLEAR_IN_PLACE.has(kind)) return error;
-        throw osFailure(
-          "rename aside",
-          this.#path,
-          error,
-          "Nothing was cleared",
-        );
-      }
-      const path = pathIn(parent, aside);
-      log.debug(() => `Renamed "${this.#path}" to "${path}"`);
-      this.#aside = { parent, name: aside, path, expected: checked };
-      const expected = closeToOthers(parent, aside, this.#target);
-      if (expected) {
-        this.#aside = { ...this.#aside, expected };
-        return undefined;
-      }
-      // Somebody put another directory there after the check. It is not ours to clear.
-      this.#aside = undefined;
-      putBack(parent, aside, name);
-      throw new CacheError(
-        `Cannot clear "${this.#path}": somebody exchanged it meanwhile. Nothing was cleared`,
-        this.#path,
-        "refused",
-      );
-    }
   }
 
   /** Empties the directory where it stands. @returns Whether it still stands. */
@@ -427,38 +347,4 @@ function refuseUnsafe({ path, place, directory }: HeldTarget): void {
     path,
     "refused",
   );
-}
-
-/**
- * Makes an aside readable to us alone, as long as it is deleted. Through the directory
- * itself, and only if it is what was checked.
- *
- * @returns What it is; `undefined` if it is another one.
- */
-function closeToOthers(
-  parent: Directory,
-  aside: string,
-  checked: HeldTarget,
-): Status | undefined {
-  using directory = patiently(() => parent.open(aside, "named"));
-  const status = directory.status();
-  if (!isWhatWasChecked(status, checked)) return undefined;
-  try {
-    if (directory.safe) directory.setAccess({ mode: 0o700 });
-  } catch (error) {
-    log.trace(() => `"${aside}" stays open to others: ${osErrorText(error)}`);
-  }
-  return status;
-}
-
-function putBack(parent: Directory, aside: string, name: string): void {
-  try {
-    parent.rename(aside, parent, name, "new");
-  } catch (error) {
-    log.warn(() =>
-      `"${
-        pathIn(parent, aside)
-      }" was "${name}", which somebody has made again: ${osErrorText(error)}`
-    );
-  }
 }

@@ -1,27 +1,16 @@
 import { osFailure } from "../error.ts";
-import {
-  type Directory,
-  type Entry,
-  pathIn,
-  type Status,
-} from "../fs/directory.ts";
+import { type Directory, type Entry, pathIn } from "../fs/directory.ts";
 import { siblingName } from "../fs/names.ts";
 import { type Failure, removeEntry, removeTree } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { Budget } from "../os/patience.ts";
+import type { Aside } from "./aside.ts";
 
 /** What a clear in place leaves to be deleted. */
 export interface Emptied {
   /** The aside inside, with what was in the directory; absent if none could be made. */
-  readonly aside:
-    | {
-      readonly parent: Directory;
-      readonly name: string;
-      readonly path: string;
-      readonly expected: Status;
-    }
-    | undefined;
+  readonly aside: Aside | undefined;
   /** What could not be removed, and why. */
   readonly failures: readonly Failure[];
 }

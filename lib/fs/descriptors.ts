@@ -45,6 +45,7 @@ import {
 import { decodeText } from "../os/text.ts";
 import {
   type Access,
+  type Attributed,
   type Directory,
   type Entry,
   type EntryKind,
@@ -291,6 +292,8 @@ export class DescriptorDirectory implements Directory {
   }
 
   setAccess(access: Access): void {
+    // What the OS says to a descriptor of O_PATH (EBADF) tells nothing.
+    if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
     setAccessOfFd(this.fd, access, this.path);
   }
 
@@ -305,6 +308,20 @@ export class DescriptorDirectory implements Directory {
 
   setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void {
     setAttribute(this.fd, name, value, this.path);
+  }
+
+  removeAttribute(name: string): void {
+    if (placeCalls().fremovexattr(this.fd, nameSlot.put(name)) === 0) return;
+    const error = failure(`remove the attribute ${name} of`, this.path);
+    if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
+  }
+
+  /** By its name in /proc, of which the last part is not followed. */
+  attributesOf(name: string): Attributed {
+    return new LinkAttributes(
+      `/proc/self/fd/${this.fd}/${name}`,
+      pathIn(this, name),
+    );
   }
 
   setAccessOf(name: string, access: Access): void {
@@ -345,12 +362,14 @@ export class DescriptorDirectory implements Directory {
   }
 
   sync(): void {
+    if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
     if (unlessInterrupted(() => placeCalls().fsync(this.fd)) !== 0) {
       throw failure("flush", this.path);
     }
   }
 
   tryLock(exclusive: boolean): boolean {
+    if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
     return tryLockFd(this.fd, exclusive, this.path);
   }
 
@@ -635,6 +654,12 @@ export class DescriptorFile implements OpenFile {
     setAttribute(this.fd, name, value, this.path);
   }
 
+  removeAttribute(name: string): void {
+    if (placeCalls().fremovexattr(this.fd, nameSlot.put(name)) === 0) return;
+    const error = failure(`remove the attribute ${name} of`, this.path);
+    if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
+  }
+
   sync(): void {
     if (unlessInterrupted(() => placeCalls().fsync(this.fd)) !== 0) {
       throw failure("flush", this.path);
@@ -661,13 +686,58 @@ export class DescriptorFile implements OpenFile {
   }
 }
 
+/** The attributes of a symbolic link itself. */
+class LinkAttributes implements Attributed {
+  readonly #at: string;
+  readonly #path: string;
+
+  constructor(at: string, path: string) {
+    this.#at = at;
+    this.#path = path;
+  }
+
+  attributes(): string[];
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  attributes(name?: string): string[] & Uint8Array<ArrayBuffer> {
+    const at = otherSlot.put(this.#at);
+    const { bytes, at: into } = text;
+    const c = placeCalls();
+    const found = name === undefined
+      ? namesFrom(c.llistxattr(at, into, bytes.length), this.#path)
+      : valueFrom(
+        c.lgetxattr(at, nameSlot.put(name), into, bytes.length),
+        name,
+        this.#path,
+      );
+    return found as string[] & Uint8Array<ArrayBuffer>;
+  }
+
+  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void {
+    text.bytes.set(value);
+    const at = otherSlot.put(this.#at);
+    const result = placeCalls().lsetxattr(
+      at,
+      nameSlot.put(name),
+      text.at,
+      value.length,
+      0,
+    );
+    if (result !== 0) {
+      throw failure(`set the attribute ${name} of`, this.#path);
+    }
+  }
+}
+
 const NO_NAMES: string[] = [];
 
 function listAttributes(fd: number, path: string): string[] {
   const { bytes, at } = text; // the kernel gives 64 KiB of names at most
-  const n = placeCalls().flistxattr(fd, at, bytes.length);
+  return namesFrom(placeCalls().flistxattr(fd, at, bytes.length), path);
+}
+
+function namesFrom(n: number, path: string): string[] {
   if (n === 0) return NO_NAMES;
-  if (n > 0) return decodeText(bytes.subarray(0, n - 1)).split("\0");
+  if (n > 0) return decodeText(text.bytes.subarray(0, n - 1)).split("\0");
   const error = failure("list the attributes of", path);
   if (error.number === EOPNOTSUPP) return NO_NAMES;
   throw error;
@@ -680,7 +750,15 @@ function readAttribute(
 ): Uint8Array<ArrayBuffer> | undefined {
   const { bytes, at } = text; // a value has 64 KiB at most (xattr(7))
   const n = placeCalls().fgetxattr(fd, nameSlot.put(name), at, bytes.length);
-  if (n >= 0) return bytes.slice(0, n);
+  return valueFrom(n, name, path);
+}
+
+function valueFrom(
+  n: number,
+  name: string,
+  path: string,
+): Uint8Array<ArrayBuffer> | undefined {
+  if (n >= 0) return text.bytes.slice(0, n);
   const error = failure(`read the attribute ${name} of`, path);
   if (error.number === ENODATA || error.number === EOPNOTSUPP) return undefined;
   throw error;

@@ -76,6 +76,15 @@ export type FileUse = "read" | "create" | "lock";
  */
 export type OpenUse = "use" | "doomed" | "named";
 
+/** What has extended attributes. */
+export interface Attributed {
+  /** The names of its extended attributes. */
+  attributes(): string[];
+  /** The value of an extended attribute; `undefined` if it has none of that name. */
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
+}
+
 /** An open file. Dispose of it; `close()` says what the OS says to that. */
 export interface OpenFile extends Disposable {
   /** Its path, for people. */
@@ -95,6 +104,7 @@ export interface OpenFile extends Disposable {
   /** The value of an extended attribute; `undefined` if it has none of that name. */
   attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
   setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
+  removeAttribute(name: string): void;
   /** Waits until it is on the disk. */
   sync(): void;
   /** Tries to lock it. False if somebody has the lock. */
@@ -151,8 +161,11 @@ export interface Directory extends Disposable {
   /** The value of an extended attribute; `undefined` if it has none of that name. */
   attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
   setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
+  removeAttribute(name: string): void;
   /** Sets what is given of an entry. Never follows. A symbolic link has no mode. */
   setAccessOf(name: string, access: Access): void;
+  /** An entry as what has attributes of its own: also a symbolic link. */
+  attributesOf(name: string): Attributed;
   /** Waits until its entries' names are on the disk. */
   sync(): void;
   /** Tries to lock the directory itself. False if somebody has the lock. */

@@ -12,6 +12,7 @@
 import { errorKind, osErrorText } from "../os/error.ts";
 import {
   type Access,
+  type Attributed,
   type Directory,
   isSameTime,
   type OpenFile,
@@ -35,10 +36,9 @@ export interface NotKept {
 }
 
 /** Both a file and a directory are, when they are held open. */
-type Held = Pick<
-  OpenFile | Directory,
-  "path" | "attributes" | "setAttribute" | "setAccess"
->;
+type Held =
+  & Attributed
+  & Pick<OpenFile | Directory, "path" | "setAccess">;
 
 /** Group's rights and all others' of an access control list are in its mode. */
 const ACL = "system.posix_acl_access";
@@ -74,7 +74,7 @@ export class Keeper {
       if (mode & SPECIAL) this.note("setuid", "its owner is another", to.path);
       mode &= ~SPECIAL;
     }
-    mode = this.#keepAttributes(from, to, mode);
+    mode = this.#keepAttributes(from, to, to.path, mode, made);
     // An owner that was changed has taken the special bits away.
     if (made.mode !== mode || mode & SPECIAL) access.mode = mode;
     access.accessed = status.accessed;
@@ -82,17 +82,26 @@ export class Keeper {
     to.setAccess(access);
   }
 
-  /** A symbolic link's owner and times. */
-  keepLink(status: Status, to: Directory, name: string): void {
+  /** A symbolic link's owner, attributes and times. */
+  keepLink(
+    from: Directory,
+    fromName: string,
+    status: Status,
+    to: Directory,
+    name: string,
+  ): void {
     if (this.#keep === "all") {
+      const path = pathIn(to, name);
       const made = to.look(name);
       if (made && (made.uid !== status.uid || made.gid !== status.gid)) {
-        this.#try(
-          "owner",
-          pathIn(to, name),
-          () => to.setAccessOf(name, { uid: status.uid, gid: status.gid }),
-        );
+        const { uid, gid } = status;
+        this.#try("owner", path, () => to.setAccessOf(name, { uid, gid }));
       }
+      const [source, target] = [
+        from.attributesOf(fromName),
+        to.attributesOf(name),
+      ];
+      this.#keepAttributes(source, target, path, 0);
     }
     const { accessed, modified } = status;
     to.setAccessOf(name, { accessed, modified });
@@ -126,24 +135,31 @@ export class Keeper {
   }
 
   /** Gives the mode that remains to be set. */
-  #keepAttributes(from: Held, to: Held, mode: number): number {
-    let names: readonly string[];
-    try {
-      names = from.attributes();
-    } catch (error) {
-      if (errorKind(error) !== "unsupported") throw error;
-      return mode;
-    }
+  #keepAttributes(
+    from: Attributed,
+    to: Held | Attributed,
+    path: string,
+    mode: number,
+    made?: Status,
+  ): number {
+    const names = from.attributes();
+    if (names.length === 0) return mode;
+    // An attribute takes a right to write, also for the owner (xattr(7)).
+    const opened = made && (made.mode & 0o200) === 0 && "setAccess" in to &&
+      made.kind === "file" && this.#keep === "all";
+    if (opened) to.setAccess({ mode: made.mode | 0o200 });
+    const before = mode;
     for (const [name, value] of entriesOf(from, names)) {
       const isAcl = name === ACL || name === DEFAULT_ACL;
       const kept = this.#keep === "all" && this.#try(
         isAcl ? "acl" : name === CAPABILITY ? "capability" : "xattr",
-        to.path,
+        path,
         () => to.setAttribute(name, value),
       );
       // A mode beside a list shows the list's mask where the group's rights are.
       if (!kept && name === ACL) mode = mode & ~0o070 | groupOf(value, mode);
     }
+    if (opened && mode === before) to.setAccess({ mode });
     return mode;
   }
 
@@ -164,6 +180,18 @@ export class Keeper {
   }
 }
 
+/** Takes away the access control lists that a directory got from where it was made. */
+export function removeInherited(
+  directory: Directory,
+  but: readonly string[] = [],
+) {
+  for (const name of directory.attributes()) {
+    if ((name === ACL || name === DEFAULT_ACL) && !but.includes(name)) {
+      directory.removeAttribute(name);
+    }
+  }
+}
+
 /** Without setuid and setgid, which are powers of an owner that is not kept. */
 function withoutSpecial({ kind, mode }: Status): number {
   // A directory's setgid bit gives nobody power, but a group to what is made there.
@@ -171,7 +199,7 @@ function withoutSpecial({ kind, mode }: Status): number {
 }
 
 function* entriesOf(
-  from: Held,
+  from: Attributed,
   names: readonly string[],
 ): Generator<[name: string, value: Uint8Array<ArrayBuffer>]> {
   for (const name of names) {

@@ -13,6 +13,7 @@ import { listMounts } from "../os/mounts.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
 import {
   type Access,
+  type Attributed,
   type Directory,
   type Entry,
   type EntryKind,
@@ -223,6 +224,12 @@ export class PathDirectory implements Directory {
     throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
   }
 
+  removeAttribute(): void {}
+
+  attributesOf(): Attributed {
+    return this;
+  }
+
   sync(): void {
     if (isWindows) return; // which flushes no directory
     using file = Deno.openSync(this.#at);
@@ -420,6 +427,8 @@ export class PathFile implements OpenFile {
   setAttribute(name: string): void {
     throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
   }
+
+  removeAttribute(): void {}
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
     this.#file.truncateSync(0);

@@ -7,11 +7,12 @@
  * @module
  */
 
-import { osFailure } from "../error.ts";
+import { CacheError, osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { type Directory, type OpenFile, pathIn } from "./directory.ts";
+import { removeInherited } from "./fidelity.ts";
 import { findSiblings, removeQuietly, siblingName } from "./names.ts";
 import { type Failure, removeEntry, removeTree } from "./remove.ts";
 import { Budget } from "../os/patience.ts";
@@ -80,6 +81,8 @@ class LockedStaging implements Staging {
     this.tree = pathIn(this.directory, TREE);
     let lock: OpenFile | undefined;
     try {
+      if (!this.directory.safe) throw unsafe(pathIn(parent, name));
+      removeInherited(this.directory); // or all that is made in it gets them
       lock = patiently(() => this.directory.openFile(LOCK, "create", 0o600));
       this.#lock = lock;
       if (!tryLock(lock)) throw new Deno.errors.NotFound("Swept");
@@ -118,6 +121,14 @@ class LockedStaging implements Staging {
       log.warn(() => `Cannot remove "${path}": ${message}`);
     }
   }
+}
+
+function unsafe(path: string): CacheError {
+  return new CacheError(
+    `others can change what is beside it meanwhile. Grant --allow-ffi, or use a directory of your own`,
+    path,
+    "refused",
+  );
 }
 
 /** True also where the file system has no locks. */
@@ -178,6 +189,7 @@ async function sweepOne(
   name: string,
 ): Promise<Failure[] | undefined> {
   using directory = parent.open(name);
+  if (!directory.safe) return undefined; // it can't be told from somebody else's
   let lock: OpenFile;
   try {
     lock = directory.openFile(LOCK, "lock");

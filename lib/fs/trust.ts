@@ -5,8 +5,8 @@
  */
 
 /**
- * Whether nobody but us (and root) can change what an absolute path leads to: every
- * directory from the root down to it belongs to us or root, and nobody else may
+ * Whether nobody but us (and root) can change what an absolute path without symbolic
+ * links leads to: every directory from the root down to it belongs to us or root, and nobody else may
  * write to it. Of a sticky one, others may write, but not to entries of ours.
  *
  * On Windows nobody can be asked; there, what is below the user's own folders is
@@ -24,7 +24,8 @@ export function isOursAlone(path: string): boolean {
 export function isFixed(path: string): boolean {
   return walkDown(path, (place, me) => {
     try {
-      return me !== undefined && Deno.lstatSync(place).uid === me;
+      const { uid, isDirectory } = Deno.lstatSync(place);
+      return isDirectory && me !== undefined && uid === me;
     } catch {
       return false;
     }
@@ -36,19 +37,14 @@ function walkDown(
   isGood: (last: string, me: number | undefined) => boolean,
 ): boolean {
   if (Deno.build.os === "windows") return true;
-  let real: string;
-  try {
-    real = Deno.realPathSync(path);
-  } catch {
-    return false;
-  }
   const me = ownId();
   // From the root down: below a directory that others can change, nothing is certain.
+  // By the path as it is: what a link leads to now, it need not lead to in a moment.
   for (let end = 0; end >= 0;) {
-    end = real.indexOf("/", end + 1);
-    if (end >= 0 && !isClosed(real.slice(0, end), me, false)) return false;
+    end = path.indexOf("/", end + 1);
+    if (end >= 0 && !isClosed(path.slice(0, end), me, false)) return false;
   }
-  return isGood(real, me) && (real === "/" || isClosed("/", me, false));
+  return isGood(path, me) && (path === "/" || isClosed("/", me, false));
 }
 
 function isClosed(place: string, me: number | undefined, last: boolean) {

@@ -13,7 +13,12 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
-import { type Keep, Keeper, type NotKept } from "../fs/fidelity.ts";
+import {
+  type Keep,
+  Keeper,
+  type NotKept,
+  removeInherited,
+} from "../fs/fidelity.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -441,7 +446,7 @@ export class Builder implements Disposable {
     const at = merge ? `${this.#prefix}${this.#temporaries++}` : name;
     try {
       patiently(() => place.symlink(text, at, leadsToDirectory(from, name)));
-      if (status) this.#keeper.keepLink(status, place, at);
+      if (status) this.#keeper.keepLink(from, name, status, place, at);
       if (merge) patiently(() => place.rename(at, to, name));
     } catch (error) {
       if (merge) removeQuietly(place, at);
@@ -470,6 +475,7 @@ export class Builder implements Disposable {
   finish({ folder, status }: Unfinished, to?: Directory): void {
     using from = descend(this.rooms.source, folder);
     using target = to?.again() ?? descend(this.rooms.destination, folder);
+    if (this.#job.merge) removeInherited(target, from.attributes());
     this.#keeper.keep(from, status, target, target.status());
   }
 }

@@ -11,7 +11,7 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
-import { openDirectory, openParent, type Place } from "../fs/open.ts";
+import { openParent, type Place } from "../fs/open.ts";
 import { DEFAULT_WAIT, LockedError, waitFor } from "../lock/file.ts";
 import { listHolders } from "../lock/holder.ts";
 import { log } from "../log.ts";
@@ -57,18 +57,25 @@ export function taken(source: string, destination: string): LinkError {
   );
 }
 
-/** A tree that is read: nobody clears or rebuilds it meanwhile. */
+/**
+ * Opens a tree to read it, so that nobody clears or rebuilds it meanwhile.
+ *
+ * @param path Without symbolic links.
+ */
 export async function leaseSource(
   path: string,
   options: Pick<LinkTreeOptions, "signal" | "wait">,
 ): Promise<Directory> {
+  using place = openParent(path);
+  const { parent, name } = place;
+  const open = () => name === "" ? parent.again() : parent.open(name, "named");
   for (;;) {
-    const directory = openDirectory(path);
+    const directory = open();
     let keep = false;
     try {
       await lockDirectoryItself(directory, false, path, options);
       // Whoever had the lock may have put another tree there.
-      using now = openDirectory(path);
+      using now = open();
       const status = now.opened;
       keep = status.inode === undefined ||
         isSameInode(status, directory.opened);
@@ -77,6 +84,17 @@ export async function leaseSource(
       if (!keep) directory[Symbol.dispose]();
     }
   }
+}
+
+/** Refuses to read what others can exchange for links to anything. */
+export function refuseUnsafe(source: Directory, destination: string): void {
+  if (source.safe) return;
+  throw new LinkError(
+    `Cannot link "${source.path}": others can change it meanwhile. Grant --allow-ffi, or take a directory of your own`,
+    source.path,
+    destination,
+    "refused",
+  );
 }
 
 /**

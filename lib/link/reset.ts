@@ -26,12 +26,19 @@ import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import type { PlaceContext } from "./place.ts";
 
-/** A cached file, and where it is to be. */
+/** A name of a cached file, and where it is to be. */
 export interface Link {
   readonly from: Directory;
   readonly name: string;
   readonly to: Directory;
   readonly newName: string;
+}
+
+/** A name of a cached file, and, if it was linked already, where it is. */
+export interface OtherName {
+  readonly from: Directory;
+  readonly name: string;
+  readonly to: Directory | undefined;
 }
 
 let made = 0;
@@ -40,6 +47,7 @@ let made = 0;
  * Links the names of one cached inode, by a fresh inode if it takes that.
  *
  * @param links Names of one inode. They stay together.
+ * @param others Finds its other names in the tree, which go along.
  * @param scratch A directory of ours, on the same file system.
  * @param isFull Whether it is known that the old inode can't be linked to.
  * @returns How they are linked: a `copy` is an inode of their own, since the cached
@@ -50,6 +58,7 @@ export async function resetAndLink(
   scratch: Directory,
   context: PlaceContext,
   isFull: boolean,
+  others: (old: Status) => Iterable<OtherName> = () => [],
 ): Promise<"hardlink" | "copy" | undefined> {
   const { counts } = context;
   const [first] = links as [Link, ...Link[]];
@@ -66,7 +75,11 @@ export async function resetAndLink(
     old = copied;
     if (!linkAll(links, { from: scratch, name: fresh })) return undefined;
     let replaced = 0;
-    for (const { from, name } of links) {
+    const rest = [...others(old)];
+    for (const { to, name } of rest) {
+      if (to) moveAlong(to, name, old, scratch, fresh);
+    }
+    for (const { from, name } of [...links, ...rest]) {
       // The last name is moved; those before are links to it.
       const temporary = `fresh-${made++}`;
       scratch.link(fresh, scratch, temporary);
@@ -78,6 +91,30 @@ export async function resetAndLink(
     return "hardlink";
   } finally {
     removeQuietly(scratch, fresh);
+  }
+}
+
+/** A name at the destination that was linked to the old inode. */
+function moveAlong(
+  to: Directory,
+  name: string,
+  old: Status,
+  scratch: Directory,
+  fresh: string,
+): void {
+  const now = to.look(name);
+  if (!now || !isSameInode(now, old)) return;
+  const temporary = `fresh-${made++}`;
+  const times = to.status();
+  try {
+    scratch.link(fresh, scratch, temporary);
+    scratch.rename(temporary, to, name);
+    keepTimes(to, times);
+  } catch (error) {
+    // It stays on the old inode, with the same content.
+    log.debug(() => `Not moved along: "${pathIn(to, name)}": ${error}`);
+  } finally {
+    removeQuietly(scratch, temporary);
   }
 }
 
@@ -196,10 +233,10 @@ function exchange(
 /** A reset is no change of the cached directory. */
 function keepTimes(
   directory: Directory,
-  times: Pick<Status, "accessed" | "modified">,
+  { accessed, modified }: Pick<Status, "accessed" | "modified">,
 ): void {
   try {
-    directory.setAccess(times);
+    directory.setAccess({ accessed, modified });
   } catch (error) {
     log.trace(() => `"${directory.path}" has new times: ${osErrorText(error)}`);
   }

@@ -1,4 +1,9 @@
-import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import {
+  type Directory,
+  isSameInode,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
@@ -17,7 +22,7 @@ import { LinkError } from "./error.ts";
 import { LADDERS, type LadderState } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
 import { Candidate, noteFallback, placeFile } from "./place.ts";
-import { type Link, resetAndLink } from "./reset.ts";
+import { type Link, type OtherName, resetAndLink } from "./reset.ts";
 import { Shared } from "./shared.ts";
 import { type Answer, type Order, toRoom } from "./worker.ts";
 
@@ -351,7 +356,16 @@ async function placeFull(
     return { from, name, to: merge ? rooms.scratch : to, newName };
   });
   // Of a merge it may be the rename that was refused (btrfs).
-  const mode = await resetAndLink(links, rooms.scratch, context, merge);
+  const known = new Set(group.map(({ folder, name }) => `${folder}/${name}`));
+  const others = (old: Status) =>
+    old.links > group.length ? otherNames(builder, old, known, held) : [];
+  const mode = await resetAndLink(
+    links,
+    rooms.scratch,
+    context,
+    merge,
+    others,
+  );
   if (mode) {
     for (const [i, { to, newName, name, from }] of links.entries()) {
       if (merge) {
@@ -375,5 +389,45 @@ async function placeFull(
     const path = pathIn(from, name);
     noteFallback(built, "hardlink", "link-limit", why, path);
     await placeAlone(builder, from, to, name, mutable, merge);
+  }
+}
+
+/**
+ * The names in the tree that an inode has beside those that are known. Nobody keeps
+ * them: a reset is rare, and looks through the tree.
+ */
+function* otherNames(
+  { rooms }: Builder,
+  old: Status,
+  known: ReadonlySet<string>,
+  held: DisposableStack,
+): Generator<OtherName> {
+  const folders = [""];
+  for (let folder; (folder = folders.pop()) !== undefined;) {
+    const from = descend(rooms.source, folder);
+    let keep = false;
+    for (const { name, kind } of from.list()) {
+      const path = `${folder}/${name}`;
+      if (kind === "directory") folders.push(path);
+      if (kind !== "file" || known.has(path)) continue;
+      const status = from.look(name);
+      if (!status || !isSameInode(status, old)) continue;
+      keep = true;
+      yield { from, name, to: openIfThere(rooms.destination, folder, held) };
+    }
+    if (keep) held.use(from);
+    else from[Symbol.dispose]();
+  }
+}
+
+function openIfThere(
+  root: Directory,
+  folder: string,
+  held: DisposableStack,
+): Directory | undefined {
+  try {
+    return held.use(descend(root, folder));
+  } catch {
+    return undefined; // left out
   }
 }

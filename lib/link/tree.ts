@@ -27,6 +27,7 @@ import {
   lockDirectoryItself,
   openDestination,
   refuseNested,
+  refuseUnsafe,
   taken,
 } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
@@ -140,6 +141,7 @@ async function link(
   const started = performance.now();
   const { ifExists = "error", signal } = options;
   signal?.throwIfAborted();
+  refuseUnsafe(source, path);
   using destination = openDestination(path, source.path);
   const { parent, name, existing } = destination;
   refuseNested(source, destination);
@@ -354,6 +356,7 @@ export async function copyTreeInto(
     return;
   }
   using from = source.parent.open(source.name, "named");
+  refuseUnsafe(from, pathIn(scratch, name));
   patiently(() => scratch.make(name, 0o700));
   using target = scratch.open(name);
   const rooms = { source: from, destination: target, scratch };

@@ -72,6 +72,14 @@ function hostName(): string | undefined {
   return state === "granted" ? Deno.hostname() : undefined;
 }
 
+/** Removes notes of ours whose processes are known to be dead. */
+export function sweepNotes(parent: Directory, name: string): void {
+  for (const note of notes(parent, name)) {
+    const holder = readNote(parent, note);
+    if (holder && isDead(holder)) removeQuietly(parent, note);
+  }
+}
+
 /** Names of the notes that we may remove. */
 function notes(parent: Directory, name: string): string[] {
   try {

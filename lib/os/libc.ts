@@ -107,6 +107,16 @@ const PLACE = {
     parameters: [int, pointer, pointer, pointer, int],
     result: int,
   },
+  fremovexattr: { parameters: [int, pointer], result: int },
+  llistxattr: { parameters: [pointer, pointer, pointer], result: size },
+  lgetxattr: {
+    parameters: [pointer, pointer, pointer, pointer],
+    result: size,
+  },
+  lsetxattr: {
+    parameters: [pointer, pointer, pointer, pointer, int],
+    result: int,
+  },
   read: { parameters: [int, pointer, pointer], result: size },
   write: { parameters: [int, pointer, pointer], result: size },
   lseek: { parameters: [int, "i64", int], result: "i64" },

@@ -191,13 +191,13 @@ async function buildBeside(
   const { signal } = options;
   const { parent, name } = place;
   let result: Partial<RebuildReport>;
-  let owner: number | undefined;
+  let like: Status | undefined;
   {
     await using staging = openStaging(parent, name);
     {
       using target = lookAgain(place, path);
-      owner = target.status?.uid;
-      makeDirectoryLike(staging.directory, TREE, target.status, path);
+      like = target.status && buildable(target.status);
+      makeDirectoryLike(staging.directory, TREE, like, path);
     }
     await build(staging.tree);
     signal?.throwIfAborted();
@@ -212,7 +212,7 @@ async function buildBeside(
       }
     }
   }
-  await sweep(place, owner);
+  await sweep(place, like?.uid);
   return result;
 }
 
@@ -238,6 +238,9 @@ async function publish(
   refuseMountPoint(target);
   const built = { parent: staging.directory, name: TREE };
   const before = tree.status();
+  const mode = target.status && before.mode === buildable(target.status).mode
+    ? target.status.mode // as it was given; else as the build has set it
+    : before.mode;
   makeMovable(tree);
   if (target.directory) makeMovable(target.directory);
   let swapped: Swapped;
@@ -257,7 +260,7 @@ async function publish(
       `${hint}The old cache is as it was`,
     );
   }
-  restoreMode(place, before);
+  restoreMode(place, { ...before, mode });
   const { old, exchanged } = swapped;
   if (!old) return { old, exchanged };
   const expected = old.parent.look(old.name);
@@ -324,9 +327,14 @@ function setMode(directory: Directory, mode: number): void {
   }
 }
 
-/** Undoes what {@linkcode makeMovable} did to what stands there now. */
+/** What somebody can build in: the old one may be read-only. */
+function buildable(old: Status): Status {
+  return { ...old, mode: old.mode | 0o700 };
+}
+
+/** Undoes what {@linkcode makeMovable} and {@linkcode buildable} did to what stands there now. */
 function restoreMode({ parent, name }: Place, before: Status): void {
-  if (Deno.build.os === "windows" || (before.mode & 0o200) !== 0) return;
+  if ((before.mode & 0o700) === 0o700) return;
   try {
     using now = parent.open(name);
     if (isSameInode(now.status(), before)) setMode(now, before.mode);

@@ -4,6 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { openCache } from "../../lib/cache/cache.ts";
 import type { PruneReport } from "../../lib/cache/prune.ts";
+import type { VerifyReport } from "../../lib/cache/verify.ts";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
 import { namesIn } from "../support/temp_dir.ts";
@@ -28,10 +29,11 @@ const CALLS: [call: string, line: RegExp][] = [
   ["openat", /openat/],
   ["fsync", /fsync/],
   ["flock", /flock/],
+  ["getdents64", /getdents64/],
 ];
 
 interface Answer {
-  done?: string | PruneReport;
+  done?: string | PruneReport | VerifyReport;
   error?: { name: string; message: string; kind?: string };
 }
 
@@ -66,7 +68,7 @@ async function checkCache(root: string, answer: Answer): Promise<void> {
   assertEquals([...Deno.readDirSync(`${root}/tmp`)], []);
 }
 
-for (const what of ["commit", "get", "prune", "rebuild"]) {
+for (const what of ["commit", "get", "prune", "verify", "rebuild"]) {
   mountTest(
     import.meta.url,
     `Cache keeps what it has, whatever error ${what} meets`,
@@ -124,6 +126,7 @@ for (const what of ["commit", "get", "prune", "rebuild"]) {
           for (const errno of errors) {
             const inject = `${call}:error=${errno}:when=${nth}`;
             const { answer, text } = await once(call, inject);
+            if (unreadable(answer) > 0) failed++;
             if (!answer.error) continue;
             failed++;
             assertEquals(answer.error.kind, KINDS[errno], text);
@@ -135,6 +138,13 @@ for (const what of ["commit", "get", "prune", "rebuild"]) {
       assert(runs > 10 && failed > 3);
     },
   );
+}
+
+/** What can't be read is reported, and never taken for damage. */
+function unreadable({ done }: Answer): number {
+  if (typeof done !== "object" || !("unreadable" in done)) return 0;
+  assertEquals(done.damaged, []);
+  return done.unreadable.length;
 }
 
 function mkdir(path: string): string {

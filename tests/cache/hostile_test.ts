@@ -416,14 +416,22 @@ test(
   },
 );
 
-Deno.test("Cache.prune() sweeps notes of locks that nobody holds", async () => {
+Deno.test("Cache.prune() sweeps notes of those who are dead", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "" });
   const cache = openCache(dir.at("cache"));
   await cache.put("key", dir.at("file"));
   const note = "build-default.x.holder-1-0123456789ab";
   dir.write({ locks: { [note]: "{}" } }, cache.path);
+  const beside = ["0".repeat(12), "1".repeat(12)].map((it) =>
+    `cache.holder-1-${it}`
+  );
+  for (const [i, pid] of [2 ** 22 + 1, Deno.pid].entries()) {
+    const more = { purpose: "x", since: "", host: Deno.hostname() };
+    dir.write({ [beside[i]!]: JSON.stringify({ pid, ...more }) });
+  }
   await cache.prune();
+  assertEquals(namesIn(dir.path), ["cache", beside[1], "file"]);
   assertEquals(
     [...Deno.readDirSync(`${cache.path}/locks`)].map(({ name }) => name)
       .filter((name) => name.startsWith("build-")),

@@ -304,3 +304,49 @@ Deno.test(
     assertEquals((await clearCache(dir.at("cache"))).outcome, "cleared");
   },
 );
+
+/** The names in a directory, lock files too. */
+function allIn(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+}
+
+Deno.test("clearCache() leaves no lock file unless it was there before", async () => {
+  await using dir = TempDir.make();
+  for (const lock of [false, true]) {
+    dir.write({ cache: TREE, ...lock && { "cache.lock": "" } });
+    await clearCache(dir.at("cache"), { purpose: "a test" });
+    assertEquals(allIn(dir.path), lock ? ["cache.lock"] : []);
+  }
+});
+
+test(
+  "clearCache() removes what two of them have made in turns, and no lock is left",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    for (let round = 0; round < 10; round++) {
+      dir.write({ cache: TREE });
+      const clears = [1, 2, 3, 4].map(() => clearCache(dir.at("cache")));
+      const outcomes = (await Promise.all(clears)).map((it) => it.outcome);
+      assertEquals(outcomes.filter((it) => it === "cleared").length, 1);
+      assertEquals(outcomes.filter((it) => it === "absent").length, 3);
+      assertEquals(allIn(dir.path), []);
+    }
+  },
+);
+
+// S1
+test("clearCache() and sweepAsides() leave what only bears an aside's name", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  const names = [siblingName("cache", "stale"), siblingName("cache", "stale")];
+  dir.write({ cache: TREE, outside: { precious: "x" }, [names[1]!]: "a file" });
+  Deno.symlinkSync("outside", dir.at(names[0]!));
+  assertEquals((await clearCache(dir.at("cache"))).swept, []);
+  assertEquals(await sweepAsides(dir.at("cache")), []);
+  assertEquals(namesIn(dir.path), [...names, "outside"].sort());
+  assertEquals(namesIn(dir.at("outside")), ["precious"]);
+});

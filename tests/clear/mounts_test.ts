@@ -175,6 +175,54 @@ for (const kind of ["ext4", "xfs", "btrfs", "tmpfs", "exfat"] as const) {
   );
 }
 
+// R12
+mountTest(
+  here,
+  "clearCache() makes the directory again on a full file system",
+  [],
+  async (dir) => {
+    const mount = dir.at("full");
+    Deno.mkdirSync(mount);
+    await must(
+      ...["mount", "-t", "tmpfs", "-o", "nr_inodes=20", "tmpfs", mount],
+    );
+    for (const defer of [false, true]) {
+      Deno.mkdirSync(`${mount}/cache`, { recursive: true });
+      try {
+        for (let i = 0;; i++) Deno.writeTextFileSync(`${mount}/cache/${i}`, "");
+      } catch { /* full */ }
+      const options = { recreate: true, defer };
+      const report = await clearCache(`${mount}/cache`, options);
+      assertEquals([report.outcome, report.left], ["cleared", []]);
+      assertEquals(namesIn(mount), ["cache"]);
+      assertEquals(namesIn(`${mount}/cache`), []);
+    }
+  },
+);
+
+// S3, B1, W3: without FFI and without the mount table.
+mountTest(
+  here,
+  "rebuild-cache --dir leaves a mount that it could not see beforehand, and names it",
+  [],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write(TREE, mount);
+    dir.write({ cache: { deep: { inner: {} }, file: "x" }, other: TREE });
+    dir.write({ cache: { bound: {} } });
+    await must("mount", "--bind", mount, dir.at("cache/deep/inner"));
+    await must("mount", "--bind", dir.at("other"), dir.at("cache/bound"));
+    const [program, ...rest] = cliCommand(["--dir", dir.at("cache")]);
+    rest.splice(1, 0, "--deny-ffi");
+    const { code, stderr } = await run([program!, ...rest]);
+    assertEquals(code, 1, stderr);
+    assertStringIncludes(stderr, "/deep/inner");
+    assertStringIncludes(stderr, "/bound");
+    assertEquals(namesIn(mount), ["a", "file"]);
+    assertEquals(namesIn(dir.at("other")), ["a", "file"]);
+  },
+);
+
 /** Runs the command as a user without rights. */
 function asNobody(args: string[]): Promise<Ran> {
   return run([

@@ -1,9 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import {
-  listSiblings,
+  findSiblings,
+  listSiblingsIn,
   parseSiblingName,
   siblingName,
 } from "../../lib/fs/names.ts";
+import { openDirectory } from "../../lib/fs/open.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 Deno.test("siblingName() makes a name that parseSiblingName() takes apart, for any name", () => {
@@ -48,7 +50,7 @@ Deno.test("parseSiblingName() leaves alone what only looks like one", () => {
   }
 });
 
-Deno.test("listSiblings() finds those of one name and kind, among others", async () => {
+Deno.test("listSiblingsIn() finds those of one name and kind, among others", async () => {
   await using dir = TempDir.make();
   const long = "n".repeat(250);
   const mine = [siblingName("cache", "stale"), siblingName("cache", "stale")];
@@ -58,6 +60,13 @@ Deno.test("listSiblings() finds those of one name and kind, among others", async
     siblingName(long, "stale"),
   ];
   for (const name of [...mine, ...others]) Deno.mkdirSync(dir.at(name));
-  assertEquals(listSiblings(dir.path, "cache", "stale").sort(), mine.sort());
-  assertEquals(listSiblings(dir.path, long, "stale"), [others[2]]);
+  const file = siblingName("cache", "stale");
+  dir.write({ [file]: "somebody else's" });
+  using at = openDirectory(dir.path);
+  const listed = listSiblingsIn(at, "cache", "stale");
+  assertEquals(listed.sort(), [...mine, file].sort());
+  assertEquals(listSiblingsIn(at, long, "stale"), [others[2]]);
+  // What is no directory is no aside.
+  const found = findSiblings(at, "cache", "stale", undefined);
+  assertEquals(found.sort(), mine.sort());
 });

@@ -42,9 +42,8 @@ async function wrongs(
   const after = (await look(destination))
     .filter(({ path }) => !extra.includes(path));
   const isLeft = ({ path }: Entry) => stood.includes(path);
-  // In this mode each file is a symbolic link to the source's, but empty ones.
-  const isOther = ({ kind, size }: Entry) =>
-    mode === "symlink" && kind === "file" && size !== 0;
+  // In this mode each file is a symbolic link to the source's.
+  const isOther = ({ kind }: Entry) => mode === "symlink" && kind === "file";
   const meant = before.filter((entry) => !isLeft(entry) && !isOther(entry));
   const paths = new Set(meant.map(({ path }) => path));
   const found = after.filter(({ path }) => paths.has(path));
@@ -239,6 +238,7 @@ mountTest(
     const before = await look(source);
     const wrong = new Wrongs();
     for (const mode of MODES) {
+      if (mode === "symlink") continue; // there each name is a link of its own
       const destination = `${mount}/${mode}`;
       const args = ["--mode", mode, source, destination];
       if (!await wrong.link(mode, ...args)) continue;

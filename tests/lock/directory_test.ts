@@ -197,28 +197,32 @@ Deno.test("guard() is had although leases follow each other without a gap", asyn
 });
 
 // L1, L3
-test("lease() says at once that the lock file is a symbolic link, and leaves what it leads to", [
-  "posix",
-], async () => {
-  await using dir = TempDir.make();
-  dir.write({ cache: {}, victim: "precious" });
-  const before = Deno.statSync(dir.at("victim")).mtime;
-  for (const target of ["victim", "nowhere", "/dev/zero"]) {
-    Deno.symlinkSync(target, dir.at("cache.lock"));
-    for (const take of [lease, guard]) {
-      const error = await assertRejects(
-        () => take(dir.at("cache"), { wait: 60_000 }),
-        CacheError,
-      );
-      assert(!(error instanceof LockedError), error.message);
-      assert(error.message.includes(dir.at("cache.lock")), error.message);
+test(
+  "lease() says at once that the lock file is a symbolic link, and leaves what it leads to",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: {}, victim: "precious" });
+    const before = Deno.statSync(dir.at("victim")).mtime;
+    for (const target of ["victim", "nowhere", "/dev/zero"]) {
+      Deno.symlinkSync(target, dir.at("cache.lock"));
+      for (const take of [lease, guard]) {
+        const error = await assertRejects(
+          () => take(dir.at("cache"), { wait: 60_000 }),
+          CacheError,
+        );
+        assert(!(error instanceof LockedError), error.message);
+        assert(error.message.includes(dir.at("cache.lock")), error.message);
+      }
+      Deno.removeSync(dir.at("cache.lock"));
     }
-    Deno.removeSync(dir.at("cache.lock"));
-  }
-  assertEquals(Deno.statSync(dir.at("victim")).mtime, before);
-  assertEquals(Deno.readTextFileSync(dir.at("victim")), "precious");
-  assertEquals(namesIn(dir.path), ["cache", "victim"]);
-});
+    assertEquals(Deno.statSync(dir.at("victim")).mtime, before);
+    assertEquals(Deno.readTextFileSync(dir.at("victim")), "precious");
+    assertEquals(namesIn(dir.path), ["cache", "victim"]);
+  },
+);
 
 // L2
 test("lease() waits for no FIFO, neither in the lock's place nor in a note's", [
@@ -231,11 +235,11 @@ test("lease() waits for no FIFO, neither in the lock's place nor in a note's", [
   Deno.symlinkSync("/dev/zero", dir.at("cache.holder-1-ba9876543210"));
   {
     using _ = await lease(dir.at("cache"), { purpose: "this" });
-    const error = await assertRejects(
+    const error: LockedError = await assertRejects(
       () => guard(dir.at("cache"), AT_ONCE),
       LockedError,
     );
-    assertEquals(error.holders.map(({ purpose }) => purpose), ["this"]);
+    assertEquals(error.holders.map((holder) => holder.purpose), ["this"]);
   }
   Deno.removeSync(dir.at("cache.lock"));
   await must("mkfifo", dir.at("cache.lock"));

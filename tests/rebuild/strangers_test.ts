@@ -19,22 +19,26 @@ const here = import.meta.url;
 const fill = (at: string) => Deno.writeTextFileSync(`${at}/new`, "new");
 
 // L1
-test("rebuildCache() refuses a lock that is a symbolic link, and leaves what it leads to", [
-  "posix",
-], async () => {
-  await using dir = TempDir.make();
-  dir.write({ cache: { old: "" }, victim: "precious" });
-  Deno.symlinkSync("victim", dir.at("cache.rebuild.lock"));
-  const before = Deno.statSync(dir.at("victim"));
-  const error = await assertRejects(
-    () => rebuildCache(dir.at("cache"), fill, { wait: 60_000 }),
-    CacheError,
-  );
-  assertStringIncludes(error.message, dir.at("cache.rebuild.lock"));
-  assertEquals(Deno.readTextFileSync(dir.at("victim")), "precious");
-  assertEquals(Deno.statSync(dir.at("victim")).mtime, before.mtime);
-  assertEquals(namesIn(dir.at("cache")), ["old"]);
-});
+test(
+  "rebuildCache() refuses a lock that is a symbolic link, and leaves what it leads to",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { old: "" }, victim: "precious" });
+    Deno.symlinkSync("victim", dir.at("cache.rebuild.lock"));
+    const before = Deno.statSync(dir.at("victim"));
+    const error = await assertRejects(
+      () => rebuildCache(dir.at("cache"), fill, { wait: 60_000 }),
+      CacheError,
+    );
+    assertStringIncludes(error.message, dir.at("cache.rebuild.lock"));
+    assertEquals(Deno.readTextFileSync(dir.at("victim")), "precious");
+    assertEquals(Deno.statSync(dir.at("victim")).mtime, before.mtime);
+    assertEquals(namesIn(dir.at("cache")), ["old"]);
+  },
+);
 
 // L1
 test("rebuildCache() writes nothing into a lock file that it did not make", [
@@ -75,9 +79,7 @@ mountTest(
     dir.write({ precious: "x" }, mount);
     dir.write({ cache: { old: "" } });
     const warnings: string[] = [];
-    setLogSink((level, text) => {
-      if (level === "warn") warnings.push(text());
-    });
+    setLogSink({ debug() {}, warn: (text) => warnings.push(text) });
     for (const fails of [false, true]) {
       let mounted = "";
       const build = async (at: string) => {
@@ -132,22 +134,26 @@ async function rebuildAs(...args: string[]): Promise<void> {
 }
 
 // K24
-test("rebuildCache() keeps group, setgid bit and mode of another member's directory", [
-  "linux",
-  "root",
-], async () => {
-  await using dir = TempDir.make();
-  Deno.chmodSync(dir.path, 0o711);
-  dir.write({ group: { cache: { old: "" } } });
-  await must("chown", "-R", "1001:4321", dir.at("group"));
-  await must("chmod", "-R", "g+ws", dir.at("group"));
-  await rebuildAs("1002", "4321", dir.at("group", "cache"));
-  const { mode, gid } = Deno.statSync(dir.at("group", "cache"));
-  assertEquals([mode! & 0o7777, gid], [0o2775, 4321]);
-  assertEquals(namesIn(dir.at("group", "cache")), ["new"]);
-  await rebuildAs("1001", "4321", dir.at("group", "cache"));
-  assertEquals(Deno.statSync(dir.at("group", "cache")).uid, 1001);
-});
+test(
+  "rebuildCache() keeps group, setgid bit and mode of another member's directory",
+  [
+    "linux",
+    "root",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    Deno.chmodSync(dir.path, 0o711);
+    dir.write({ group: { cache: { old: "" } } });
+    await must("chown", "-R", "1001:4321", dir.at("group"));
+    await must("chmod", "-R", "g+ws", dir.at("group"));
+    await rebuildAs("1002", "4321", dir.at("group", "cache"));
+    const { mode, gid } = Deno.statSync(dir.at("group", "cache"));
+    assertEquals([mode! & 0o7777, gid], [0o2775, 4321]);
+    assertEquals(namesIn(dir.at("group", "cache")), ["new"]);
+    await rebuildAs("1001", "4321", dir.at("group", "cache"));
+    assertEquals(Deno.statSync(dir.at("group", "cache")).uid, 1001);
+  },
+);
 
 // K11
 test("rebuildCache() publishes and replaces a tree whose top is read-only", [

@@ -30,6 +30,9 @@ const DO: Record<
   async prune(root) {
     return await openCache(root, { wait: 0 }).prune({ maxEntries: 1 });
   },
+  async verify(root) {
+    return await openCache(root, { wait: 0 }).verify();
+  },
   async rebuild(root, src) {
     await rebuildCache(root, async (at) => {
       await linkTree(src, at, { mode: "copy", ifExists: "merge" });
@@ -42,7 +45,7 @@ const DO: Record<
 await import("node:crypto");
 const temp = Deno.makeTempDirSync();
 const source = Deno.makeTempDirSync();
-for (const what of ["commit", "prune", "rebuild"]) {
+for (const what of ["commit", "prune", "verify", "rebuild"]) {
   await DO[what]!(temp, source, "");
 }
 Deno.removeSync(source);
