@@ -5,7 +5,7 @@
  */
 
 import { CacheError, osFailure } from "../error.ts";
-import { type Directory, pathIn } from "../fs/directory.ts";
+import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { LinkError } from "../link/error.ts";
 import type {
@@ -34,7 +34,8 @@ import { copyTreeInto } from "../link/tree.ts";
 import { manifestBytes } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
 import { failure, isShared, shareDirectory, writeFile } from "./root.ts";
-import { closeSlot, hold, openSlot, type Slot, type Store } from "./store.ts";
+import { hold } from "./locks.ts";
+import { closeSlot, openSlot, type Slot, type Store } from "./store.ts";
 
 /** What was put under a key. */
 export interface Archive {
@@ -165,10 +166,7 @@ export class SlotStaging implements CacheStaging {
       );
     }
     const status = root.directory.status();
-    if (what === "foreign" || isShared(status)) {
-      await adopt(directory, status, signal);
-    }
-    const content = await readContent(directory, { signal });
+    const content = await this.#read(status, what);
     const archive = this.#describe(content);
     try {
       const bytes = await manifestBytes(headerOf(archive, content), content);
@@ -189,6 +187,23 @@ export class SlotStaging implements CacheStaging {
     }
     log.debug(() => `Put "${printable(this.#key)}" as ${id}`);
     return archive;
+  }
+
+  async #read(status: Status, what: "foreign" | "own"): Promise<Content> {
+    const { signal } = this.#store.options;
+    const { root, directory } = this.slot;
+    try {
+      if (what === "foreign" || isShared(status)) {
+        await adopt(directory, status, signal);
+      }
+      return await readContent(directory, { signal });
+    } catch (error) {
+      // Where somebody built, the path there tells something.
+      if (what === "foreign" || !(error instanceof CacheError)) throw error;
+      const said = osErrorText(error.cause ?? error);
+      const message = `Cannot put into the cache "${root.path}": ${said}`;
+      throw new CacheError(message, root.path, error.kind, error);
+    }
   }
 
   #describe({ files, bytes, digest }: Content): Archive {
@@ -239,7 +254,7 @@ function headerOf(
 /** Lets those in who may enter the cache. */
 function open(
   directory: Directory,
-  root: ReturnType<Directory["status"]>,
+  root: Status,
 ): void {
   if (isShared(root)) shareDirectory(directory, root);
   else if (Deno.build.os !== "windows") {

@@ -30,16 +30,14 @@ import {
 } from "./manifest.ts";
 import { readPointer } from "./pointer.ts";
 import { look, openFolder, type Root } from "./root.ts";
+import { touch } from "./last_use.ts";
 import {
   attemptArchive,
   briefly,
   holdLong,
   type LockedArchive,
-  openRoot,
-  type Store,
-  touch,
-  useRoot,
-} from "./store.ts";
+} from "./locks.ts";
+import { openRoot, type Store, useRoot } from "./store.ts";
 
 /** Gives a lease on what a key points to, or `undefined`. */
 export async function getEntry(

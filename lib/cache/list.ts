@@ -11,7 +11,9 @@ import {
 } from "./layout.ts";
 import { readPointer } from "./pointer.ts";
 import { namesIn, type Root } from "./root.ts";
-import { attempt, lastUse, openRoot, type Store } from "./store.ts";
+import { lastUse } from "./last_use.ts";
+import { attempt } from "./locks.ts";
+import { openRoot, type Store } from "./store.ts";
 
 /** A key, and what it points to. */
 export interface Listed extends Archive {

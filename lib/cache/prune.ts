@@ -13,22 +13,16 @@ import { pathIn } from "../fs/directory.ts";
 import type { Failure } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import { Breath, patiently } from "../os/patience.ts";
-import { type Blob, listBlobs, removeBlob } from "./blob.ts";
+import { type Blob, listBlobs, removeBlob } from "./blobs.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
 import { type Found, listPointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
 import { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
-import {
-  attempt,
-  isCache,
-  lastUse,
-  type LockedArchive,
-  type Store,
-  sweepUsers,
-  useRoot,
-} from "./store.ts";
+import { lastUse } from "./last_use.ts";
+import { attempt, type LockedArchive } from "./locks.ts";
+import { isCache, type Store, sweepUsers, useRoot } from "./store.ts";
 import { sweep } from "./sweep.ts";
 
 /** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */

@@ -8,7 +8,8 @@ import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { type ArchiveId, leaseName, temporaryName, TREE } from "./layout.ts";
 import { look, type Root, toFailure } from "./root.ts";
-import { attemptArchive, type LockedArchive, type Store } from "./store.ts";
+import { attemptArchive, type LockedArchive } from "./locks.ts";
+import type { Store } from "./store.ts";
 
 const NOTHING: Weight = { bytes: 0, freed: 0 };
 

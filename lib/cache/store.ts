@@ -1,5 +1,5 @@
 /**
- * What all operations on a cache share: its options, its locks, and slots for what is
+ * What all operations on a cache share: its options, opening it, and slots for what is
  * new.
  *
  * @module
@@ -7,28 +7,17 @@
 
 import { makeParent } from "../fs/access.ts";
 import { CacheError, kindOfError, osFailure } from "../error.ts";
-import {
-  type Directory,
-  fromMilliseconds,
-  pathIn,
-  toMilliseconds,
-} from "../fs/directory.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
-import { holdFile, lockPlace } from "../lock/directory.ts";
-import {
-  attemptLock,
-  DEFAULT_WAIT,
-  LockedError,
-  lockFailure,
-  type LockOptions,
-  waitFor,
-} from "../lock/file.ts";
+import { lockPlace } from "../lock/directory.ts";
+import type { LockOptions } from "../lock/file.ts";
 import { sweepNotes } from "../lock/holder.ts";
 import { log } from "../log.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, leaseName, newId } from "./layout.ts";
+import { attempt, lockItself } from "./locks.ts";
 import { failure, Root } from "./root.ts";
 
 /** Options for `openCache()`. */
@@ -63,11 +52,6 @@ export interface Store {
   readonly bucket: string;
   readonly options: CacheOptions;
 }
-
-/** A lock that is held until it is disposed; nothing where there are none. */
-export type Held = Disposable;
-
-const NOTHING: Held = { [Symbol.dispose]() {} };
 
 /** The directory that a cache lies in, and its name there: what its lock goes by. */
 function placeOf({ path }: Store): Place {
@@ -185,150 +169,6 @@ export function sweepUsers(store: Store): void {
   }
 }
 
-/** Tries to lock one of the cache's own files; `undefined` if somebody has it. */
-export function attempt(
-  { options: { lock = true } }: Store,
-  folder: Directory,
-  name: string,
-  exclusive: boolean,
-  how: "create" | "existing",
-): Held | undefined {
-  if (!lock) return NOTHING;
-  try {
-    return attemptLock(folder, name, exclusive, how);
-  } catch (error) {
-    if (how === "existing" && kindOfError(error) === "not-found") throw error;
-    throw lockFailure(pathIn(folder, name), error);
-  }
-}
-
-/** An archive that is locked, and held open unless it can't be. */
-export interface LockedArchive extends Disposable {
-  readonly directory: Directory | undefined;
-}
-
-/**
- * Tries to lock an archive, or what will be one: its file in `leases`, and the
- * directory itself. The second is what still tells when something removed the first:
- * a cleaner of old files, or a backup without it.
- *
- * @param folder What it lies in.
- * @param missing What to do without the file: `make` it; or only where the directory
- * can't be locked (`need`).
- * @returns `undefined` if somebody has it.
- */
-export function attemptArchive(
-  store: Store,
-  root: Root,
-  id: ArchiveId,
-  { folder, name = id, exclusive, missing }: {
-    folder: Directory;
-    name?: string;
-    exclusive: boolean;
-    missing: "make" | "need";
-  },
-): LockedArchive | undefined {
-  using held = new DisposableStack();
-  const leases = root.folder("leases");
-  let isMissing = false;
-  try {
-    const lease = attempt(store, leases, leaseName(id), exclusive, "existing");
-    if (!lease) return undefined;
-    held.use(lease);
-  } catch (error) {
-    if (kindOfError(error) !== "not-found") throw error;
-    isMissing = true;
-  }
-  const directory = openQuietly(folder, name);
-  if (directory) held.use(directory);
-  const itself = directory && store.options.lock !== false
-    ? lockItself(directory, exclusive)
-    : "none";
-  if (itself === "busy") return undefined;
-  if (isMissing && (missing === "make" || itself === "none")) {
-    try {
-      const lease = attempt(store, leases, leaseName(id), exclusive, "create");
-      if (!lease) return undefined;
-      held.use(lease);
-    } catch (error) {
-      // A cache that can only be read, so that nobody takes anything away.
-      if (exclusive) throw error;
-      log.debug(() => `No lease: ${osErrorText(error)}`);
-    }
-  }
-  const kept = held.move();
-  return { directory, [Symbol.dispose]: () => kept.dispose() };
-}
-
-/** What is no directory has no lock of its own. Its use says what is wrong with it. */
-function openQuietly(folder: Directory, name: string): Directory | undefined {
-  try {
-    return folder.open(name);
-  } catch (error) {
-    log.trace(() => `Not opened: "${name}": ${osErrorText(error)}`);
-    return undefined;
-  }
-}
-
-/** Not on Windows, nor on NFS, where a directory can't be locked. */
-function lockItself(
-  directory: Directory,
-  exclusive: boolean,
-): "locked" | "busy" | "none" {
-  if (Deno.build.os === "windows") return "none";
-  try {
-    return directory.tryLock(exclusive) ? "locked" : "busy";
-  } catch (error) {
-    log.trace(() => `Not locked: ${directory.path}: ${osErrorText(error)}`);
-    return "none";
-  }
-}
-
-/** Locks that are held for an instant are waited for, whatever was asked for. */
-const INSTANT = 1000;
-
-/** How long to wait for a lock that is held for an instant. */
-export function briefly(options: LockOptions): LockOptions {
-  const { wait = DEFAULT_WAIT } = options;
-  return { ...options, wait: Math.max(wait, INSTANT) };
-}
-
-/**
- * Waits for one of the cache's own locks, which is held for an instant.
- *
- * @param what What it is for, to tell people in whose way it is.
- */
-export async function hold(
-  store: Store,
-  folder: Directory,
-  name: string,
-  what: string,
-): Promise<Held> {
-  return await waitFor(
-    () => attempt(store, folder, name, true, "create"),
-    briefly(store.options),
-    () => new LockedError(pathIn(folder, name), [], what),
-  );
-}
-
-/** Waits for a lock that is held for long, and says who holds it. */
-export async function holdLong(
-  store: Store,
-  folder: Directory,
-  name: string,
-  what: string,
-): Promise<Held> {
-  const { lock = true } = store.options;
-  if (!lock) return NOTHING;
-  return await holdFile(
-    folder,
-    name,
-    pathIn(folder, name),
-    what,
-    store.options,
-  );
-}
-
 /** A place for something new, which nobody else touches while it is held. */
 export interface Slot {
   readonly id: ArchiveId;
@@ -370,38 +210,4 @@ export async function closeSlot({ id, root, held }: Slot): Promise<void> {
   for (const { path, message } of left) {
     log.debug(() => `Left for a prune: "${path}": ${message}`);
   }
-}
-
-/** How exactly uses are noted, in milliseconds: not each of them is written down. */
-const HOUR = 60 * 60 * 1000;
-
-/** Notes that an archive is used: its lease file's modification time, once an hour. */
-export function touch(root: Root, id: ArchiveId): void {
-  const leases = root.folder("leases");
-  const name = leaseName(id);
-  try {
-    const status = leases.look(name);
-    if (!status) return;
-    const now = Date.now();
-    const age = now - toMilliseconds(status.modified);
-    if (age >= 0 && age < HOUR) return;
-    const time = fromMilliseconds(now);
-    leases.setAccessOf(name, { accessed: time, modified: time });
-  } catch (error) {
-    log.trace(() => `Its use is not noted: "${name}": ${osErrorText(error)}`);
-  }
-}
-
-/**
- * When an archive was last used, in milliseconds since 1970, and never in the future.
- * Without a lease file, when the archive was put, or came here.
- */
-export function lastUse(root: Root, id: ArchiveId): number {
-  const lease = root.ifThere("leases")?.look(leaseName(id));
-  if (lease) return Math.min(Date.now(), toMilliseconds(lease.modified));
-  const archive = root.ifThere("archives")?.look(id);
-  if (!archive) return 0;
-  const { modified, changed } = archive;
-  const time = Math.max(toMilliseconds(modified), toMilliseconds(changed));
-  return Math.min(Date.now(), time);
 }

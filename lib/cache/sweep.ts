@@ -18,7 +18,8 @@ import {
 } from "./layout.ts";
 import type { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
-import { attempt, type Store } from "./store.ts";
+import { attempt } from "./locks.ts";
+import type { Store } from "./store.ts";
 
 /** Removes all of it. */
 export async function sweep(

@@ -6,7 +6,7 @@ import { LockedError, waitFor } from "../lock/file.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import { damageOf, listBlobs, removeBlob } from "./blob.ts";
+import { damageOf, listBlobs, removeBlob } from "./blobs.ts";
 import { compare, type Compared } from "./compare.ts";
 import type { ReadOptions } from "./content.ts";
 import { headerOf } from "./entry.ts";
@@ -14,7 +14,8 @@ import { type ArchiveId, idOf, leaseName, swapLockName } from "./layout.ts";
 import { type Found, listPointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
-import { attemptArchive, hold, isCache, type Store, useRoot } from "./store.ts";
+import { attemptArchive, hold } from "./locks.ts";
+import { isCache, type Store, useRoot } from "./store.ts";
 
 /** What `Cache.verify()` found. */
 export interface VerifyReport {

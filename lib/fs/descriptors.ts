@@ -150,8 +150,14 @@ export class DescriptorDirectory implements Directory {
     return `/proc/self/fd/${this.fd}/${name}`;
   }
 
+  /** The descriptor, for what one without a right to read can't do. */
+  #readable(what: string): number {
+    if (this.#pathOnly) throw new OsError(EACCES, what, this.path);
+    return this.fd;
+  }
+
   list(): Entry[] {
-    if (this.#pathOnly) throw new OsError(EACCES, "list", this.path);
+    this.#readable("list");
     const c = walkCalls();
     const entries: Entry[] = [];
     const { bytes, view, at } = dirents;
@@ -217,27 +223,37 @@ export class DescriptorDirectory implements Directory {
 
   make(name: string, mode = 0o777): void {
     const at = nameSlot.put(name);
-    this.#did(walkCalls().mkdirat(this.fd, at, mode), "make", name);
+    const c = walkCalls();
+    const result = unlessInterrupted(() => c.mkdirat(this.fd, at, mode));
+    this.#did(result, "make", name);
   }
 
   link(name: string, to: Directory, newName: string): void {
     const from = nameSlot.put(name);
     const at = newName === name ? from : otherSlot.put(newName);
     const target = to as DescriptorDirectory;
-    const result = placeCalls().linkat(this.fd, from, target.fd, at, 0);
+    const c = placeCalls();
+    const result = unlessInterrupted(() =>
+      c.linkat(this.fd, from, target.fd, at, 0)
+    );
     if (result !== 0) throw failure("link", pathIn(this, name));
   }
 
   symlink(text: string, name: string): void {
     const at = nameSlot.put(name);
     const target = otherSlot.put(text);
-    this.#did(placeCalls().symlinkat(target, this.fd, at), "symlink", name);
+    const c = placeCalls();
+    const result = unlessInterrupted(() => c.symlinkat(target, this.fd, at));
+    this.#did(result, "symlink", name);
   }
 
   readLink(name: string): string {
     const at = nameSlot.put(name);
     const { bytes } = text;
-    const n = placeCalls().readlinkat(this.fd, at, text.at, bytes.length);
+    const c = placeCalls();
+    const n = unlessInterrupted(() =>
+      c.readlinkat(this.fd, at, text.at, bytes.length)
+    );
     this.#did(n, "read the link", name);
     return decodeText(bytes.subarray(0, n));
   }
@@ -256,18 +272,27 @@ export class DescriptorDirectory implements Directory {
     const from = nameSlot.put(name);
     const at = otherSlot.put(newName);
     const { fd } = to as DescriptorDirectory;
-    const result = walkCalls().renameat2(this.fd, from, fd, at, flags);
+    const c = walkCalls();
+    const result = unlessInterrupted(() =>
+      c.renameat2(this.fd, from, fd, at, flags)
+    );
     this.#did(result, "rename", name);
   }
 
   remove(name: string): void {
     const at = nameSlot.put(name);
-    this.#did(walkCalls().unlinkat(this.fd, at, 0), "remove", name);
+    const c = walkCalls();
+    const result = unlessInterrupted(() => c.unlinkat(this.fd, at, 0));
+    this.#did(result, "remove", name);
   }
 
   removeDirectory(name: string): void {
     const at = nameSlot.put(name);
-    this.#did(walkCalls().unlinkat(this.fd, at, AT_REMOVEDIR), "remove", name);
+    const c = walkCalls();
+    const result = unlessInterrupted(() =>
+      c.unlinkat(this.fd, at, AT_REMOVEDIR)
+    );
+    this.#did(result, "remove", name);
   }
 
   openFile(name: string, use: FileUse, mode = 0o666): DescriptorFile {
@@ -294,14 +319,14 @@ export class DescriptorDirectory implements Directory {
   setAccess(access: Access): void {
     // What the OS says to a descriptor of O_PATH (EBADF) tells nothing.
     if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
-    setAccessOfFd(this.fd, access, this.path);
+    setAccessOfFd(this.#readable("change"), access, this.path);
   }
 
   attributes(): string[];
   attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
   attributes(name?: string): string[] & Uint8Array<ArrayBuffer> {
     const found = name === undefined
-      ? listAttributes(this.fd, this.path)
+      ? listAttributes(this.#readable("read the attributes of"), this.path)
       : readAttribute(this.fd, name, this.path);
     return found as string[] & Uint8Array<ArrayBuffer>;
   }
@@ -331,7 +356,9 @@ export class DescriptorDirectory implements Directory {
       const at = nameSlot.put(name);
       const flags = AT_SYMLINK_NOFOLLOW;
       this.#did(
-        c.fchownat(this.fd, at, uid ?? KEEP, gid ?? KEEP, flags),
+        unlessInterrupted(() =>
+          c.fchownat(this.fd, at, uid ?? KEEP, gid ?? KEEP, flags)
+        ),
         "change the owner of",
         name,
       );
@@ -342,7 +369,7 @@ export class DescriptorDirectory implements Directory {
       const at = nameSlot.put(name);
       const flags = AT_SYMLINK_NOFOLLOW;
       this.#did(
-        c.utimensat(this.fd, at, timespecs.at, flags),
+        unlessInterrupted(() => c.utimensat(this.fd, at, timespecs.at, flags)),
         "set the times of",
         name,
       );
@@ -363,14 +390,16 @@ export class DescriptorDirectory implements Directory {
 
   sync(): void {
     if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
-    if (unlessInterrupted(() => placeCalls().fsync(this.fd)) !== 0) {
+    if (
+      unlessInterrupted(() => placeCalls().fsync(this.#readable("flush"))) !== 0
+    ) {
       throw failure("flush", this.path);
     }
   }
 
   tryLock(exclusive: boolean): boolean {
     if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
-    return tryLockFd(this.fd, exclusive, this.path);
+    return tryLockFd(this.#readable("lock"), exclusive, this.path);
   }
 
   again(path = this.path): DescriptorDirectory {
@@ -459,7 +488,13 @@ function openAt(
   if (fd < 0) throw failure("open", path);
   const c = walkCalls();
   const mask = STATX_BASIC_STATS | STATX_MNT_ID;
-  if (c.statx(fd, emptyName.put(""), AT_EMPTY_PATH, mask, statx.at) !== 0) {
+  const empty = emptyName.put("");
+  if (
+    unlessInterrupted(() =>
+      c.statx(fd, empty, AT_EMPTY_PATH, mask, statx.at)
+    ) !==
+      0
+  ) {
     const error = failure("look at", path);
     c.close(fd);
     throw error;
@@ -489,7 +524,7 @@ function makeRemovable(fd: number, path: string): boolean {
 /** fchmod(2) refuses a descriptor of O_PATH; its name in /proc is as safe. */
 function chmodPathOnly(fd: number, mode: number, path: string): void {
   const proc = otherSlot.put(`/proc/self/fd/${fd}`);
-  if (placeCalls().chmod(proc, mode) !== 0) {
+  if (unlessInterrupted(() => placeCalls().chmod(proc, mode)) !== 0) {
     throw failure("change the mode of", path);
   }
 }
@@ -497,7 +532,11 @@ function chmodPathOnly(fd: number, mode: number, path: string): void {
 function statusOf(fd: number, path: string): Status {
   const c = walkCalls();
   const at = emptyName.put("");
-  if (c.statx(fd, at, AT_EMPTY_PATH, STATX_BASIC_STATS, statx.at) !== 0) {
+  const mask = STATX_BASIC_STATS;
+  if (
+    unlessInterrupted(() => c.statx(fd, at, AT_EMPTY_PATH, mask, statx.at)) !==
+      0
+  ) {
     throw failure("look at", path);
   }
   return readStatus();
@@ -565,15 +604,21 @@ function setAccessOfFd(fd: number, access: Access, path: string): void {
   const c = placeCalls();
   const { uid, gid, mode, accessed, modified } = access;
   const changesOwner = uid !== undefined || gid !== undefined;
-  if (changesOwner && c.fchown(fd, uid ?? KEEP, gid ?? KEEP) !== 0) {
+  if (
+    changesOwner &&
+    unlessInterrupted(() => c.fchown(fd, uid ?? KEEP, gid ?? KEEP)) !== 0
+  ) {
     throw failure("change the owner of", path);
   }
-  if (mode !== undefined && walkCalls().fchmod(fd, mode) !== 0) {
+  if (
+    mode !== undefined &&
+    unlessInterrupted(() => walkCalls().fchmod(fd, mode)) !== 0
+  ) {
     throw failure("change the mode of", path);
   }
   if (modified) {
     setTimes(accessed ?? modified, modified);
-    if (c.futimens(fd, timespecs.at) !== 0) {
+    if (unlessInterrupted(() => c.futimens(fd, timespecs.at)) !== 0) {
       throw failure("set the times of", path);
     }
   }
@@ -732,7 +777,11 @@ const NO_NAMES: string[] = [];
 
 function listAttributes(fd: number, path: string): string[] {
   const { bytes, at } = text; // the kernel gives 64 KiB of names at most
-  return namesFrom(placeCalls().flistxattr(fd, at, bytes.length), path);
+  const c = placeCalls();
+  return namesFrom(
+    unlessInterrupted(() => c.flistxattr(fd, at, bytes.length)),
+    path,
+  );
 }
 
 function namesFrom(n: number, path: string): string[] {
@@ -749,7 +798,9 @@ function readAttribute(
   path: string,
 ): Uint8Array<ArrayBuffer> | undefined {
   const { bytes, at } = text; // a value has 64 KiB at most (xattr(7))
-  const n = placeCalls().fgetxattr(fd, nameSlot.put(name), at, bytes.length);
+  const c = placeCalls();
+  const from = nameSlot.put(name);
+  const n = unlessInterrupted(() => c.fgetxattr(fd, from, at, bytes.length));
   return valueFrom(n, name, path);
 }
 
@@ -773,7 +824,10 @@ function setAttribute(
   const { bytes, at } = text;
   bytes.set(value);
   const address = nameSlot.put(name);
-  if (placeCalls().fsetxattr(fd, address, at, value.length, 0) !== 0) {
+  const c = placeCalls();
+  if (
+    unlessInterrupted(() => c.fsetxattr(fd, address, at, value.length, 0)) !== 0
+  ) {
     throw failure(`set the attribute ${name} of`, path);
   }
 }

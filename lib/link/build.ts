@@ -375,12 +375,11 @@ export class Builder implements Disposable {
     const { name } = candidate;
     const temporary = `${this.#prefix}${this.#temporaries++}`;
     try {
-      const placed = await placeFile(
+      const placed = await this.#intoScratch(
         candidate,
-        scratch,
         temporary,
+        pathIn(to, name),
         mutable,
-        this.context,
       );
       if (placed === "links" || placed === "inode") return placed;
       try {
@@ -397,6 +396,25 @@ export class Builder implements Disposable {
     } finally {
       // Of two links to one inode the rename does nothing, and leaves this one.
       removeQuietly(scratch, temporary);
+    }
+  }
+
+  /** Whatever goes wrong there, people know the file by where it is to be. */
+  async #intoScratch(
+    candidate: Candidate,
+    name: string,
+    path: string,
+    mutable: boolean,
+  ): Promise<Placed> {
+    const { scratch } = this.rooms;
+    try {
+      return await placeFile(candidate, scratch, name, mutable, this.context);
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      const source = candidate.path;
+      const said = error.cause ?? error;
+      const what = `Cannot link "${source}" to "${path}"`;
+      throw linkFailure(what, source, path, said, error.kind);
     }
   }
 

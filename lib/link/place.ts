@@ -16,7 +16,6 @@ import {
   type Status,
 } from "../fs/directory.ts";
 import type { Keeper } from "../fs/fidelity.ts";
-import { removeQuietly } from "../fs/names.ts";
 import { PathDirectory } from "../fs/paths.ts";
 import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { type ErrorKind, osErrorText } from "../os/error.ts";
@@ -127,6 +126,8 @@ const COUNTER = {
 export class Candidate implements Disposable {
   readonly from: Directory;
   readonly name: string;
+  /** Whether it is the first name of its inode: a second try is no second name. */
+  isFirst = false;
   #status: Status | undefined;
   #file: OpenFile | undefined;
 
@@ -322,9 +323,10 @@ function make(
   const { keeper, control, made, claim } = context;
   const from = source.open();
   const status = from.opened;
-  if (status.links > 1 && claim) {
+  if (status.links > 1 && claim && !source.isFirst) {
     const inode = inodeKey(status);
     if (inode !== undefined && !claim(inode)) return "inode";
+    source.isFirst = true;
   }
   // The rights of others come last, when it is whole and has its owner.
   const wanted = status.mode & 0o777;
@@ -338,7 +340,14 @@ function make(
   };
   const undo = () => {
     target[Symbol.dispose]();
-    removeQuietly(to, name);
+    try {
+      patiently(() => to.remove(name));
+    } catch (error) {
+      if (kindOfError(error) === "not-found") return;
+      // Half a file is left: no other rung may take its place as if nothing were.
+      const at = pathIn(to, name);
+      throw linkFailure(`Cannot remove "${at}"`, source.path, at, error);
+    }
   };
   try {
     if (mode === "clone" && status.size > 0) {

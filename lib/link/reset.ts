@@ -74,18 +74,12 @@ export async function resetAndLink(
     if (!copied) return undefined;
     old = copied;
     if (!linkAll(links, { from: scratch, name: fresh })) return undefined;
-    let replaced = 0;
     const rest = [...others(old)];
+    const replaced = replaceAll([...links, ...rest], old, scratch, fresh);
+    if (replaced === 0) return "copy";
     for (const { to, name } of rest) {
       if (to) moveAlong(to, name, old, scratch, fresh);
     }
-    for (const { from, name } of [...links, ...rest]) {
-      // The last name is moved; those before are links to it.
-      const temporary = `fresh-${made++}`;
-      scratch.link(fresh, scratch, temporary);
-      if (replace(from, name, old, scratch, temporary)) replaced++;
-    }
-    if (replaced === 0) return "copy";
     counts.reset += replaced;
     counts.stranded += Math.max(0, old.links - replaced);
     return "hardlink";
@@ -178,8 +172,45 @@ async function copyExactly(
 }
 
 /**
- * Lets the fresh inode take the cached file's name, if that is still the file that
- * was copied. Whether it did. The temporary name is gone afterwards.
+ * Lets the fresh inode take the cached file's names: all that still are the file that
+ * was copied, or, if one of them can't be replaced, none.
+ *
+ * @returns How many it took.
+ */
+function replaceAll(
+  names: readonly Pick<Link, "from" | "name">[],
+  old: Status,
+  scratch: Directory,
+  fresh: string,
+): number {
+  /** Names that were taken, and what the old inode is called meanwhile. */
+  const taken: { from: Directory; name: string; temporary: string }[] = [];
+  const times = names.map(({ from }) => ({ from, status: from.status() }));
+  try {
+    for (const { from, name } of names) {
+      const temporary = `fresh-${made++}`;
+      scratch.link(fresh, scratch, temporary);
+      const done = replace(from, name, old, scratch, temporary);
+      if (done) taken.push({ from, name, temporary });
+    }
+    return taken.length;
+  } catch (error) {
+    // The destination stands, with an inode of its own.
+    log.debug(() => `No reset: ${osErrorText(error)}`);
+    for (const { from, name, temporary } of taken) {
+      exchange(from, name, scratch, temporary);
+    }
+    taken.length = 0;
+    return 0;
+  } finally {
+    for (const { temporary } of taken) removeQuietly(scratch, temporary);
+    for (const { from, status } of times) keepTimes(from, status);
+  }
+}
+
+/**
+ * Lets the fresh inode take one name. The temporary name is the old inode's then; if
+ * the name is another file's by now, it is gone.
  */
 function replace(
   from: Directory,
@@ -188,12 +219,10 @@ function replace(
   scratch: Directory,
   temporary: string,
 ): boolean {
-  const { accessed, modified } = from.status();
-  try {
-    const isOld = (now: Status | undefined) =>
-      now !== undefined && isSameInode(now, old) && now.size === old.size &&
-      isSameTime(now.modified, old.modified);
-    if (!isOld(from.look(name))) return false; // replaced, or cleared
+  const isOld = (now: Status | undefined) =>
+    now !== undefined && isSameInode(now, old) && now.size === old.size &&
+    isSameTime(now.modified, old.modified);
+  if (isOld(from.look(name))) {
     if (!exchange(from, name, scratch, temporary)) {
       scratch.rename(temporary, from, name);
       return true;
@@ -201,17 +230,9 @@ function replace(
     if (isOld(scratch.look(temporary))) return true;
     // Somebody replaced it at this very instant: what they put there stays.
     exchange(from, name, scratch, temporary);
-    return false;
-  } catch (error) {
-    // The destination stands, with an inode of its own.
-    log.debug(() =>
-      `Not reset: "${pathIn(from, name)}": ${osErrorText(error)}`
-    );
-    return false;
-  } finally {
-    removeQuietly(scratch, temporary);
-    keepTimes(from, { accessed, modified });
   }
+  removeQuietly(scratch, temporary);
+  return false;
 }
 
 function exchange(

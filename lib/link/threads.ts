@@ -6,7 +6,7 @@ import {
 } from "../fs/directory.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { log } from "../log.ts";
-import { osErrorText } from "../os/error.ts";
+import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import {
   addBuilt,
@@ -18,7 +18,7 @@ import {
   type Rooms,
   type Waiting,
 } from "./build.ts";
-import { LinkError } from "./error.ts";
+import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, type LadderState } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
 import { Candidate, noteFallback, placeFile } from "./place.ts";
@@ -31,6 +31,9 @@ const ENOUGH_FILES = 1500;
 
 /** Subtrees to divide a tree into: the last to be taken decides the end. */
 const ENOUGH_SUBTREES = 64;
+
+/** Levels down to which a tree is divided. */
+const DEEP = 8;
 
 /** Fewer are not worth a second thread. */
 const WORTH_SHARING = 16;
@@ -71,7 +74,7 @@ export async function buildTree(
     });
   };
   const breath = new Breath(signal, tell);
-  const builder = new Builder(
+  using builder = new Builder(
     job,
     rooms,
     ladder,
@@ -86,7 +89,10 @@ export async function buildTree(
   let at = 0;
   // Breadth first, so that what is left to share are large subtrees.
   while (at < queue.length && queue.length - at < ENOUGH_SUBTREES) {
-    const folder = queue[at++]!;
+    const folder = queue[at]!;
+    // A chain is no tree: going down it step by step from the top would never end.
+    if (folder.split("/").length > DEEP) break;
+    at++;
     const below: string[] = [];
     await builder.one(folder, below);
     for (const name of below) queue.push(`${folder}/${name}`);
@@ -104,7 +110,6 @@ export async function buildTree(
     }
     await builder.subtree(queue[at]!);
   }
-  builder[Symbol.dispose]();
   await finishWaiting(builder, job);
   signal?.throwIfAborted();
   tell();
@@ -262,12 +267,17 @@ async function placeSecondName(
   if (first) {
     try {
       using there = descend(rooms.destination, first[0]);
-      if (status.kind === "symlink") built.links++;
-      else countSecond(builder, there, first[1], status);
       if (merge) replaceByLink(there, first[1], rooms.scratch, to, name);
       else patiently(() => there.link(first[1], to, name));
+      if (status.kind === "symlink") built.links++;
+      else countSecond(builder, status);
       return;
     } catch (error) {
+      if (!UNLINKABLE.has(errorKind(error))) {
+        const [source, path] = [pathIn(from, name), pathIn(to, name)];
+        const what = `Cannot link "${source}" to "${path}"`;
+        throw linkFailure(what, source, path, error);
+      }
       context.keeper.note("hardlink", osErrorText(error), pathIn(to, name));
     }
   }
@@ -276,15 +286,17 @@ async function placeSecondName(
   } else await placeAlone(builder, from, to, name, mutable, merge);
 }
 
+/** What means that there can be no second name here, and a file of its own can. */
+const UNLINKABLE: ReadonlySet<ErrorKind> = new Set([
+  "link-limit",
+  "unsupported",
+  "permission",
+  "cross-device",
+]);
+
 /** It was placed as the first name was. */
-function countSecond(
-  { built, context }: Builder,
-  there: Directory,
-  name: string,
-  { size }: Status,
-): void {
+function countSecond({ built, context }: Builder, { size }: Status): void {
   const { pair, options } = context;
-  if (!there.look(name)) return; // the link will say so
   built.bytes += size;
   if (size === 0) built.created++;
   else if (!pair.retired.has("clone") && LADDERS[options.mode][0] === "clone") {

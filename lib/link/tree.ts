@@ -367,8 +367,8 @@ export async function copyTreeInto(
 function realSource(source: string, destination: string): string {
   let real: string;
   try {
-    real = Deno.realPathSync(source);
-    if (Deno.statSync(real).isDirectory) return real;
+    real = patiently(() => Deno.realPathSync(source));
+    if (patiently(() => Deno.statSync(real)).isDirectory) return real;
   } catch (error) {
     throw linkFailure(`Cannot link "${source}"`, source, destination, error);
   }

@@ -143,6 +143,64 @@ Deno.test("rebuild-cache verify exits with 1, when something is damaged", async 
   assertStringIncludes(stderr, '("key") is damaged, and quarantined');
 });
 
+Deno.test("rebuild-cache says in one line that a cache is none, and touches nothing", async () => {
+  await using dir = TempDir.make();
+  dir.write({ file: "precious" });
+  for (
+    const args of [
+      ["get", "key", "out"],
+      ["ensure", "key", "out", "--", "true"],
+      ["ls"],
+      ["prune"],
+      ["verify"],
+    ]
+  ) {
+    const [name, ...more] = args as [string];
+    const ran = await runCli([name, "--dir", "file", ...more], {
+      cwd: dir.path,
+    });
+    assertEquals(ran.code, 1, ran.stderr);
+    assertEquals(ran.stderr.trim().split("\n").length, 1, ran.stderr);
+    assertStringIncludes(ran.stderr, "Not a directory");
+  }
+  assertEquals([...Deno.readDirSync(dir.path)].length, 1);
+  assertEquals(Deno.readTextFileSync(dir.at("file")), "precious");
+});
+
+test("rebuild-cache verify names what it can't read, and leaves it alone", [
+  "posix",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content" }, elsewhere: {} });
+  const command = commandIn(dir);
+  const { id } = (await command("put", "key", "src")).json.result;
+  const bucket = dir.at("cache", "other-v0");
+  Deno.symlinkSync(dir.at("elsewhere"), bucket);
+  const { code, stderr, json } = await command("verify");
+  assertEquals([code, json.result.damaged], [1, []]);
+  assertEquals(json.result.unreadable[0].path, bucket);
+  assertStringIncludes(stderr, `Cannot read "${bucket}", which is left alone`);
+  assertEquals(namesIn(dir.at("cache", "archive-v0")), [id]);
+});
+
+Deno.test("rebuild-cache prints keys without control characters, and none as a command", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: "content" });
+  const cache = ["--dir", dir.at("cache")];
+  for (const key of ["a\u001b[31m\nb", "::add-mask::x"]) {
+    for (const args of [["put", key, "src"], ["get", `${key}-`, "out"]]) {
+      const [name, ...more] = args as [string];
+      const ran = await runCli([name, ...cache, ...more], { cwd: dir.path });
+      const lines = (ran.stdout + ran.stderr).split("\n");
+      assertEquals(lines.length, 2);
+      assert(!lines[0]!.includes("\u001b"));
+    }
+  }
+  const { stdout } = await runCli(["ls", ...cache]);
+  assertEquals(stdout.trim().split("\n").length, 3);
+  assert(!stdout.includes("\u001b") && !/^::/m.test(stdout), stdout);
+});
+
 Deno.test("rebuild-cache refuses what makes no sense of a cache, in one line", async () => {
   await using dir = TempDir.make();
   const command = commandIn(dir);

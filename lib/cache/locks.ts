@@ -1,0 +1,171 @@
+/**
+ * The cache's own locks: files in `leases` and `locks`, and archives themselves.
+ *
+ * @module
+ */
+
+import { kindOfError } from "../error.ts";
+import { type Directory, pathIn } from "../fs/directory.ts";
+import { holdFile } from "../lock/directory.ts";
+import {
+  attemptLock,
+  DEFAULT_WAIT,
+  LockedError,
+  lockFailure,
+  type LockOptions,
+  waitFor,
+} from "../lock/file.ts";
+import { log } from "../log.ts";
+import { osErrorText } from "../os/error.ts";
+import { type ArchiveId, leaseName } from "./layout.ts";
+import type { Root } from "./root.ts";
+import type { Store } from "./store.ts";
+
+/** A lock that is held until it is disposed; nothing where there are none. */
+export type Held = Disposable;
+
+const NOTHING: Held = { [Symbol.dispose]() {} };
+
+/** Tries to lock one of the cache's own files; `undefined` if somebody has it. */
+export function attempt(
+  { options: { lock = true } }: Store,
+  folder: Directory,
+  name: string,
+  exclusive: boolean,
+  how: "create" | "existing",
+): Held | undefined {
+  if (!lock) return NOTHING;
+  try {
+    return attemptLock(folder, name, exclusive, how);
+  } catch (error) {
+    if (how === "existing" && kindOfError(error) === "not-found") throw error;
+    throw lockFailure(pathIn(folder, name), error);
+  }
+}
+
+/** An archive that is locked, and held open unless it can't be. */
+export interface LockedArchive extends Disposable {
+  readonly directory: Directory | undefined;
+}
+
+/**
+ * Tries to lock an archive, or what will be one: its file in `leases`, and the
+ * directory itself. The second is what still tells when something removed the first:
+ * a cleaner of old files, or a backup without it.
+ *
+ * @param folder What it lies in.
+ * @param missing What to do without the file: `make` it; or only where the directory
+ * can't be locked (`need`).
+ * @returns `undefined` if somebody has it.
+ */
+export function attemptArchive(
+  store: Store,
+  root: Root,
+  id: ArchiveId,
+  { folder, name = id, exclusive, missing }: {
+    folder: Directory;
+    name?: string;
+    exclusive: boolean;
+    missing: "make" | "need";
+  },
+): LockedArchive | undefined {
+  using held = new DisposableStack();
+  const leases = root.folder("leases");
+  let isMissing = false;
+  try {
+    const lease = attempt(store, leases, leaseName(id), exclusive, "existing");
+    if (!lease) return undefined;
+    held.use(lease);
+  } catch (error) {
+    if (kindOfError(error) !== "not-found") throw error;
+    isMissing = true;
+  }
+  const directory = openQuietly(folder, name);
+  if (directory) held.use(directory);
+  const itself = directory && store.options.lock !== false
+    ? lockItself(directory, exclusive)
+    : "none";
+  if (itself === "busy") return undefined;
+  if (isMissing && (missing === "make" || itself === "none")) {
+    try {
+      const lease = attempt(store, leases, leaseName(id), exclusive, "create");
+      if (!lease) return undefined;
+      held.use(lease);
+    } catch (error) {
+      // A cache that can only be read, so that nobody takes anything away.
+      if (exclusive) throw error;
+      log.debug(() => `No lease: ${osErrorText(error)}`);
+    }
+  }
+  const kept = held.move();
+  return { directory, [Symbol.dispose]: () => kept.dispose() };
+}
+
+/** What is no directory has no lock of its own. Its use says what is wrong with it. */
+function openQuietly(folder: Directory, name: string): Directory | undefined {
+  try {
+    return folder.open(name);
+  } catch (error) {
+    log.trace(() => `Not opened: "${name}": ${osErrorText(error)}`);
+    return undefined;
+  }
+}
+
+/** Tries to lock a directory itself. Not on Windows, nor on NFS, where a directory can't be locked. */
+export function lockItself(
+  directory: Directory,
+  exclusive: boolean,
+): "locked" | "busy" | "none" {
+  if (Deno.build.os === "windows") return "none";
+  try {
+    return directory.tryLock(exclusive) ? "locked" : "busy";
+  } catch (error) {
+    log.trace(() => `Not locked: ${directory.path}: ${osErrorText(error)}`);
+    return "none";
+  }
+}
+
+/** Locks that are held for an instant are waited for, whatever was asked for. */
+const INSTANT = 1000;
+
+/** How long to wait for a lock that is held for an instant. */
+export function briefly(options: LockOptions): LockOptions {
+  const { wait = DEFAULT_WAIT } = options;
+  return { ...options, wait: Math.max(wait, INSTANT) };
+}
+
+/**
+ * Waits for one of the cache's own locks, which is held for an instant.
+ *
+ * @param what What it is for, to tell people in whose way it is.
+ */
+export async function hold(
+  store: Store,
+  folder: Directory,
+  name: string,
+  what: string,
+): Promise<Held> {
+  return await waitFor(
+    () => attempt(store, folder, name, true, "create"),
+    briefly(store.options),
+    () => new LockedError(pathIn(folder, name), [], what),
+  );
+}
+
+/** Waits for a lock that is held for long, and says who holds it. */
+export async function holdLong(
+  store: Store,
+  folder: Directory,
+  name: string,
+  what: string,
+): Promise<Held> {
+  const { lock = true } = store.options;
+  if (!lock) return NOTHING;
+  return await holdFile(
+    folder,
+    name,
+    pathIn(folder, name),
+    what,
+    store.options,
+  );
+}
