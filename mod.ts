@@ -41,7 +41,7 @@ export {
   type RebuildOptions,
   type RebuildReport,
 } from "./lib/rebuild/rebuild.ts";
-export type { Failure } from "./lib/old/remove_carefully.ts";
+export type { Failure } from "./lib/fs/remove.ts";
 export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
 export { LinkError } from "./lib/link/error.ts";

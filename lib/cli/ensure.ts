@@ -5,6 +5,9 @@ import { CacheError, osFailure } from "../error.ts";
 import { errorKind } from "../os/error.ts";
 import { dirname, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
+import { refuseToReplace } from "../fs/guard_rails.ts";
+import { openParent } from "../fs/open.ts";
+import { STANDS_THERE } from "../link/ends.ts";
 import { linkAny } from "./link.ts";
 import { untilSignal } from "./signals.ts";
 import { fail, report, untilInterrupted } from "./ending.ts";
@@ -22,7 +25,9 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
   const json = parsed.count("json") > 0;
   const cache = openStore(parsed, signal);
   // Before a command that may take long.
-  if ((parsed.values("if-exists")[0] ?? "error") === "error") checkFree(dst);
+  const [ifExists = "error"] = parsed.values("if-exists");
+  if (ifExists === "error") checkFree(dst);
+  if (ifExists === "replace") checkReplaceable(dst);
   return await untilInterrupted(signals, parsed, async () => {
     try {
       const { entry, built } = await cache.ensure(
@@ -57,15 +62,20 @@ function checkFree(dst: string): void {
   const path = toPath(dst);
   const parent = dirname(path);
   const [why, kind] = isThere(path)
-    ? [
-      "something stands there. Say what to do with --if-exists",
-      "already-exists",
-    ] as const
+    ? [STANDS_THERE, "already-exists"] as const
     : isThere(parent)
     ? []
     : [`"${parent}" does not exist`, "not-found"] as const;
   if (!why) return;
   throw new CacheError(`Cannot put anything at "${dst}": ${why}`, path, kind);
+}
+
+/** What must never be replaced is refused before the command is run. */
+function checkReplaceable(dst: string): void {
+  const path = toPath(dst);
+  if (!isThere(path)) return;
+  using place = openParent(path);
+  refuseToReplace(place.parent, place.name, path);
 }
 
 function isThere(path: string): boolean {

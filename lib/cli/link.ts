@@ -11,6 +11,7 @@ import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { withMeter } from "./progress.ts";
 import { untilSignal } from "./signals.ts";
+import { lockOptions } from "./locks.ts";
 import { report, untilInterrupted } from "./ending.ts";
 
 /** `rebuild-cache link SRC DST` */
@@ -50,15 +51,21 @@ export async function linkAny(
     strict: parsed.count("strict") > 0,
   });
   const mutable = parsed.values("mutable");
-  if (isFile(src)) {
+  const { wait } = lockOptions(parsed, signal);
+  const waits = { signal, ...wait !== undefined && { wait } };
+  if (entry ? entry.isFile : isFile(src)) {
     if (ifExists === "merge") {
       throw new UsageError("--if-exists merge is for trees: say replace");
     }
-    const result = await linkFile(src, dst, {
+    const how = {
       ...both,
       ...ifExists && { ifExists },
       mutable: await matchesAny(mutable, basename(dst)),
-    });
+      signal,
+    };
+    const result = entry
+      ? await entry.linkFile(dst, how)
+      : await linkFile(src, dst, how);
     const text = `Linked ${dst} (${result.mode})`;
     return { result: { path: dst, ...result }, text };
   }
@@ -70,7 +77,7 @@ export async function linkAny(
     include: parsed.values("include"),
     exclude: parsed.values("exclude"),
     mutable,
-    signal,
+    ...waits,
   };
   const result = await withMeter(parsed, "Linking", (update) => {
     const onProgress = ({ files, bytes }: LinkProgress) =>

@@ -63,24 +63,6 @@ export function removeQuietly(directory: Directory, name: string): void {
   }
 }
 
-/** Removes a sibling that may never have been made, or is renamed already: a file, or an empty directory. */
-export function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch {
-    // Nothing to remove, or not to be removed: then a sweep does it.
-  }
-}
-
-const SEPARATOR = Deno.build.os === "windows" ? /[/\\]/g : /\//g;
-
-/** The path of a new sibling of an absolute path. */
-export function siblingPath(path: string, kind: SiblingKind): string {
-  let cut = 0;
-  for (const { index } of path.matchAll(SEPARATOR)) cut = index + 1;
-  return path.slice(0, cut) + siblingName(path.slice(cut), kind);
-}
-
 /** Takes a sibling's name apart, or gives `undefined` for any other name. */
 export function parseSiblingName(name: string): SiblingName | undefined {
   const match = PATTERN.exec(name);
@@ -90,24 +72,6 @@ export function parseSiblingName(name: string): SiblingName | undefined {
     kind: match[2] as SiblingKind,
     pid: Number(match[3]),
   };
-}
-
-/**
- * The names in `parent` of the siblings of that kind that runs left beside
- * `name`.
- */
-export function listSiblings(
-  parent: string,
-  name: string,
-  kind: SiblingKind,
-): string[] {
-  const stem = cutStem(name);
-  const found: string[] = [];
-  for (const entry of Deno.readDirSync(parent)) {
-    const sibling = parseSiblingName(entry.name);
-    if (sibling?.kind === kind && sibling.stem === stem) found.push(entry.name);
-  }
-  return found;
 }
 
 /** The names in a directory that siblings of that kind have: whoever made them. */

@@ -47,10 +47,14 @@ export function openDestination(path: string, source: string): Destination {
   }
 }
 
+/** What is said of something that stands in the way. */
+export const STANDS_THERE =
+  "something stands there, and stays unless you say otherwise: --if-exists (ifExists) skip leaves it, merge puts files into it, replace deletes it";
+
 /** The error that something stands there. */
 export function taken(source: string, destination: string): LinkError {
   return new LinkError(
-    `Cannot link "${source}" to "${destination}": something stands there. Say what to do with --if-exists (ifExists)`,
+    `Cannot link "${source}" to "${destination}": ${STANDS_THERE}`,
     source,
     destination,
     "already-exists",

@@ -264,7 +264,9 @@ function errorText(number: number): string {
   let text = errorTexts.get(number);
   if (text === undefined) {
     const at = walkCalls().strerror(number);
-    text = at === null ? `Error ${number}` : Deno.UnsafePointerView.getCString(at);
+    text = at === null
+      ? `Error ${number}`
+      : Deno.UnsafePointerView.getCString(at);
     errorTexts.set(number, text);
   }
   return text;
