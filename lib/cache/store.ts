@@ -208,6 +208,6 @@ export async function closeSlot({ id, root, held }: Slot): Promise<void> {
   const left = await removeTree(root.folder("tmp"), id, { busyTimeout: 1000 });
   if (left.length === 0) removeQuietly(root.folder("leases"), leaseName(id));
   for (const { path, message } of left) {
-    log.debug(() => `Left for a prune: "${path}": ${message}`);
+    log.warn(() => `Cannot remove "${path}", so a prune does it: ${message}`);
   }
 }

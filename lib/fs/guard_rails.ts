@@ -265,7 +265,7 @@ function checkDirectory(
   if (looksLikeHome(directory, real)) {
     refuse(named, "it looks like somebody's home directory", mend, verb);
   }
-  const mounted = mountedBelow(real);
+  const mounted = mountedBelow(directory, real);
   if (mounted !== undefined) {
     refuse(
       named,

@@ -9,7 +9,6 @@
 import { CacheError } from "../error.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { log } from "../log.ts";
-import { listMounts } from "../os/mounts.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
 import {
   type Access,
@@ -25,7 +24,6 @@ import {
   notRegular,
   type OpenFile,
   type OpenUse,
-  pathIn,
   type RenameHow,
   type Status,
   toMilliseconds,
@@ -102,16 +100,14 @@ export class PathDirectory implements Directory {
     const path = this.entry(name);
     const info = Deno.lstatSync(path);
     if (!info.isDirectory) throw notADirectory(path);
-    if (use !== "named" && isMounted(path, info.dev, this.#device())) {
-      throw mountError(path);
-    }
+    const isMount = use !== "named" &&
+      isMounted(path, info.dev, this.#device(), use === "doomed");
+    if (isMount) throw mountError(path);
     const shown = this.#shown(name);
     if (use !== "doomed") {
       const safe = this.#safe ? isClosedToOthers(info) : undefined;
       return new PathDirectory(path, safe, shown);
     }
-    // Where nobody can say what is mounted, the OS can: it removes no mount point.
-    if (listMounts() === undefined) probeByRemoval(path);
     const fixed = this.safe || isFixed(path);
     return new PathDirectory(path, fixed && claim(path, info), shown);
   }
@@ -299,28 +295,35 @@ function isClosedToOthers({ mode, uid }: Deno.FileInfo): boolean {
     (uid === 0 || uid === ownId());
 }
 
-function isMounted(path: string, device: number, parent: number): boolean {
-  if (!isWindows && device !== parent) return true;
-  return listMounts()?.some(({ point }) => point === path) ?? false;
+/** @param maySet Whether it is known that Deno may write there. */
+function isMounted(
+  path: string,
+  device: number,
+  parent: number,
+  maySet: boolean,
+): boolean {
+  if (isWindows) return false; // what is mounted in a folder is a junction: a link
+  if (device !== parent) return true;
+  if (Deno.build.os !== "linux") return false; // no mounts of parts of a device
+  // Asked first, because Deno would stop and ask the user on a terminal.
+  const may = maySet ||
+    Deno.permissions.querySync({ name: "write" }).state === "granted";
+  return may && probeByLink(path);
 }
 
 /**
- * rmdir(2) says EBUSY of a mount point before it says ENOTEMPTY of a directory with
- * something in it (fs/namei.c, vfs_rmdir). It takes an empty one away, which is what
- * it is doomed to.
- *
- * @throws `not-found` if it was empty and is gone.
+ * Linux gives no directory a second name: link(2) says EPERM. But before that it says
+ * EXDEV of what is mounted, if only from another part of the same device (fs/namei.c:
+ * do_linkat compares the mounts, vfs_link the rest). Nothing is made or changed.
  */
-function probeByRemoval(path: string): void {
-  if (isWindows) return; // no mount below a directory but junctions, which are links
+function probeByLink(path: string): boolean {
+  const name = `.no-mount-${crypto.randomUUID()}`;
   try {
-    Deno.removeSync(path);
+    Deno.linkSync(path, `${path}/../${name}`);
+    return true; // never
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "busy") throw mountError(path);
-    return; // not empty, or not to be removed: that will be said again
+    return errorKind(error) === "cross-device";
   }
-  throw new Deno.errors.NotFound(`"${path}" is gone`);
 }
 
 /**

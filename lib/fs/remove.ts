@@ -493,11 +493,38 @@ function hintFor(kind: CacheErrorKind): string | undefined {
   }
 }
 
-/** The first mount point below a directory, as far as the mount table is known. */
-export function mountedBelow(real: string): string | undefined {
-  return listMounts()?.find(({ point }) =>
-    point !== real && isWithin(point, real)
-  )?.point;
+/**
+ * The first mount point below a directory: by the mount table, or, where that can't be
+ * read, by a look at each directory.
+ *
+ * @param real Its path without symbolic links.
+ */
+export function mountedBelow(
+  directory: Directory,
+  real: string,
+): string | undefined {
+  const mounts = listMounts();
+  if (mounts) {
+    return mounts.find(({ point }) => point !== real && isWithin(point, real))
+      ?.point;
+  }
+  if (Deno.build.os === "windows") return undefined;
+  const open = [directory.again()];
+  try {
+    for (let at; (at = open.pop()) !== undefined;) {
+      using here = at;
+      for (const { name, kind } of here.list()) {
+        if (kind === "directory") open.push(here.open(name));
+      }
+    }
+  } catch (error) {
+    for (const it of open) it[Symbol.dispose]();
+    if (error instanceof CacheError && error.kind === "mount") {
+      return error.path;
+    }
+    log.trace(() => `Not looked through: ${osErrorText(error)}`);
+  }
+  return undefined;
 }
 
 /**

@@ -16,6 +16,7 @@ import { DEFAULT_WAIT, LockedError, waitFor } from "../lock/file.ts";
 import { listHolders } from "../lock/holder.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
+import { placeOnDevice } from "../os/mounts.ts";
 import { dirname } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
 import { LinkError, linkFailure } from "./error.ts";
@@ -139,7 +140,10 @@ export function refuseNested(
   source: Directory,
   { parent, path, existing }: Destination,
 ): void {
-  const nested = isWithin(path, source.path) || isWithin(source.path, path) ||
+  const [here, there] = [onDevice(source.path), onDevice(parent.path)];
+  const nested = here !== undefined && there !== undefined &&
+      isWithin(there, here) ||
+    isWithin(path, source.path) || isWithin(source.path, path) ||
     liesIn(parent.path, source.opened) ||
     (existing?.kind === "directory" && liesIn(source.path, existing));
   if (!nested) return;
@@ -149,6 +153,15 @@ export function refuseNested(
     path,
     "refused",
   );
+}
+
+/** Where a path lies on its file system: a bind mount of a part leads there, too. */
+function onDevice(path: string): string | undefined {
+  try {
+    return placeOnDevice(Deno.realPathSync(path));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether a path is, or lies in, that directory. */

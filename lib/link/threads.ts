@@ -12,7 +12,6 @@ import {
   addBuilt,
   Builder,
   type BuildJob,
-  type Built,
   descend,
   filesIn,
   type Rooms,

@@ -26,13 +26,20 @@ export interface Mount {
   readonly point: string;
   /** The type of its file system, such as `ext4`. */
   readonly type: string;
+  /** Its device, `major:minor`. */
+  readonly device: string;
+  /** The directory of its file system that is mounted: not the top one of a bind mount. */
+  readonly root: string;
 }
 
 const TABLE = "/proc/self/mountinfo";
 
 /** All mounts, in the order in which they were made; `undefined` if not known. */
 export function listMounts(): Mount[] | undefined {
-  if (Deno.build.os !== "linux") return undefined;
+  return Deno.build.os === "linux" ? readMounts() : undefined;
+}
+
+function readMounts(): Mount[] | undefined {
   try {
     return readTable()?.split("\n").filter(Boolean).map(parse);
   } catch (error) {
@@ -72,8 +79,8 @@ function readByLibc(): string {
   }
 }
 
-/** The type of the file system that holds an absolute path without symbolic links. */
-export function fileSystemType(path: string): string | undefined {
+/** The mount that an absolute path without symbolic links lies on. */
+function mountOf(path: string): Mount | undefined {
   let found: Mount | undefined;
   for (const mount of listMounts() ?? []) {
     // A later mount at the same place hides an earlier one.
@@ -81,18 +88,43 @@ export function fileSystemType(path: string): string | undefined {
       found = mount;
     }
   }
-  return found?.type;
+  return found;
+}
+
+/** The type of the file system that holds an absolute path without symbolic links. */
+export function fileSystemType(path: string): string | undefined {
+  return mountOf(path)?.type;
+}
+
+/**
+ * Where a path lies on its file system, whatever mount leads there; `undefined` if
+ * that is not known. Two paths to one place have one of these.
+ */
+export function placeOnDevice(path: string): string | undefined {
+  const mount = mountOf(path);
+  if (!mount) return undefined;
+  const { point, root, device } = mount;
+  const below = path.slice(point === "/" ? 0 : point.length);
+  const inner = `${root === "/" ? "" : root}${below === "/" ? "" : below}`;
+  return `/${device}${inner}`;
 }
 
 /** proc_pid_mountinfo(5): `36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 - ext3 /dev/root rw`. */
 function parse(line: string): Mount {
   const [before = "", after = ""] = line.split(" - ", 2);
+  const [, , device = "", root = "", point = ""] = before.split(" ");
   return {
-    // Space, tab, newline and backslash are in octal.
-    point: before.split(" ")[4]!.replace(
-      /\\([0-7]{3})/g,
-      (_, octal) => String.fromCharCode(parseInt(octal, 8)),
-    ),
+    device,
+    root: unescape(root),
+    point: unescape(point),
     type: after.split(" ", 1)[0]!,
   };
+}
+
+/** Space, tab, newline and backslash are in octal. */
+function unescape(text: string): string {
+  return text.replace(
+    /\\([0-7]{3})/g,
+    (_, octal) => String.fromCharCode(parseInt(octal, 8)),
+  );
 }

@@ -292,7 +292,7 @@ function openTree({ directory }: Staging, path: string): Directory {
       error,
     );
   }
-  const mounted = mountedBelow(realPathOf(tree));
+  const mounted = mountedBelow(tree, realPathOf(tree));
   if (mounted === undefined) return tree;
   tree[Symbol.dispose]();
   throw mountedIn(path, mounted);

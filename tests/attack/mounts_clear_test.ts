@@ -59,9 +59,9 @@ for (const kind of MOUNTS) {
       assertEquals(failed.code, 7, failed.stderr);
       const staging = stagingsOf(cache)[0];
       assertNotEquals(staging, undefined, "the staging is gone");
-      assertStringIncludes(failed.stderr, `${staging}/a/m`);
+      assertStringIncludes(failed.stderr, `${staging}/tree/a/m`);
 
-      const inMount = unchanged(inner, `${staging}/a/m`);
+      const inMount = unchanged(inner, `${staging}/tree/a/m`);
       const touch = ["sh", "-c", 'echo x > "$1/new"', "sh", "{}"];
       for (const args of [["--", ...touch], []]) {
         const next = await runCli(["--dir", cache, ...args]);
