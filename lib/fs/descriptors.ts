@@ -100,6 +100,9 @@ const STX_DEV_MAJOR = 0x88;
 const STX_DEV_MINOR = 0x8c;
 const STX_MNT_ID = 0x90;
 
+const STATX_TYPE = 1;
+const STATX_SIZE = 0x200;
+const S_IFREG = 0o100000;
 const S_IFMT = 0o170000;
 const BY_MODE: Readonly<Record<number, EntryKind>> = {
   0o100000: "file",
@@ -212,9 +215,33 @@ export class DescriptorDirectory implements Directory {
     throw error;
   }
 
-  open(name: string, use: OpenUse = "use"): DescriptorDirectory {
+  sizeOf(name: string): number {
+    const at = nameSlot.put(name);
+    const flags = AT_SYMLINK_NOFOLLOW;
+    const mask = STATX_TYPE | STATX_SIZE;
+    if (walkCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
+    const isFile = (statx.view.getUint16(STX_MODE, true) & S_IFMT) === S_IFREG;
+    return isFile ? wide(STX_SIZE) : -1;
+  }
+
+  tryLink(name: string, to: Directory): boolean {
+    const at = nameSlot.put(name);
+    const { fd } = to as DescriptorDirectory;
+    return placeCalls().linkat(this.fd, at, fd, at, 0) === 0;
+  }
+
+  open(
+    name: string,
+    use: OpenUse = "use",
+    made?: Status,
+  ): DescriptorDirectory {
     const path = pathIn(this, name);
     const flags = CURRENT | O_NOFOLLOW;
+    if (made) {
+      const fd = tryOpen(this.fd, name, flags | O_RDONLY);
+      if (fd < 0) throw openError(path);
+      return new DescriptorDirectory(fd, path, this.mount, made, false);
+    }
     const opened = openAt(this.fd, name, path, flags, use === "doomed");
     if (opened.mount === this.mount || use === "named") return opened;
     opened[Symbol.dispose]();
@@ -421,15 +448,18 @@ const KEEP = 0xffffffff;
 
 function nameAt(bytes: Uint8Array<ArrayBuffer>, begin: number): string {
   let end = begin;
-  let name = "";
   for (let byte; (byte = bytes[end]!) !== 0; end++) {
     if (byte >= 0x80) {
       return decodeText(bytes.subarray(begin, bytes.indexOf(0, begin)));
     }
-    name += String.fromCharCode(byte);
+    codes[end - begin] = byte;
   }
-  return name;
+  codes.length = end - begin;
+  return String.fromCharCode.apply(null, codes);
 }
+
+/** A name has 255 bytes at most. */
+const codes: number[] = [];
 
 /** A descriptor, or -1. */
 function tryOpen(at: number, name: string, flags: number, mode = 0): number {

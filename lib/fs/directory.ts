@@ -136,11 +136,21 @@ export interface Directory extends Disposable {
   /** What is known of an entry; `undefined` if there is none. Never follows. */
   look(name: string): Status | undefined;
   /**
+   * Bytes of a regular file; -1 if it is none, or can't be looked at. What a loop over
+   * many files needs: nothing is allocated.
+   */
+  sizeOf(name: string): number;
+  /** Gives an entry a second name in another directory. Whether that worked. */
+  tryLink(name: string, to: Directory): boolean;
+  /**
    * Opens a directory in it. Never follows, and crosses no mount: that is an error of
    * kind `mount`, unless it was `named`. What is `doomed` is made readable and
    * writable if need be.
+   *
+   * @param made What is known of it, where it was made just now and nobody else can
+   * have touched it: then it is not looked at.
    */
-  open(name: string, use?: OpenUse): Directory;
+  open(name: string, use?: OpenUse, made?: Status): Directory;
   /** Makes a directory. The mode is subject to the umask. */
   make(name: string, mode?: number): void;
   /** Gives an entry a second name. */

@@ -96,6 +96,24 @@ export class PathDirectory implements Directory {
     }
   }
 
+  sizeOf(name: string): number {
+    try {
+      const { isFile, size } = Deno.lstatSync(this.entry(name));
+      return isFile ? size : -1;
+    } catch {
+      return -1;
+    }
+  }
+
+  tryLink(name: string, to: Directory): boolean {
+    try {
+      this.link(name, to, name);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   open(name: string, use: OpenUse = "use"): PathDirectory {
     const path = this.entry(name);
     const info = Deno.lstatSync(path);

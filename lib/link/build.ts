@@ -23,7 +23,7 @@ import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { LinkError, linkFailure } from "./error.ts";
-import { type LadderState, pairState } from "./ladder.ts";
+import { LADDERS, type LadderState, pairState } from "./ladder.ts";
 import { Listing } from "./listing.ts";
 import {
   Candidate,
@@ -109,6 +109,9 @@ export function filesIn(built: Counts): number {
 
 /** Deeper than any path that the operating system takes can lead. */
 const DEEPEST = 1000;
+
+/** The mode that most directories have. */
+const USUAL = 0o755;
 
 /** So many files are placed between two looks at the clock. */
 const STRIDE = 64;
@@ -211,8 +214,9 @@ export class Builder implements Disposable {
       const target = this.#wrap(
         from,
         to,
-        () => patiently(() => to.open(name)),
+        () => patiently(() => to.open(name, "use", this.#made)),
       );
+      this.#noteMade(target);
       return { from: inner, to: target, folder };
     } catch (error) {
       inner[Symbol.dispose]();
@@ -280,6 +284,7 @@ export class Builder implements Disposable {
     const listed = this.#listing && expected(this.#listing, folder, from);
     if (listed && listed.size !== entries.length) throw damaged(from);
     const folds = this.#job.folds ? new Map<string, string>() : undefined;
+    const plainly = this.#mayLinkPlainly();
     const filters = exclude.length + include.length + mutable.length > 0;
     for (let i = 0; i < entries.length; i++) {
       const { name, kind } = entries[i]!;
@@ -309,6 +314,9 @@ export class Builder implements Disposable {
       } else if (kind === "file") {
         if (filters && include.length > 0 && !matches(include, path)) continue;
         const isMutable = filters && matches(mutable, path);
+        if (
+          plainly && !isMutable && this.#linkPlainly(from, to, name, item?.size)
+        ) continue;
         const placed = this.#place(
           from,
           to,
@@ -321,6 +329,30 @@ export class Builder implements Disposable {
       } else throw specialFile(pathIn(from, name), pathIn(to, name));
     }
     if (!merge) this.#finish(from, to, folder);
+  }
+
+  /**
+   * A hard link to a file that has content, without ado: what goes wrong, or is
+   * another case, is for the ladder. Whether it was made.
+   */
+  #linkPlainly(
+    from: Directory,
+    to: Directory,
+    name: string,
+    known: number | undefined,
+  ): boolean {
+    const size = known ?? from.sizeOf(name);
+    if (size <= 0 || !from.tryLink(name, to)) return false;
+    this.built.hardlinked++;
+    this.built.bytes += size;
+    return true;
+  }
+
+  /** Whether hard links are the first that is tried, and nothing speaks against one. */
+  #mayLinkPlainly(): boolean {
+    const { options: { mode, maxLinks }, pair } = this.context;
+    if (this.#job.merge || maxLinks < Infinity) return false;
+    return LADDERS[mode].find((rung) => !pair.retired.has(rung)) === "hardlink";
   }
 
   /** Puts one file in place, or on the list of those that wait. */
@@ -420,6 +452,13 @@ export class Builder implements Disposable {
 
   readonly #prefix = `file-${crypto.randomUUID().slice(0, 8)}-`;
 
+  /** What new directories of a staging are like: all the same. */
+  #made: Status | undefined;
+
+  #noteMade(target: Directory): void {
+    if (!this.#job.merge) this.#made ??= target.opened;
+  }
+
   #makeDirectory(
     from: Directory,
     to: Directory,
@@ -429,8 +468,8 @@ export class Builder implements Disposable {
     this.built.directories++;
     const { merge } = this.#job;
     try {
-      // Nobody else's until it has its mode.
-      patiently(() => to.make(name, 0o700));
+      // In a staging, which is nobody else's, the mode that most have: few need another.
+      patiently(() => to.make(name, merge ? 0o700 : USUAL));
       if (!merge) return;
       const status = from.look(name);
       if (status) {

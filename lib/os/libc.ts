@@ -222,9 +222,11 @@ export function addressOf(bytes: Uint8Array<ArrayBuffer>): number {
 /** A place for a text that C reads, used again by the next one. */
 export class TextSlot {
   #memory: Memory | undefined;
+  #text: string | undefined;
 
   /** Puts a text there, and gives its address. */
   put(text: string): number {
+    if (text === this.#text) return this.#memory!.at; // two calls about one name
     // Three bytes for a UTF-16 unit at most, and the NUL.
     const most = text.length * 3 + 1;
     let memory = this.#memory;
@@ -239,6 +241,7 @@ export class TextSlot {
       bytes[i] = unit;
     }
     bytes[i < text.length ? encodeText(text, bytes) : i] = 0;
+    this.#text = text;
     return memory.at;
   }
 }
