@@ -68,7 +68,7 @@ export function osFailure(
   return new CacheError(
     `Cannot ${verb} "${path}": ${osErrorText(error)}${hint && `. ${hint}`}`,
     path,
-    errorKind(error),
+    kindOfError(error),
     error,
   );
 }

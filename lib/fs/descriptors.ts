@@ -224,10 +224,11 @@ export class DescriptorDirectory implements Directory {
     return isFile ? wide(STX_SIZE) : -1;
   }
 
-  tryLink(name: string, to: Directory): boolean {
+  tryLink(name: string, to: Directory): OsError | undefined {
     const at = nameSlot.put(name);
     const { fd } = to as DescriptorDirectory;
-    return placeCalls().linkat(this.fd, at, fd, at, 0) === 0;
+    if (placeCalls().linkat(this.fd, at, fd, at, 0) === 0) return undefined;
+    return failure("link", pathIn(this, name));
   }
 
   open(

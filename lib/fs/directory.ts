@@ -140,8 +140,8 @@ export interface Directory extends Disposable {
    * many files needs: nothing is allocated.
    */
   sizeOf(name: string): number;
-  /** Gives an entry a second name in another directory. Whether that worked. */
-  tryLink(name: string, to: Directory): boolean;
+  /** Gives an entry the same name in another directory; gives the error, not throws it. */
+  tryLink(name: string, to: Directory): unknown;
   /**
    * Opens a directory in it. Never follows, and crosses no mount: that is an error of
    * kind `mount`, unless it was `named`. What is `doomed` is made readable and

@@ -105,12 +105,12 @@ export class PathDirectory implements Directory {
     }
   }
 
-  tryLink(name: string, to: Directory): boolean {
+  tryLink(name: string, to: Directory): unknown {
     try {
       this.link(name, to, name);
-      return true;
-    } catch {
-      return false;
+      return undefined;
+    } catch (error) {
+      return error;
     }
   }
 

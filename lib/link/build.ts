@@ -314,9 +314,11 @@ export class Builder implements Disposable {
       } else if (kind === "file") {
         if (filters && include.length > 0 && !matches(include, path)) continue;
         const isMutable = filters && matches(mutable, path);
-        if (
-          plainly && !isMutable && this.#linkPlainly(from, to, name, item?.size)
-        ) continue;
+        let failed: unknown;
+        if (plainly && !isMutable) {
+          failed = this.#linkPlainly(from, to, name, item?.size);
+          if (failed === true) continue;
+        }
         const placed = this.#place(
           from,
           to,
@@ -324,6 +326,7 @@ export class Builder implements Disposable {
           folder,
           isMutable,
           item?.size,
+          failed || undefined,
         );
         if (placed) await placed;
       } else throw specialFile(pathIn(from, name), pathIn(to, name));
@@ -332,17 +335,21 @@ export class Builder implements Disposable {
   }
 
   /**
-   * A hard link to a file that has content, without ado: what goes wrong, or is
-   * another case, is for the ladder. Whether it was made.
+   * A hard link to a file that has content, without ado.
+   *
+   * @returns `true` if it was made; the error, which is for the ladder; `false` for
+   * what is another case.
    */
   #linkPlainly(
     from: Directory,
     to: Directory,
     name: string,
     known: number | undefined,
-  ): boolean {
+  ): unknown {
     const size = known ?? from.sizeOf(name);
-    if (size <= 0 || !from.tryLink(name, to)) return false;
+    if (size <= 0) return false;
+    const error = from.tryLink(name, to);
+    if (error !== undefined) return error;
     this.built.hardlinked++;
     this.built.bytes += size;
     return true;
@@ -363,6 +370,7 @@ export class Builder implements Disposable {
     folder: string,
     mutable: boolean,
     size: number | undefined,
+    failed: unknown,
   ): Promise<void> | undefined {
     const candidate = new Candidate(from, name);
     const note = (placed: Placed) => {
@@ -376,7 +384,15 @@ export class Builder implements Disposable {
     }
     let placed: Placed | Promise<Placed>;
     try {
-      placed = placeFile(candidate, to, name, mutable, this.context, size);
+      placed = placeFile(
+        candidate,
+        to,
+        name,
+        mutable,
+        this.context,
+        size,
+        failed,
+      );
     } catch (error) {
       candidate[Symbol.dispose]();
       if (kindOfError(error) !== "already-exists") throw error;

@@ -175,6 +175,7 @@ export class Candidate implements Disposable {
  *
  * @param size Its size in bytes where it is known without a look.
  * @param mutable Whether it will be written to, so that it must share nothing.
+ * @param failed What was said to a hard link that was tried already.
  * @returns What became of it; a promise only where a big file is copied.
  */
 export function placeFile(
@@ -184,22 +185,24 @@ export function placeFile(
   mutable: boolean,
   context: PlaceContext,
   size?: number,
+  failed?: unknown,
 ): Placed | Promise<Placed> {
   const { options, pair, counts } = context;
   for (const mode of LADDERS[options.mode]) {
     if (mutable && (mode === "hardlink" || mode === "symlink")) continue;
     if (pair.retired.has(mode)) continue;
-    if (mode === "hardlink" && (size ?? source.status.size) === 0) {
+    if (mode === "hardlink" && !failed && (size ?? source.status.size) === 0) {
       // Made anew, as every empty file is.
       return tryRung("copy", source, to, name, context)!;
     }
-    const placed = tryRung(mode, source, to, name, context);
+    const known = mode === "hardlink" ? failed : undefined;
+    const placed = tryRung(mode, source, to, name, context, known);
     if (placed === undefined) continue;
     if (
       typeof placed === "string" && placed !== "inode" && placed !== "links"
     ) {
-      const known = mode === "hardlink" ? size : undefined;
-      counts.bytes += known ?? source.status.size;
+      counts.bytes += (mode === "hardlink" ? size : undefined) ??
+        source.status.size;
     }
     return placed;
   }
@@ -213,10 +216,12 @@ function tryRung(
   to: Directory,
   name: string,
   context: PlaceContext,
+  failed?: unknown,
 ): Placed | Promise<Placed> | undefined {
   const { options, pair, counts } = context;
   for (let tries = 0;; tries++) {
     try {
+      if (failed !== undefined && tries === 0) throw failed;
       if (
         mode === "hardlink" && options.maxLinks < Infinity &&
         source.status.links >= options.maxLinks

@@ -7,7 +7,12 @@
 import { CacheError, osFailure } from "../error.ts";
 import type { LockHolder } from "./holder.ts";
 import { log } from "../log.ts";
-import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
+import {
+  type ErrorKind,
+  errorKind,
+  osErrorNumber,
+  osErrorText,
+} from "../os/error.ts";
 import {
   type Directory,
   fromMilliseconds,
@@ -144,13 +149,21 @@ export function attemptLock(
       if (keep) return file;
     } catch (error) {
       // Windows: a lock violation. EINTR, EAGAIN: the next poll.
-      if (errorKind(error) === "transient") return undefined;
+      if (errorKind(error) === "transient" && !isOutOfFiles(error)) {
+        return undefined;
+      }
       throw error;
     } finally {
       if (!keep) file[Symbol.dispose]();
     }
   }
   return undefined;
+}
+
+/** ENFILE and EMFILE say nothing of the lock. */
+function isOutOfFiles(error: unknown): boolean {
+  const number = osErrorNumber(error);
+  return Deno.build.os !== "windows" && (number === 23 || number === 24);
 }
 
 function open(

@@ -65,7 +65,7 @@ const SCENARIOS: Scenario[] = [
       ["ioctl", /FICLONE/, () => NEXT_RUNG],
       [
         "openat",
-        /^(?!.*(empty|\\303|\.lock)).*O_WRONLY\|O_CREAT\|O_EXCL/,
+        /^(?!.*(empty|\\303|\.lock)).*O_RDWR\|O_CREAT\|O_EXCL/,
         () => NEXT_RUNG,
       ],
     ],
