@@ -14,6 +14,8 @@
  * @module
  */
 
+import "./lib/os/preload.ts";
+
 export type { Archive, CacheStaging, Entry } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache } from "./lib/cache/cache.ts";

@@ -71,6 +71,7 @@ for (const mode of MODES) {
       const merge = ["link", "--if-exists", "merge", "--mode", mode];
       // Only one of the twins stands there; then all of them do.
       Deno.mkdirSync(`${there}/names/dir-\ufffd`, { recursive: true });
+      Deno.chmodSync(`${there}/names/dir-\ufffd`, 0o777); // as in the source
       Deno.writeTextFileSync(`${there}/names/file-\ufffd`, "old");
       await cli(...merge, source, there);
       await cli(...merge, source, there);

@@ -70,12 +70,24 @@ function placeOf({ path }: Store): Place {
   throw new CacheError(`Cannot use "${path}" as a cache`, path, "refused");
 }
 
+/** Where only paths lead, others who can change the cache could lead them astray. */
+function openSafely(parent: Directory, name: string, { path }: Store) {
+  const directory = parent.open(name, "named");
+  if (directory.safe) return directory;
+  directory[Symbol.dispose]();
+  throw new CacheError(
+    `Cannot use the cache "${path}": others can change it meanwhile. Grant --allow-ffi (Linux), or take a directory of your own`,
+    path,
+    "refused",
+  );
+}
+
 /** Opens what is there, without a lease: to look only. */
 export function openRoot(store: Store): Root | undefined {
   using held = new DisposableStack();
   try {
     const { parent, name } = held.use(placeOf(store));
-    return new Root(parent.open(name, "named"), held.move());
+    return new Root(openSafely(parent, name, store), held.move());
   } catch (error) {
     if (kindOfError(error) === "not-found") return undefined;
     throw failure("open the cache", store.path, error);
@@ -135,7 +147,7 @@ async function lockRoot(
     }
     for (;;) {
       try {
-        return new Root(parent.open(name, "named"), held.move());
+        return new Root(openSafely(parent, name, store), held.move());
       } catch (error) {
         if (kindOfError(error) !== "not-found" || !make) throw error;
       }

@@ -3,6 +3,7 @@ import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { type HeldTarget, isWhatWasChecked } from "../fs/guard_rails.ts";
 import { siblingName } from "../fs/names.ts";
 import type { Place } from "../fs/open.ts";
+import { moveToFree } from "../fs/swap.ts";
 import { log } from "../log.ts";
 import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
 import { Budget, mayPass, patiently } from "../os/patience.ts";
@@ -72,12 +73,18 @@ export async function renameAside(
   }
   const path = pathIn(parent, aside);
   log.debug(() => `Renamed "${target.path}" to "${path}"`);
-  const expected = closeToOthers(parent, aside, target);
+  let expected: Status | undefined;
+  try {
+    expected = closeToOthers(parent, aside, target);
+  } catch (error) {
+    const left = putBack(parent, aside, name);
+    throw osFailure("clear", target.path, error, left);
+  }
   if (expected) return { aside: { parent, name: aside, path, expected } };
   // Somebody put another directory there after the check. It is not ours to clear.
-  putBack(parent, aside, name);
+  const left = putBack(parent, aside, name);
   throw new CacheError(
-    `Cannot clear "${target.path}": somebody exchanged it meanwhile. Nothing was cleared`,
+    `Cannot clear "${target.path}": somebody exchanged it meanwhile. ${left}`,
     target.path,
     "refused",
   );
@@ -95,7 +102,7 @@ function closeToOthers(
   checked: HeldTarget,
 ): Status | undefined {
   using directory = patiently(() => parent.open(aside, "named"));
-  const status = directory.status();
+  const status = directory.opened;
   if (!isWhatWasChecked(status, checked)) return undefined;
   try {
     if (directory.safe) directory.setAccess({ mode: 0o700 });
@@ -105,14 +112,14 @@ function closeToOthers(
   return status;
 }
 
-function putBack(parent: Directory, aside: string, name: string): void {
+/** @returns Where it is now, to be told. */
+function putBack(parent: Directory, aside: string, name: string): string {
   try {
-    parent.rename(aside, parent, name, "new");
+    moveToFree({ parent, name: aside }, { parent, name });
+    return "Nothing was cleared";
   } catch (error) {
-    log.warn(() =>
-      `"${
-        pathIn(parent, aside)
-      }" was "${name}", which somebody has made again: ${osErrorText(error)}`
-    );
+    return `It is "${pathIn(parent, aside)}" now, and could not be put back: ${
+      osErrorText(error)
+    }`;
   }
 }

@@ -1,5 +1,5 @@
 import { CacheError, kindOfError, osFailure } from "../error.ts";
-import { makeDirectoryLike } from "../fs/access.ts";
+import { putDirectoryLike } from "../fs/access.ts";
 import type { Directory, Status } from "../fs/directory.ts";
 import { type HeldTarget, lookAgain, openTarget } from "../fs/guard_rails.ts";
 import type { Place } from "../fs/open.ts";
@@ -293,16 +293,20 @@ class Clear implements Disposable {
 
   /** Makes the directory again; on a file system that is full, what was in it goes first. */
   async #recreate({ parent, name }: Place, like?: Status): Promise<void> {
-    try {
-      makeDirectoryLike(parent, name, like);
-    } catch (error) {
-      if (kindOfError(error) === "already-exists") {
+    const make = () => {
+      try {
+        putDirectoryLike(parent, name, like);
+      } catch (error) {
+        if (kindOfError(error) !== "already-exists") throw error;
         log.debug(() => `"${this.#path}" stands again: somebody else made it`);
-        return;
       }
+    };
+    try {
+      make();
+    } catch (error) {
       if (!this.#aside) throw error;
       await this.#deleteAside();
-      makeDirectoryLike(parent, name, like);
+      make();
     }
   }
 

@@ -9,7 +9,8 @@
 
 import { log } from "../log.ts";
 import { errorKind } from "../os/error.ts";
-import { type Directory, pathIn } from "../fs/directory.ts";
+import { patiently } from "../os/patience.ts";
+import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { isOwnSibling, parseSiblingName } from "../fs/names.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { type Failure, failureOf, removeTree } from "../fs/remove.ts";
@@ -62,7 +63,13 @@ export async function deleteAside(
     owner: number | undefined;
   },
 ): Promise<Failure[]> {
-  const expected = parent.look(name);
+  const path = pathIn(parent, name);
+  let expected: Status | undefined;
+  try {
+    expected = patiently(() => parent.look(name));
+  } catch (error) {
+    return [failureOf(path, error)];
+  }
   if (!expected) return []; // somebody else has deleted it
   if (
     parseSiblingName(name)?.kind !== "stale" ||
@@ -72,7 +79,6 @@ export async function deleteAside(
     return [];
   }
   const failures = await removeTree(parent, name, { ...options, expected });
-  const path = pathIn(parent, name);
   return failures.filter((it) => it.kind !== "mount" || it.path !== path);
 }
 

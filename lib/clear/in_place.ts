@@ -1,10 +1,10 @@
 import { osFailure } from "../error.ts";
 import { type Directory, type Entry, pathIn } from "../fs/directory.ts";
-import { siblingName } from "../fs/names.ts";
+import { removeQuietly, siblingName } from "../fs/names.ts";
 import { type Failure, removeEntry, removeTree } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
-import { Budget } from "../os/patience.ts";
+import { Budget, patiently } from "../os/patience.ts";
 import type { Aside } from "./aside.ts";
 
 /** What a clear in place leaves to be deleted. */
@@ -29,7 +29,7 @@ export async function clearInPlace(
   const failures: Failure[] = [];
   let entries: Entry[];
   try {
-    entries = directory.list();
+    entries = patiently(() => directory.list());
   } catch (error) {
     throw osFailure("list", directory.path, error, "Nothing was cleared");
   }
@@ -50,7 +50,7 @@ export async function clearInPlace(
       parent: directory,
       name,
       path: pathIn(directory, name),
-      expected: aside.status(),
+      expected: aside.opened,
     },
     failures,
   };
@@ -58,9 +58,12 @@ export async function clearInPlace(
 
 function makeAside(directory: Directory, name: string): Directory | undefined {
   try {
-    directory.make(name, 0o700);
-    return directory.open(name);
+    patiently(() => directory.make(name, 0o700));
+    const aside = patiently(() => directory.open(name));
+    void aside.opened; // asked for now, where an error does no harm
+    return aside;
   } catch (error) {
+    removeQuietly(directory, name);
     log.debug(() => `No aside in "${directory.path}": ${osErrorText(error)}`);
     return undefined;
   }
@@ -88,7 +91,7 @@ function unspeakable(
   listed: readonly Entry[],
 ): Failure[] {
   if (!listed.some(({ name }) => name.includes("\uFFFD"))) return [];
-  return directory.list()
+  return listAgain(directory)
     .filter(({ name }) => name.includes("\uFFFD"))
     .map(({ name }) => ({
       path: pathIn(directory, name),
@@ -96,4 +99,12 @@ function unspeakable(
       message: "Deno cannot name it, since its name is not valid UTF-8: " +
         "grant --allow-ffi, or remove it with another tool",
     }));
+}
+
+function listAgain(directory: Directory): Entry[] {
+  try {
+    return patiently(() => directory.list());
+  } catch (error) {
+    throw osFailure("list", directory.path, error);
+  }
 }

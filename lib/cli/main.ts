@@ -1,5 +1,6 @@
 import config from "../../deno.json" with { type: "json" };
-import { CacheError } from "../error.ts";
+import { CacheError, kindOfError } from "../error.ts";
+import { osErrorNumber } from "../os/error.ts";
 import { LockedError } from "../lock/file.ts";
 import { CLEAR, type Command, COMMANDS, DELETE_ASIDES } from "./commands.ts";
 import { help, nearest, parse, type Parsed, UsageError } from "./flags.ts";
@@ -60,17 +61,31 @@ export async function main(args: readonly string[]): Promise<number> {
     } else if (error instanceof CacheError) {
       complain(error.message);
     } else {
-      throw error;
+      complain(unexpected(error));
     }
-    const kind = error instanceof CacheError ? error.kind : "usage";
+    const kind = error instanceof UsageError ? "usage" : kindOfError(error);
+    const message = error instanceof CacheError || error instanceof UsageError
+      ? error.message
+      : unexpected(error);
     if (parsed ? parsed.count("json") > 0 : json) {
       printJson(parsed?.command ?? (command.name || "clear"), {
-        error: { kind, message: error.message },
+        error: { kind, message },
       });
     }
     return kind === "usage" || kind === "refused" ? 2 : 1;
   }
 }
+
+/** What nobody has thought of: one line all the same. */
+function unexpected(error: unknown): string {
+  const said = error instanceof Error ? error.message : String(error);
+  const isOs = osErrorNumber(error) !== undefined;
+  return isOs
+    ? `Failed: ${said}`
+    : `Unexpected: ${said}. Please report it with what you did: ${ISSUES}`;
+}
+
+const ISSUES = "https://github.com/rebuild-cache/rebuild-cache/issues";
 
 /** Each command's module is loaded when it is needed. */
 async function run({ name }: Command, parsed: Parsed): Promise<number> {

@@ -8,6 +8,7 @@ import { BaseHandler } from "@std/log/base-handler";
 import { LogLevels } from "@std/log/levels";
 import { Logger } from "@std/log/logger";
 import { setLogSink } from "../log.ts";
+import { printable } from "../os/text.ts";
 
 const encoder = new TextEncoder();
 
@@ -27,10 +28,15 @@ function write(
   }
 }
 
+/** Longer than any message that is meant. */
+const LONGEST = 20_000;
+
 /** Prints a result. Nobody listening any more is no failure. */
 export function print(text: string): void {
+  // Names of files and keys are anybody's: no control characters but our own lines.
+  const lines = text.split("\n").map((line) => printable(line, Infinity));
   try {
-    write(Deno.stdout, text + "\n");
+    write(Deno.stdout, lines.join("\n") + "\n");
   } catch (error) {
     if (!(error instanceof BrokenPipe)) throw error;
   }
@@ -43,7 +49,7 @@ export function printJson(command: string, content: object): void {
 
 /** Tells the user what is wrong, in one line. */
 export function complain(message: string): void {
-  toStderr(`rebuild-cache: ${message}`);
+  toStderr(`rebuild-cache: ${printable(message, LONGEST)}`);
 }
 
 let meter = false;
@@ -84,7 +90,8 @@ export function setUpLogging(quiet: boolean, verbosity: number): void {
             ? `${datetime.toISOString().slice(11, 23)} `
             : "";
           const what = level >= LogLevels.WARN ? "warning: " : "";
-          return `${time}rebuild-cache: ${what}${msg}`;
+          const line = printable(msg, LONGEST);
+          return `${time}rebuild-cache: ${what}${line}`;
         },
       }),
     ],

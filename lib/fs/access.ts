@@ -7,8 +7,11 @@
 import { osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { type Directory, pathIn, type Status } from "./directory.ts";
+import { removeQuietly, siblingName } from "./names.ts";
 import { openDirectory, splitPath } from "./open.ts";
+import { moveToFree } from "./swap.ts";
 import { ownId } from "./trust.ts";
 
 /**
@@ -46,21 +49,53 @@ export function makeDirectoryLike(
 ): void {
   try {
     // Never wider than the other one, not even for an instant.
-    parent.make(name, like && 0o700);
-    if (!like || Deno.build.os === "windows") return;
-    using made = parent.open(name);
-    setAccessLike(made, like, path);
+    patiently(() => parent.make(name, like && 0o700));
   } catch (error) {
     throw osFailure("make", path, error);
   }
+  if (!like || isWindows) return;
+  try {
+    using made = patiently(() => parent.open(name));
+    setAccessLike(made, like, path);
+  } catch (error) {
+    removeQuietly(parent, name);
+    throw osFailure("make", path, error);
+  }
 }
+
+/**
+ * What {@linkcode makeDirectoryLike} does, so that the directory is there at once with
+ * all that it has: whoever is killed meanwhile leaves none that only he can use.
+ *
+ * @throws {CacheError} If it can't be made; of kind `already-exists` if it is there.
+ */
+export function putDirectoryLike(
+  parent: Directory,
+  name: string,
+  like?: Status,
+): void {
+  const path = pathIn(parent, name);
+  if (!like || isWindows) return makeDirectoryLike(parent, name, like);
+  const own = siblingName(name, "partial");
+  makeDirectoryLike(parent, own, like, path);
+  try {
+    moveToFree({ parent, name: own }, { parent, name });
+  } catch (error) {
+    removeQuietly(parent, own);
+    if (errorKind(error) !== "not-found") throw osFailure("make", path, error);
+    // A sweep took it for a dead one's.
+    makeDirectoryLike(parent, name, like);
+  }
+}
+
+const isWindows = Deno.build.os === "windows";
 
 /**
  * Gives an empty directory of ours another one's access. By a descriptor: others may
  * have exchanged it since it was made, and what they put there must not get it.
  */
 function setAccessLike(made: Directory, like: Status, path: string): void {
-  const { uid, gid } = made.status();
+  const { uid, gid, mode: now } = made.opened;
   const me = ownId();
   if (!made.safe || (me !== undefined && uid !== me) || !isEmpty(made)) {
     log.warn(() =>
@@ -77,9 +112,11 @@ function setAccessLike(made: Directory, like: Status, path: string): void {
     mode = (mode & ~0o2070) | (mode & (everybody << 3));
     log.warn(() => `"${path}" was made without the group that it had`);
   }
+  if (mode === now && uid === like.uid && gid === like.gid) return;
   try {
-    made.setAccess({ mode }); // after the group, which takes setgid away
+    patiently(() => made.setAccess({ mode })); // after the group, which takes setgid away
   } catch (error) {
+    if (errorKind(error) !== "unsupported") throw error;
     log.warn(() =>
       `"${path}" was made without the mode that it had: ${osErrorText(error)}`
     );
@@ -87,7 +124,7 @@ function setAccessLike(made: Directory, like: Status, path: string): void {
 }
 
 function isEmpty(directory: Directory): boolean {
-  return directory.list().length === 0;
+  return patiently(() => directory.list()).length === 0;
 }
 
 function attempt(

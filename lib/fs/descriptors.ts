@@ -114,6 +114,7 @@ const CURRENT = O_DIRECTORY | O_CLOEXEC;
 
 /** A directory held by a descriptor. */
 export class DescriptorDirectory implements Directory {
+  readonly isKnown = true;
   readonly path: string;
   readonly safe = true;
   /** The descriptor. -1 when it is disposed. */
@@ -666,6 +667,7 @@ function tryLockFd(fd: number, exclusive: boolean, path: string): boolean {
 
 /** An open file, by its descriptor. */
 export class DescriptorFile implements OpenFile {
+  readonly isKnown = true;
   readonly path: string;
   /** The descriptor. -1 when it is closed. */
   fd: number;
@@ -764,6 +766,7 @@ export class DescriptorFile implements OpenFile {
 
 /** The attributes of a symbolic link itself. */
 class LinkAttributes implements Attributed {
+  readonly isKnown = true;
   readonly #at: string;
   readonly #path: string;
 

@@ -78,6 +78,8 @@ export type OpenUse = "use" | "doomed" | "named";
 
 /** What has extended attributes. */
 export interface Attributed {
+  /** Whether anything is known of them, and of times below a millisecond. */
+  readonly isKnown: boolean;
   /** The names of its extended attributes. */
   attributes(): string[];
   /** The value of an extended attribute; `undefined` if it has none of that name. */
@@ -86,7 +88,7 @@ export interface Attributed {
 }
 
 /** An open file. Dispose of it; `close()` says what the OS says to that. */
-export interface OpenFile extends Disposable {
+export interface OpenFile extends Disposable, Attributed {
   /** Its path, for people. */
   readonly path: string;
   /** What was known of it when it was opened. */
@@ -99,11 +101,6 @@ export interface OpenFile extends Disposable {
   rewrite(bytes: Uint8Array<ArrayBuffer>): void;
   status(): Status;
   setAccess(access: Access): void;
-  /** The names of its extended attributes. */
-  attributes(): string[];
-  /** The value of an extended attribute; `undefined` if it has none of that name. */
-  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
-  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
   removeAttribute(name: string): void;
   /** Waits until it is on the disk. */
   sync(): void;
@@ -114,7 +111,7 @@ export interface OpenFile extends Disposable {
 }
 
 /** A directory that is held open. */
-export interface Directory extends Disposable {
+export interface Directory extends Disposable, Attributed {
   /** The path by which it was reached, for people, and for programs that need one. */
   readonly path: string;
   /**
@@ -166,11 +163,6 @@ export interface Directory extends Disposable {
   openFile(name: string, use: FileUse, mode?: number): OpenFile;
   /** Sets what is given of the directory itself. */
   setAccess(access: Access): void;
-  /** The names of its extended attributes. */
-  attributes(): string[];
-  /** The value of an extended attribute; `undefined` if it has none of that name. */
-  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
-  setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void;
   removeAttribute(name: string): void;
   /** Sets what is given of an entry. Never follows. A symbolic link has no mode. */
   setAccessOf(name: string, access: Access): void;

@@ -47,6 +47,9 @@ const CAPABILITY = "security.capability";
 
 const SPECIAL = 0o6000;
 
+const WITHOUT_LIBC =
+  "extended attributes and access control lists can't be read without --allow-ffi";
+
 /** Keeps what can be kept, and counts what can't. */
 export class Keeper {
   /** What could not be kept, by what it is. */
@@ -66,6 +69,7 @@ export class Keeper {
    * @param made What that has by itself.
    */
   keep(from: Held, status: Status, to: Held, made: Status): void {
+    if (!from.isKnown) this.note("xattr", WITHOUT_LIBC, to.path);
     const access: { -readonly [K in keyof Access]: Access[K] } = {};
     let mode = status.mode;
     if (this.#keep === "content") mode = withoutSpecial(status);

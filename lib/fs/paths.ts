@@ -34,6 +34,7 @@ const isWindows = Deno.build.os === "windows";
 
 /** A directory known by its path. */
 export class PathDirectory implements Directory {
+  readonly isKnown = false;
   readonly path: string;
   readonly #at: string;
   #safe: boolean | undefined;
@@ -397,6 +398,7 @@ function setAccessOfPath(path: string, access: Access): void {
 
 /** An open file of Deno's. */
 export class PathFile implements OpenFile {
+  readonly isKnown = false;
   readonly path: string;
   readonly #at: string;
   readonly #file: Deno.FsFile;

@@ -20,7 +20,7 @@ import { CacheError, type CacheErrorKind, kindOfError } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { fileSystemType, listMounts } from "../os/mounts.ts";
-import { Breath, Budget, mayPass } from "../os/patience.ts";
+import { Breath, Budget, mayPass, patiently } from "../os/patience.ts";
 import { isWithin } from "../os/within.ts";
 import {
   type Directory,
@@ -72,21 +72,22 @@ export async function removeTree(
   const budget = new Budget(options.busyTimeout, signal);
   let root: Directory;
   try {
-    const status = parent.look(name);
+    const status = patiently(() => parent.look(name));
     if (!status) return [];
     if (status.kind !== "directory") {
       if (expected) return []; // a directory is: this is somebody else's
       const failure = await removeEntry(parent, name, false, budget);
       return failure ? [failure] : [];
     }
-    root = parent.open(name, "doomed");
+    root = patiently(() => parent.open(name, "doomed"));
+    void root.opened; // asked for now, where an error is told
   } catch (error) {
     return errorKind(error) === "not-found" ? [] : [failureOf(path, error)];
   }
   using _ = root;
   // Where inodes can't be told apart (Windows), its name must do.
   if (
-    expected?.inode !== undefined && !isSameInode(root.status(), expected)
+    expected?.inode !== undefined && !isSameInode(root.opened, expected)
   ) {
     log.warn(() => `"${path}" was exchanged by somebody, and is left alone`);
     return [];
@@ -509,22 +510,39 @@ export function mountedBelow(
       ?.point;
   }
   if (Deno.build.os === "windows") return undefined;
-  const open = [directory.again()];
-  try {
-    for (let at; (at = open.pop()) !== undefined;) {
-      using here = at;
+  const stack: { here: Directory; names: string[] }[] = [];
+  const enter = (open: () => Directory) => {
+    try {
+      const here = open();
+      const names: string[] = [];
+      stack.push({ here, names });
       for (const { name, kind } of here.list()) {
-        if (kind === "directory") open.push(here.open(name));
+        if (kind === "directory") names.push(name);
+      }
+    } catch (error) {
+      if (error instanceof CacheError && error.kind === "mount") {
+        return error.path;
+      }
+      // What is mounted in it is noticed when it is to be removed.
+      log.trace(() => `Not looked through: ${osErrorText(error)}`);
+    }
+    return undefined;
+  };
+  try {
+    enter(() => directory.again());
+    for (let top; (top = stack.at(-1)) !== undefined;) {
+      const { here, names } = top;
+      const name = names.pop();
+      if (name === undefined) stack.pop()!.here[Symbol.dispose]();
+      else {
+        const mounted = enter(() => here.open(name));
+        if (mounted !== undefined) return mounted;
       }
     }
-  } catch (error) {
-    for (const it of open) it[Symbol.dispose]();
-    if (error instanceof CacheError && error.kind === "mount") {
-      return error.path;
-    }
-    log.trace(() => `Not looked through: ${osErrorText(error)}`);
+    return undefined;
+  } finally {
+    for (const { here } of stack) here[Symbol.dispose]();
   }
-  return undefined;
 }
 
 /**

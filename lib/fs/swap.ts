@@ -4,6 +4,7 @@
  * @module
  */
 
+import { CacheError } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -46,10 +47,47 @@ export function swap(tree: Place, destination: Place): Swapped {
   try {
     patiently(() => tree.parent.rename(tree.name, parent, name));
   } catch (error) {
-    if (moved) patiently(() => parent.rename(aside.name, parent, name));
+    if (moved) putBack(aside, name, error);
     throw error;
   }
   return { old: moved ? aside : undefined, exchanged: false };
+}
+
+/**
+ * Gives an entry a name that nothing has.
+ *
+ * @throws What the OS said; of kind `already-exists` if something has that name.
+ */
+export function moveToFree(from: Place, { parent, name }: Place): void {
+  try {
+    patiently(() => from.parent.rename(from.name, parent, name, "new"));
+  } catch (error) {
+    const kind = errorKind(error);
+    if (kind !== "invalid" && kind !== "unsupported") throw error;
+    // No such call on this file system: a look must do.
+    if (parent.look(name)) {
+      throw new Deno.errors.AlreadyExists(`Something is at "${name}"`);
+    }
+    patiently(() => from.parent.rename(from.name, parent, name));
+  }
+}
+
+/** @throws {CacheError} That says where it is, if it can't be put back. */
+function putBack(aside: Place, name: string, why: unknown): void {
+  const { parent } = aside;
+  try {
+    patiently(() => parent.rename(aside.name, parent, name));
+  } catch (error) {
+    const path = pathIn(parent, name);
+    throw new CacheError(
+      `Cannot replace "${path}": ${osErrorText(why)}. What stood there is "${
+        pathIn(parent, aside.name)
+      }" now, and could not be put back: ${osErrorText(error)}`,
+      path,
+      errorKind(why),
+      why,
+    );
+  }
 }
 
 function renameIfThere({ parent, name }: Place, to: string): boolean {

@@ -37,7 +37,7 @@ import { resetAndLink } from "./reset.ts";
  *
  * The file appears whole or not at all, and nothing is ever written through what
  * stands at the destination: a hard link to a file elsewhere stays as it is. Mode
- * and modification time (to the millisecond) are kept. An empty file is made, not
+ * and times are kept. An empty file is made, not
  * linked.
  *
  * Needs `--allow-read` and `--allow-write` for both; with `symlink`, for

@@ -47,7 +47,7 @@ import { buildTree } from "./threads.ts";
  *
  * It is built beside the destination and renamed into place, so it appears whole or
  * not at all, however this ends; only `merge` works file by file, in what is there.
- * Modes and modification times (to the millisecond) are kept, and symbolic links are
+ * Owners, modes, times and attributes are kept as `cp -a` keeps them, and symbolic links are
  * made again as they are. Nothing is ever written through what stands at the
  * destination.
  *

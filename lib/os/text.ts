@@ -67,6 +67,10 @@ export function printable(text: string, longest = 200): string {
     // deno-lint-ignore no-control-regex -- they are what is looked for
     /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
     "?",
+    // Bytes that are not UTF-8, as shells write them.
+  ).replaceAll(
+    /[\udc80-\udcff]/gu,
+    (byte) => `\\x${(byte.charCodeAt(0) - 0xdc00).toString(16)}`,
   );
   return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
 }

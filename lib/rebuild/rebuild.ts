@@ -1,6 +1,11 @@
 import { clearCache } from "../clear/clear.ts";
 import { asidesOf } from "../clear/sweep.ts";
-import { CacheError, kindOfError, osFailure } from "../error.ts";
+import {
+  CacheError,
+  type CacheErrorKind,
+  kindOfError,
+  osFailure,
+} from "../error.ts";
 import { makeDirectoryLike, makeParent } from "../fs/access.ts";
 import {
   type Directory,
@@ -28,6 +33,7 @@ import { lockPlace } from "../lock/directory.ts";
 import type { LockOptions } from "../lock/file.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import { takeTurn } from "./turn.ts";
 
 /** Options for `rebuildCache()`. */
@@ -132,7 +138,7 @@ export async function rebuildCache(
   if (!inPlace) refuseMountPoint(target);
   signal?.throwIfAborted();
   makeParent(path);
-  using place = target.place ? undefined : openParent(path);
+  using place = target.place ? undefined : openPlace(path);
   const at = target.place ?? place!;
   const done = (how: Partial<RebuildReport>): RebuildReport => ({
     path,
@@ -151,6 +157,14 @@ export async function rebuildCache(
   );
   turn?.succeeded();
   return report;
+}
+
+function openPlace(path: string): Place {
+  try {
+    return patiently(() => openParent(path));
+  } catch (error) {
+    throw osFailure("look at", path, error);
+  }
 }
 
 async function buildInPlace(
@@ -237,53 +251,76 @@ async function publish(
   using target = lookAgain(place, path);
   refuseMountPoint(target);
   const built = { parent: staging.directory, name: TREE };
-  const before = tree.status();
+  const before = ask(path, () => tree.status());
   const mode = target.status && before.mode === buildable(target.status).mode
     ? target.status.mode // as it was given; else as the build has set it
     : before.mode;
-  makeMovable(tree);
-  if (target.directory) makeMovable(target.directory);
+  makeMovable(tree, before.mode);
+  if (target.directory) makeMovable(target.directory, target.status!.mode);
   let swapped: Swapped;
   try {
     swapped = swap(built, place);
   } catch (error) {
     if (target.directory) setMode(target.directory, target.status!.mode);
+    if (error instanceof CacheError) throw error;
     // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
     const kind = errorKind(error);
     const hint = kind === "cross-device" || kind === "busy"
       ? "It can't be renamed here, so rebuild it with --in-place (inPlace: true). "
       : "";
-    throw osFailure(
-      "replace",
-      path,
-      error,
-      `${hint}The old cache is as it was`,
-    );
+    throw osFailure("replace", path, error, `${hint}${AS_IT_WAS}`);
   }
-  restoreMode(place, { ...before, mode });
   const { old, exchanged } = swapped;
-  if (!old) return { old, exchanged };
-  const expected = old.parent.look(old.name);
-  if (expected && isWhatWasChecked(expected, target)) {
+  const swapBack = () => {
+    // Whoever made it: it is not ours, or not known to be.
+    ask(path, () => swap(exchanged ? built : old!, place), "");
+    if (target.directory) setMode(target.directory, target.status!.mode);
+  };
+  if (old) {
+    let expected: Status | undefined;
+    try {
+      expected = patiently(() => old.parent.look(old.name));
+    } catch (error) {
+      swapBack();
+      throw osFailure("replace", path, error, AS_IT_WAS);
+    }
+    // Somebody may have put something else there since it was checked.
+    if (!expected || !isWhatWasChecked(expected, target)) {
+      swapBack();
+      throw new CacheError(
+        `Cannot rebuild "${path}": somebody exchanged it meanwhile. It is as it was`,
+        path,
+        "refused",
+      );
+    }
+    restoreMode(place, { ...before, mode });
     return { old: { ...old, expected }, exchanged };
   }
-  // Somebody has put something else there since it was checked. It is not ours.
-  swap(exchanged ? built : old, place);
-  throw new CacheError(
-    `Cannot rebuild "${path}": somebody exchanged it meanwhile. It is as it was`,
-    path,
-    "refused",
-  );
+  restoreMode(place, { ...before, mode });
+  return { old, exchanged };
+}
+
+const AS_IT_WAS = "The old cache is as it was";
+
+/** Asks the operating system, before anything is put in its place. */
+function ask<T>(path: string, call: () => T, hint = AS_IT_WAS): T {
+  try {
+    return patiently(call);
+  } catch (error) {
+    throw osFailure("rebuild", path, error, hint);
+  }
 }
 
 /** Opens what was built, and sees that it can be published. */
 function openTree({ directory }: Staging, path: string): Directory {
   let tree: Directory;
   try {
-    tree = directory.open(TREE);
+    tree = patiently(() => directory.open(TREE));
   } catch (error) {
-    if (kindOfError(error) === "mount") {
-      throw mountedIn(path, pathIn(directory, TREE));
+    const kind = kindOfError(error);
+    if (kind === "mount") throw mountedIn(path, pathIn(directory, TREE));
+    if (!NO_DIRECTORY.has(kind)) {
+      throw osFailure("rebuild", path, error, AS_IT_WAS);
     }
     throw new CacheError(
       `Cannot rebuild "${path}": the build left no directory where it was told to build. The old cache is as it was`,
@@ -298,6 +335,13 @@ function openTree({ directory }: Staging, path: string): Directory {
   throw mountedIn(path, mounted);
 }
 
+/** What is said where the build left nothing, a file or a symbolic link. */
+const NO_DIRECTORY: ReadonlySet<CacheErrorKind> = new Set([
+  "not-found",
+  "not-directory",
+  "loop",
+]);
+
 function mountedIn(path: string, mounted: string): CacheError {
   return new CacheError(
     `Cannot rebuild "${path}": the build left "${mounted}" mounted in it, which is not touched. Unmount it. The old cache is as it was`,
@@ -310,8 +354,7 @@ function mountedIn(path: string, mounted: string): CacheError {
  * To be renamed into another directory, a directory must be writable to an ordinary user:
  * its `..` changes. Some caches are not (Go modules, Nix).
  */
-function makeMovable(directory: Directory): void {
-  const { mode } = directory.status();
+function makeMovable(directory: Directory, mode: number): void {
   if ((mode & 0o200) === 0) setMode(directory, mode | 0o200);
 }
 
@@ -349,7 +392,7 @@ function restoreMode({ parent, name }: Place, before: Status): void {
 function refuseMountPoint({ path, place, status }: HeldTarget): void {
   if (!place || !status) return;
   try {
-    place.parent.open(place.name)[Symbol.dispose]();
+    patiently(() => place.parent.open(place.name))[Symbol.dispose]();
   } catch (error) {
     if (kindOfError(error) !== "mount") throw osFailure("open", path, error);
     throw new CacheError(

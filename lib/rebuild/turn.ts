@@ -6,11 +6,13 @@ import {
   type OpenFile,
   toMilliseconds,
 } from "../fs/directory.ts";
+import { osFailure } from "../error.ts";
 import type { Place } from "../fs/open.ts";
 import { ownId } from "../fs/trust.ts";
 import { holdFile } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
 import type { RebuildOptions } from "./rebuild.ts";
 
 /** The right to build, which one process has at a time. */
@@ -35,30 +37,33 @@ export async function takeTurn(
   const { always = false, key = "" } = options;
   const { parent } = place;
   const name = `${place.name}.rebuild.lock`;
-  const before = parent.look(name)?.modified;
+  const before = ask(path, () => parent.look(name))?.modified;
   const what = `The right to rebuild "${path}"`;
-  const held = await holdFile(parent, name, path, what, options);
-  const { file } = held;
+  using stack = new DisposableStack();
+  const { file } = stack.use(
+    await holdFile(parent, name, path, what, options),
+  );
   const wanted = await digest(key);
-  const said = read(file);
-  const last = file.status().modified;
+  const said = read(file, path);
+  const last = ask(path, () => file.status()).modified;
   const changed = before === undefined || !isSameTime(last, before);
-  const standing = recordOf(wanted, place);
+  const standing = ask(path, () => recordOf(wanted, place));
+  const held = stack.move();
   const shared = !always && changed && standing !== undefined &&
     said === standing;
   if (shared) log.debug(() => `"${path}" was built while this one waited`);
   return {
     shared,
     succeeded() {
-      const record = recordOf(wanted, place);
-      if (record === undefined) return;
-      if (!isOwnRecord(file, said, parent)) {
-        log.debug(() =>
-          `"${file.path}" is not ours, so nothing is noted there`
-        );
-        return;
-      }
       try {
+        const record = patiently(() => recordOf(wanted, place));
+        if (record === undefined) return;
+        if (!isOwnRecord(file, said, parent)) {
+          log.debug(() =>
+            `"${file.path}" is not ours, so nothing is noted there`
+          );
+          return;
+        }
         file.rewrite(new TextEncoder().encode(record));
         // Later than the last one, however fast that was.
         const now = Math.max(Date.now(), toMilliseconds(last) + 1);
@@ -69,8 +74,17 @@ export async function takeTurn(
         );
       }
     },
-    [Symbol.dispose]: () => held[Symbol.dispose](),
+    [Symbol.dispose]: () => held.dispose(),
   };
+}
+
+/** Asks the operating system about the locks. */
+function ask<T>(path: string, call: () => T): T {
+  try {
+    return patiently(call);
+  } catch (error) {
+    throw osFailure("rebuild", path, error);
+  }
 }
 
 /** What was built, and which directory it is. `undefined` if there is none. */
@@ -89,7 +103,7 @@ const RECORD = /^(?:[0-9a-f]{64} \S+)?$/;
  * and nothing in it but a record.
  */
 function isOwnRecord(file: OpenFile, said: string, parent: Directory): boolean {
-  const { uid, links } = file.status();
+  const { uid, links } = patiently(() => file.status());
   const me = ownId();
   return parent.safe && links === 1 && (me === undefined || uid === me) &&
     RECORD.test(said);
@@ -98,10 +112,11 @@ function isOwnRecord(file: OpenFile, said: string, parent: Directory): boolean {
 /** More than a record has. */
 const LONGEST = 256;
 
-function read(file: OpenFile): string {
+function read(file: OpenFile, path: string): string {
   const bytes = new Uint8Array(LONGEST);
   let length = 0;
-  for (let n; (n = file.read(bytes.subarray(length))) > 0;) length += n;
+  const more = () => file.read(bytes.subarray(length));
+  for (let n; (n = ask(path, more)) > 0;) length += n;
   return new TextDecoder().decode(bytes.subarray(0, length));
 }
 

@@ -4,7 +4,7 @@
  * what is damaged is not handed out.
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { cliCommand, must, runCli } from "../support/command.ts";
 import { archiveIn, forgeManifest, type Line } from "../support/forged.ts";
 import { everyPath, unchanged } from "../support/look.ts";
@@ -55,6 +55,10 @@ function directoryNamed(name: string): Case["edit"] {
     lines.push({ path, mode: 0o755, files: [], links: [], directories: [] });
   };
 }
+/** What is said to such a name: it is not that a checksum is wrong. */
+const REFUSED =
+  /A listing is damaged: (?:the name|the file|a path|"\/sub" twice)/;
+
 const copyFile = (to: string) => (archive: string) =>
   Deno.copyFileSync(`${archive}/tree/file`, `${archive}/tree/${to}`);
 
@@ -104,6 +108,28 @@ const CASES: Record<string, Case> = {
   "two directories of one name": { edit: directoryNamed("sub") },
 };
 
+// Or the cases above would show nothing: what is forged well is believed.
+test(
+  "rebuild-cache get hands out what a forged manifest names, where every name is one",
+  ["posix", "cp"],
+  async () => {
+    await using dir = TempDir.make();
+    const { root, archive, dst } = await make(dir);
+    copyFile("more")(archive);
+    forgeManifest(archive, (top, lines) => {
+      const [, ...rest] = top.files[0]!;
+      top.files.push(["more", ...rest]);
+      directoryNamed("new")(top, lines);
+      linkNamed("link")(top, lines);
+    });
+    Deno.mkdirSync(`${archive}/tree/new`);
+    Deno.symlinkSync("/etc", `${archive}/tree/link`);
+    await must(...cliCommand(["get", "--dir", root, "key", dst]));
+    const names = [...Deno.readDirSync(dst)].map(({ name }) => name);
+    assertEquals(names.sort(), ["file", "link", "more", "new", "sub"]);
+  },
+);
+
 for (const [what, { prepare, edit }] of Object.entries(CASES)) {
   // S8
   test(
@@ -123,6 +149,7 @@ for (const [what, { prepare, edit }] of Object.entries(CASES)) {
         same(`after get --mode ${mode}`);
         assertEquals(written(dir), before, `--mode ${mode}: ${stderr}`);
         assert(code !== 0, `--mode ${mode} hands out what is damaged`);
+        assertMatch(stderr, REFUSED, `--mode ${mode}`);
         await must("rm", "-rf", root);
         await must("cp", "-a", dir.at("again"), root);
       }

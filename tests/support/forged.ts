@@ -5,8 +5,8 @@ import { pathIn } from "./look.ts";
 
 /** A directory, as a line of a manifest tells it. */
 export interface Line {
-  path?: string;
-  mode?: number;
+  path: string | null;
+  mode: number;
   files: [name: string, size: number, mode: number, digest: string][];
   links: [name: string, text: string][];
   directories: string[];
@@ -18,7 +18,7 @@ export function archiveIn(root: string): string {
 }
 
 /**
- * Rewrites the manifest of an archive, and its digest with it, as somebody would who
+ * Rewrites the manifest of an archive, and each checksum in it, as somebody would who
  * knows the format.
  *
  * @param edit Changes the line of the top directory, or adds lines.
@@ -28,16 +28,38 @@ export function forgeManifest(
   edit: (top: Line, lines: Line[]) => void,
 ): void {
   const path = `${archive}/manifest`;
-  const [header, ...rest] = Deno.readTextFileSync(path).trimEnd().split("\n")
-    .map((line) => JSON.parse(line));
-  const top = rest.find((line: Line) => line.path === "");
+  const was = Deno.readTextFileSync(path);
+  const [first, ...rest] = was.trimEnd().split("\n");
+  const header = JSON.parse(first!);
+  if (header.version !== 2) throw new Error(`"${path}" has another format`);
+  rest.pop(); // the checksum
+  const lines = rest.map(parse);
+  // As it is written when nothing was forged: or the format is not known.
+  if (manifest(header, lines) !== was) {
+    throw new Error(`"${path}" is not known`);
+  }
+  const top = lines.find((line) => line.path === "");
   if (!top) throw new Error(`"${path}" does not tell of a directory`);
-  edit(top, rest);
-  const lines = rest.map((line) => JSON.stringify(line));
-  const hash = createHash("sha256");
-  for (const line of lines) hash.update(`${line}\n`);
-  header.digest = hash.digest("hex");
-  const text = [JSON.stringify(header), ...lines, ""].join("\n");
+  edit(top, lines);
   Deno.chmodSync(path, 0o644);
-  Deno.writeTextFileSync(path, text);
+  Deno.writeTextFileSync(path, manifest(header, lines));
+}
+
+function parse(line: string): Line {
+  const [path, ...rest] = line.split("\t");
+  return { path: JSON.parse(path!), ...JSON.parse(rest.join("\t")) };
+}
+
+function manifest(header: { digest: string }, lines: readonly Line[]): string {
+  const listing = lines.map(({ path, mode, files, links, directories }) => {
+    const rest = { mode, files, links, directories };
+    return `${JSON.stringify(path)}\t${JSON.stringify(rest)}\n`;
+  }).join("");
+  header.digest = sha256(listing);
+  const body = `${JSON.stringify(header)}\n${listing}`;
+  return `${body}${sha256(body)}\n`;
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }

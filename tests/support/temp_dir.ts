@@ -1,11 +1,6 @@
 import { join } from "@std/path/join";
-import { callsElsewhere, hasLibc, placeCalls } from "../../lib/os/libc.ts";
-
 // Before any test: a library stays loaded, which the sanitizer takes for a leak.
-if (hasLibc()) {
-  placeCalls();
-  callsElsewhere();
-}
+import "../../lib/os/preload.ts";
 
 /** A directory of a test's own, which goes when the test ends. */
 export class TempDir implements AsyncDisposable {
