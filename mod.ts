@@ -14,7 +14,7 @@
  * @module
  */
 
-import "./lib/os/preload.ts";
+import { preloadLibc } from "./lib/os/libc.ts";
 
 export type { Archive, CacheStaging, Entry } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
@@ -69,3 +69,5 @@ export { LockedError, type LockOptions } from "./lib/lock/file.ts";
 export { type LockHolder } from "./lib/lock/holder.ts";
 export { type LogSink, setLogSink } from "./lib/log.ts";
 export type { ErrorKind } from "./lib/os/error.ts";
+
+preloadLibc();

@@ -139,7 +139,7 @@ async function copyExtents(
 ): Promise<void> {
   const c = placeCalls();
   const seek = (file: DescriptorFile, to: number, how: number) =>
-    Number(c.lseek(file.fd, to, how));
+    unlessInterrupted(() => Number(c.lseek(file.fd, to, how)));
   for (let at = 0; at < size;) {
     const begin = seek(source, at, SEEK_DATA);
     if (begin < 0) {

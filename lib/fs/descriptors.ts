@@ -365,7 +365,9 @@ export class DescriptorDirectory implements Directory {
   }
 
   removeAttribute(name: string): void {
-    if (placeCalls().fremovexattr(this.fd, nameSlot.put(name)) === 0) return;
+    const at = nameSlot.put(name);
+    const c = placeCalls();
+    if (unlessInterrupted(() => c.fremovexattr(this.fd, at)) === 0) return;
     const error = failure(`remove the attribute ${name} of`, this.path);
     if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
   }
@@ -538,7 +540,8 @@ function openAt(
     : -1 - deviceInStatx();
   const opened = readStatus();
   if (doomed && !pathOnly && (opened.mode & 0o700) !== 0o700) {
-    c.fchmod(fd, opened.mode | 0o700); // if it is not ours, its removal says so
+    // If it is not ours, its removal says so.
+    unlessInterrupted(() => c.fchmod(fd, opened.mode | 0o700));
   }
   return new DescriptorDirectory(fd, path, mount, opened, pathOnly);
 }
@@ -733,7 +736,9 @@ export class DescriptorFile implements OpenFile {
   }
 
   removeAttribute(name: string): void {
-    if (placeCalls().fremovexattr(this.fd, nameSlot.put(name)) === 0) return;
+    const at = nameSlot.put(name);
+    const c = placeCalls();
+    if (unlessInterrupted(() => c.fremovexattr(this.fd, at)) === 0) return;
     const error = failure(`remove the attribute ${name} of`, this.path);
     if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
   }
@@ -782,9 +787,14 @@ class LinkAttributes implements Attributed {
     const { bytes, at: into } = text;
     const c = placeCalls();
     const found = name === undefined
-      ? namesFrom(c.llistxattr(at, into, bytes.length), this.#path)
+      ? namesFrom(
+        unlessInterrupted(() => c.llistxattr(at, into, bytes.length)),
+        this.#path,
+      )
       : valueFrom(
-        c.lgetxattr(at, nameSlot.put(name), into, bytes.length),
+        unlessInterrupted(() =>
+          c.lgetxattr(at, nameSlot.put(name), into, bytes.length)
+        ),
         name,
         this.#path,
       );
@@ -794,12 +804,10 @@ class LinkAttributes implements Attributed {
   setAttribute(name: string, value: Uint8Array<ArrayBuffer>): void {
     text.bytes.set(value);
     const at = otherSlot.put(this.#at);
-    const result = placeCalls().lsetxattr(
-      at,
-      nameSlot.put(name),
-      text.at,
-      value.length,
-      0,
+    const named = nameSlot.put(name);
+    const c = placeCalls();
+    const result = unlessInterrupted(() =>
+      c.lsetxattr(at, named, text.at, value.length, 0)
     );
     if (result !== 0) {
       throw failure(`set the attribute ${name} of`, this.#path);

@@ -326,7 +326,7 @@ function isMounted(
   if (Deno.build.os !== "linux") return false; // no mounts of parts of a device
   // Asked first, because Deno would stop and ask the user on a terminal.
   const may = maySet ||
-    Deno.permissions.querySync({ name: "write" }).state === "granted";
+    Deno.permissions.querySync({ name: "write", path }).state === "granted";
   return may && probeByLink(path);
 }
 

@@ -191,6 +191,17 @@ export function callsElsewhere(): Symbols<typeof ELSEWHERE> {
   return elsewhere ??= open(ELSEWHERE);
 }
 
+/**
+ * Opens all of it now, where it can be opened. The library's front door does so when it
+ * is imported, so that no test of a program that uses us finds it opened in its middle,
+ * which Deno's resource sanitizer takes for a leak.
+ */
+export function preloadLibc(): void {
+  if (!hasLibc()) return;
+  placeCalls();
+  callsElsewhere();
+}
+
 let errnoAt: Deno.UnsafePointerView | undefined;
 
 /** What the last call that failed said. To be read before anything else is called. */

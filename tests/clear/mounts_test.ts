@@ -8,6 +8,7 @@ import {
 } from "@std/assert";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { CacheError } from "../../lib/error.ts";
+import type { Failure } from "../../lib/fs/remove.ts";
 import {
   cliCommand,
   denoRun,
@@ -15,6 +16,7 @@ import {
   type Ran,
   run,
 } from "../support/command.ts";
+import { runProgram } from "../support/library.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
@@ -200,28 +202,83 @@ mountTest(
   },
 );
 
-// S3, B1, W3: without FFI and without the mount table.
-mountTest(
-  here,
-  "rebuild-cache --dir leaves a mount that it could not see beforehand, and names it",
-  [],
-  async (dir) => {
-    const mount = await makeFileSystem(dir, "tmpfs");
-    dir.write(TREE, mount);
-    dir.write({ cache: { deep: { inner: {} }, file: "x" }, other: TREE });
-    dir.write({ cache: { bound: {} } });
-    await must("mount", "--bind", mount, dir.at("cache/deep/inner"));
-    await must("mount", "--bind", dir.at("other"), dir.at("cache/bound"));
-    const [program, ...rest] = cliCommand(["--dir", dir.at("cache")]);
-    rest.splice(1, 0, "--deny-ffi");
-    const { code, stderr } = await run([program!, ...rest]);
-    assertEquals(code, 1, stderr);
-    assertStringIncludes(stderr, "/deep/inner");
-    assertStringIncludes(stderr, "/bound");
-    assertEquals(namesIn(mount), ["a", "file"]);
-    assertEquals(namesIn(dir.at("other")), ["a", "file"]);
-  },
-);
+/** The command without FFI, and without the mount table, which asks for all rights. */
+function withoutFfi(args: string[]): string[] {
+  const [program, ...rest] = cliCommand(args);
+  rest.splice(1, 0, "--deny-ffi");
+  return [program!, ...rest];
+}
+
+for (const kind of ["tmpfs", "bind"]) {
+  // S3, B1, W3
+  mountTest(
+    here,
+    `rebuild-cache --dir without FFI refuses a directory with a mount (${kind}) in it, before it touches anything`,
+    [],
+    async (dir) => {
+      dir.write({ other: TREE, cache: { deep: { inner: {} }, file: "x" } });
+      dir.write({ cache: { "0": { a: {} }, z: { a: {} } } });
+      const mount = kind === "bind"
+        ? dir.at("other")
+        : await makeFileSystem(dir, "tmpfs");
+      dir.write(TREE, mount);
+      await must("mount", "--bind", mount, dir.at("cache/deep/inner"));
+      const { code, stderr } = await run(
+        withoutFfi(["--dir", dir.at("cache")]),
+      );
+      assertEquals(code, 2, stderr);
+      assertStringIncludes(stderr, "/deep/inner");
+      assertEquals(namesIn(dir.at("cache")), ["0", "deep", "file", "z"]);
+      assertEquals(namesIn(mount), ["a", "file"]);
+    },
+  );
+}
+
+for (const how of ["--allow-all", "--deny-ffi"]) {
+  // S3, B1, W3
+  mountTest(
+    here,
+    `clearCache() leaves a mount that it could not see beforehand, and names it (${how})`,
+    [],
+    async (dir) => {
+      const mount = await makeFileSystem(dir, "tmpfs");
+      dir.write(TREE, mount);
+      dir.write({ cache: { deep: { inner: {} }, file: "x" }, other: TREE });
+      dir.write({ cache: { bound: {} } });
+      // Mounted when all is checked and the directory is renamed.
+      const text = `import { clearCache, setLogSink } from "LIBRARY";
+        const [cache, tmpfs, other] = Deno.args as [string, string, string];
+        const mount = (...paths: string[]) => {
+          const args = ["--bind", ...paths];
+          const { success } = new Deno.Command("mount", { args }).outputSync();
+          if (!success) throw new Error("Not mounted");
+        };
+        setLogSink({
+          debug(message) {
+            const [, aside] = /^Renamed .* to "(.*)"$/.exec(message) ?? [];
+            if (!aside) return;
+            mount(tmpfs, aside + "/deep/inner");
+            mount(other, aside + "/bound");
+          },
+          warn() {},
+        });
+        console.log(JSON.stringify(await clearCache(cache)));`;
+      const args = [dir.at("cache"), mount, dir.at("other")];
+      const permissions = how === "--allow-all" ? [how] : ["--allow-all", how];
+      const { stdout, stderr } = await runProgram(dir, text, permissions, args);
+      assert(stdout, stderr);
+      const { outcome, left, asides: [aside] } = JSON.parse(stdout);
+      assertEquals(outcome, "incomplete");
+      assertEquals(
+        left.map(({ path, kind }: Failure) => [path, kind]).sort(),
+        [[`${aside}/bound`, "mount"], [`${aside}/deep/inner`, "mount"]],
+      );
+      assertEquals(namesIn(aside), ["bound", "deep"]);
+      assertEquals(namesIn(mount), ["a", "file"]);
+      assertEquals(namesIn(dir.at("other")), ["a", "file"]);
+    },
+  );
+}
 
 /** Runs the command as a user without rights. */
 function asNobody(args: string[]): Promise<Ran> {

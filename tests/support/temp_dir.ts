@@ -1,6 +1,8 @@
 import { join } from "@std/path/join";
+import { preloadLibc } from "../../lib/os/libc.ts";
+
 // Before any test: a library stays loaded, which the sanitizer takes for a leak.
-import "../../lib/os/preload.ts";
+preloadLibc();
 
 /** A directory of a test's own, which goes when the test ends. */
 export class TempDir implements AsyncDisposable {
