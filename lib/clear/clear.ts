@@ -36,8 +36,8 @@ import { asidesOf } from "./sweep.ts";
  * Needs `--allow-read` and `--allow-write` for the directory and its parent.
  * `--allow-env=HOME` (`USERPROFILE` on Windows) tells it the home directory; without
  * it, whatever looks like one is refused. With `--allow-ffi` on Linux it is safe
- * wherever others can write, too, and refuses a directory that something is mounted in
- * before it touches anything. Without, what is mounted there is left as it is, and
+ * wherever others can write, too. A directory that something is mounted in is refused
+ * before anything is touched; what is mounted there meanwhile is left as it is, and
  * reported.
  *
  * @param dir The directory.

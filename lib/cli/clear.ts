@@ -10,7 +10,7 @@ import { dirname } from "../os/path.ts";
 import { DELETE_ASIDES } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { BUSY, lockOptions, skipsBusy } from "./locks.ts";
-import { complain, print, printJson } from "./output.ts";
+import { complain, printJson, printLine } from "./output.ts";
 import { withMeter } from "./progress.ts";
 import { milliseconds, plural } from "./render.ts";
 import { untilSignal } from "./signals.ts";
@@ -82,8 +82,8 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
       errors: plain(errors),
     });
   } else if (!parsed.count("quiet")) {
-    for (const report of results) print(describe(report, background));
-    for (const { message } of skipped) print(`Skipped: ${message}`);
+    for (const report of results) printLine(describe(report, background));
+    for (const { message } of skipped) printLine(`Skipped: ${message}`);
   }
   for (const report of results) {
     for (const { path, message } of report.left) {

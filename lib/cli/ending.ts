@@ -1,5 +1,5 @@
 import type { Parsed } from "./flags.ts";
-import { complain, print, printJson } from "./output.ts";
+import { complain, printJson, printLine } from "./output.ts";
 
 /** Does it until a signal comes, of which the exit code then is. */
 export async function untilInterrupted(
@@ -25,7 +25,7 @@ export function report(
   text: () => string,
 ): void {
   if (parsed.count("json")) printJson(parsed.command, { result });
-  else if (!parsed.count("quiet")) print(text());
+  else if (!parsed.count("quiet")) printLine(text());
 }
 
 /** Says what went wrong, to people and, with `--json`, to programs. */

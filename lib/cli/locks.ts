@@ -1,6 +1,6 @@
 import type { LockedError, LockOptions } from "../lock/file.ts";
 import { type Parsed, seconds, UsageError } from "./flags.ts";
-import { complain, print, printJson } from "./output.ts";
+import { complain, printJson, printLine } from "./output.ts";
 
 /** What the flags of {@linkcode LOCKS} say. */
 export function lockOptions(
@@ -39,7 +39,7 @@ export function endBusy(
   if (parsed.count("json")) {
     const what = { kind, path, message, holders };
     printJson(parsed.command, skip ? { skipped: what } : { error: what });
-  } else if (skip && !parsed.count("quiet")) print(`Skipped: ${message}`);
+  } else if (skip && !parsed.count("quiet")) printLine(`Skipped: ${message}`);
   if (skip) return 0;
   complain(message);
   return BUSY;

@@ -68,9 +68,13 @@ export async function main(args: readonly string[]): Promise<number> {
       ? error.message
       : unexpected(error);
     if (parsed ? parsed.count("json") > 0 : json) {
-      printJson(parsed?.command ?? (command.name || "clear"), {
-        error: { kind, message },
-      });
+      try {
+        printJson(parsed?.command ?? (command.name || "clear"), {
+          error: { kind, message },
+        });
+      } catch {
+        // It was said already, as far as it can be.
+      }
     }
     return kind === "usage" || kind === "refused" ? 2 : 1;
   }

@@ -42,6 +42,11 @@ export function print(text: string): void {
   }
 }
 
+/** Prints a result of one line, whatever names are in it. */
+export function printLine(text: string): void {
+  print(printable(text, Infinity));
+}
+
 /** Prints the one object of `--json`. */
 export function printJson(command: string, content: object): void {
   print(JSON.stringify({ version: 1, command, ...content }, undefined, 2));

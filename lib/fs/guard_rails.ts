@@ -7,6 +7,7 @@
 
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { fromFileUrl, toPath } from "../os/path.ts";
+import { patiently } from "../os/patience.ts";
 import { isWithin } from "../os/within.ts";
 import { type Directory, isSameInode, type Status } from "./directory.ts";
 import { homes, looksLikeHome, workingDirectory } from "./homes.ts";
@@ -161,7 +162,7 @@ function openAt(path: string): HeldTarget {
   }
   let place: Place;
   try {
-    place = openParent(path);
+    place = patiently(() => openParent(path));
   } catch (error) {
     if (kindOfError(error) === "not-found") {
       return { path, [Symbol.dispose]() {} };
@@ -181,10 +182,12 @@ function openIn(
   let status: Status | undefined;
   let directory: Directory | undefined;
   try {
-    status = place.parent.look(place.name);
+    const { parent, name } = place;
+    status = patiently(() => parent.look(name));
     if (status?.kind === "directory") {
-      directory = held.use(place.parent.open(place.name, "named"));
-      status = directory.status();
+      const opened = patiently(() => parent.open(name, "named"));
+      directory = held.use(opened);
+      status = patiently(() => opened.status());
     }
   } catch (error) {
     if (kindOfError(error) !== "not-found") refuseOrFail(path, error);

@@ -103,7 +103,8 @@ class LockedStaging implements Staging {
   async remove(): Promise<Failure[]> {
     using _ = this.#lock;
     using directory = this.directory;
-    const failures = await removeTree(directory, TREE, { busyTimeout: 1000 });
+    // Not the tree alone: who built may have left a lock file beside it.
+    const failures = await removeContent(directory, 1000);
     if (failures.length > 0) return failures;
     removeQuietly(directory, LOCK);
     try {
@@ -201,16 +202,25 @@ async function sweepOne(
   }
   using _ = lock;
   if (!isDead(directory, lock)) return undefined;
-  const options = { busyTimeout: 0 };
-  for (const entry of directory.list()) {
-    if (entry.name === LOCK) continue;
-    const failures = await removeTree(directory, entry.name, options);
-    if (failures.length > 0) return failures;
-  }
+  const failures = await removeContent(directory, 0);
+  if (failures.length > 0) return failures;
   removeQuietly(directory, LOCK);
   lock.close(); // Windows keeps the name of an open file
   const failure = await removeEntry(parent, name, true, new Budget(0));
   return failure ? [failure] : [];
+}
+
+/** All but the lock, which goes last. */
+async function removeContent(
+  directory: Directory,
+  busyTimeout: number,
+): Promise<Failure[]> {
+  const failures: Failure[] = [];
+  for (const { name } of directory.list()) {
+    if (name === LOCK) continue;
+    failures.push(...await removeTree(directory, name, { busyTimeout }));
+  }
+  return failures;
 }
 
 function isDead(directory: Directory, lock: OpenFile): boolean {

@@ -22,6 +22,7 @@ import {
   toMilliseconds,
 } from "../fs/directory.ts";
 import { ownId } from "../fs/trust.ts";
+import { patiently } from "../os/patience.ts";
 
 /** How long to wait for a lock by default, in milliseconds: five minutes, as uv does. */
 export const DEFAULT_WAIT = 5 * 60 * 1000;
@@ -143,7 +144,7 @@ export function attemptLock(
         if (manners === "insist") askForTurn(file);
         return undefined;
       }
-      const status = file.status();
+      const status = patiently(() => file.status());
       if (manners === "yield" && isAskedForTurn(status)) return undefined;
       keep = isStillThere(parent, name, status);
       if (keep) return file;
@@ -198,7 +199,7 @@ function share(file: OpenFile, parent: Directory): void {
 }
 
 function isStillThere(parent: Directory, name: string, locked: Status) {
-  const now = parent.look(name);
+  const now = patiently(() => parent.look(name));
   if (!now) return false;
   return locked.inode === undefined || isSameInode(now, locked);
 }

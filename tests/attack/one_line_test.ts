@@ -8,11 +8,11 @@ import {
   cliCommand,
   must,
   type Ran,
-  ROOT,
   run,
   runAsNobody,
   runCli,
 } from "../support/command.ts";
+import { ALL, runProgram } from "../support/library.ts";
 import { test } from "../support/needs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
@@ -81,7 +81,7 @@ test(
 );
 
 test(
-  "rebuild-cache --dry-run says in one line what it can't read",
+  "rebuild-cache --dry-run names in one line what it can't read",
   ["linux", "root"],
   async () => {
     await using dir = TempDir.make();
@@ -89,8 +89,9 @@ test(
     Deno.chmodSync(dir.path, 0o755);
     Deno.chmodSync(dir.at("own/cache/closed"), 0);
     const ran = await runAsNobody(["--dir", dir.at("own/cache"), "--dry-run"]);
-    isOneLine(ran, dir.at("own/cache/closed"), "--dry-run");
-    assertEquals(ran.code, 1);
+    const said = ran.stdout + ran.stderr;
+    assertMatch(said, /^[^\n]+\n$/);
+    assert(said.includes(dir.at("own/cache/closed")), said);
   },
 );
 
@@ -153,31 +154,36 @@ test(
   },
 );
 
+/** Deno itself does not start where there is no directory, but the binary does. */
+const IN_DELETED = `const { main } =
+    await import(new URL("cli.ts", "LIBRARY").href);
+  const gone = Deno.makeTempDirSync();
+  Deno.chdir(gone);
+  Deno.removeSync(gone);
+  Deno.exit(await main(Deno.args));`;
+
 test(
   "rebuild-cache says in one line that the working directory was deleted",
-  ["linux", "sh"],
+  ["posix"],
   async () => {
     await using dir = TempDir.make();
     dir.write({ src: { file: "content" } });
+    const keyed = COMMANDS.map(([name, ...more]) => [
+      ...[name, "--dir", "cache", ...more],
+    ]);
     for (
-      const [name, ...more] of [
+      const args of [
         ["--dir", "cache"],
         ["--dir", "cache", "--", "true"],
         ["link", "src", "out"],
         ["link", dir.at("src"), "out"],
         ["use", "--dir", "cache", "--", "true"],
         ["doctor", "."],
-        ...COMMANDS.map(([name, ...more]) => [name, "--dir", "cache", ...more]),
+        ...keyed,
       ]
     ) {
-      const command = cliCommand([name!, ...more]);
-      const gone = dir.at("gone");
-      Deno.mkdirSync(gone);
-      const ran = await run(
-        ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", ...command],
-        { cwd: gone, env: { DENO_DIR: `${ROOT}/.none` } },
-      );
-      isOneLine(ran, "", [name, ...more].join(" "));
+      const ran = await runProgram(dir, IN_DELETED, ALL, args);
+      isOneLine(ran, "", args.join(" "));
       assert(!ran.stderr.includes("Unexpected"), ran.stderr);
     }
   },
