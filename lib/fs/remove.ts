@@ -167,8 +167,8 @@ async function removeSubtrees(
 ): Promise<void> {
   if (parent.pinned(name) === undefined) return;
   using held = new DisposableStack();
-  const subtrees = plan({ parent, name }, root, held);
   const lanes = LANES.get(fileSystemType(root.path) ?? "") ?? 1;
+  const subtrees = plan(root, lanes > 1 ? ENOUGH_SUBTREES : 1, held);
   let done = 0;
   const remove = async ({ parent, name }: Subtree) => {
     try {
@@ -194,30 +194,28 @@ async function removeSubtrees(
   await unlessAborted(Promise.all(running), signal);
 }
 
-/** Enough subtrees to share: breadth first, so that they are large. */
+/**
+ * Divides a tree into so many subtrees, if it has them: breadth first, one directory
+ * after another, so that they are large, and no more than that.
+ */
 function plan(
-  top: Subtree,
   root: Directory,
+  enough: number,
   held: DisposableStack,
 ): Subtree[] {
-  const subtrees: Subtree[] = [];
-  let level: [Subtree, Directory | undefined][] = [[top, root]];
-  while (level.length > 0 && subtrees.length + level.length < ENOUGH_SUBTREES) {
-    const below: typeof level = [];
-    for (const [subtree, known] of level) {
-      const children = known
-        ? childrenOf(known)
-        : childrenOf(openDoomed(subtree, held));
-      if (children && (children.length > 0 || subtree === top)) {
-        below.push(
-          ...children.map((it): [Subtree, undefined] => [it, undefined]),
-        );
-      } else subtrees.push(subtree);
+  const queue = childrenOf(root) ?? [];
+  const whole: Subtree[] = [];
+  for (let at = 0; at < queue.length; at++) {
+    if (whole.length + queue.length - at >= enough) {
+      return [...whole, ...queue.slice(at)];
     }
-    level = below;
+    const subtree = queue[at]!;
+    const children = childrenOf(openDoomed(subtree, held));
+    // One without subdirectories goes as it is; so does one that can't be listed.
+    if (children && children.length > 0) queue.push(...children);
+    else whole.push(subtree);
   }
-  subtrees.push(...level.map(([it]) => it));
-  return subtrees;
+  return whole;
 }
 
 function openDoomed(
