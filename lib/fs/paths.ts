@@ -9,6 +9,7 @@
 import { CacheError } from "../error.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { log } from "../log.ts";
+import { steady } from "../os/patience.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
 import {
   type Access,
@@ -31,6 +32,21 @@ import {
 import { isFixed, isOursAlone, ownId } from "./trust.ts";
 
 const isWindows = Deno.build.os === "windows";
+
+// Deno's calls; made again when a signal came.
+const realPathSync = steady(Deno.realPathSync);
+const statSync = steady(Deno.statSync);
+const lstatSync = steady(Deno.lstatSync);
+const mkdirSync = steady(Deno.mkdirSync);
+const linkSync = steady(Deno.linkSync);
+const symlinkSync = steady(Deno.symlinkSync);
+const readLinkSync = steady(Deno.readLinkSync);
+const renameSync = steady(Deno.renameSync);
+const removeSync = steady(Deno.removeSync);
+const openSync = steady(Deno.openSync);
+const chmodSync = steady(Deno.chmodSync);
+const chownSync = steady(Deno.chownSync);
+const utimeSync = steady(Deno.utimeSync);
 
 /** A directory known by its path. */
 export class PathDirectory implements Directory {
@@ -63,8 +79,8 @@ export class PathDirectory implements Directory {
 
   /** Opens a directory by its path, symbolic links in it followed. */
   static at(path: string): PathDirectory {
-    const real = Deno.realPathSync(path);
-    if (!Deno.statSync(real).isDirectory) throw notADirectory(path);
+    const real = realPathSync(path);
+    if (!statSync(real).isDirectory) throw notADirectory(path);
     return new PathDirectory(real);
   }
 
@@ -77,20 +93,17 @@ export class PathDirectory implements Directory {
   }
 
   list(): Entry[] {
-    const entries: Entry[] = [];
-    for (const entry of Deno.readDirSync(this.#at)) {
-      entries.push({ name: entry.name, kind: kindOf(entry) });
-    }
-    return entries;
+    const entries = steady(() => Array.from(Deno.readDirSync(this.#at)))();
+    return entries.map((it) => ({ name: it.name, kind: kindOf(it) }));
   }
 
   status(): Status {
-    return toStatus(Deno.lstatSync(this.#at));
+    return toStatus(lstatSync(this.#at));
   }
 
   look(name: string): Status | undefined {
     try {
-      return toStatus(Deno.lstatSync(this.entry(name)));
+      return toStatus(lstatSync(this.entry(name)));
     } catch (error) {
       if (errorKind(error) === "not-found") return undefined;
       throw error;
@@ -99,7 +112,7 @@ export class PathDirectory implements Directory {
 
   sizeOf(name: string): number {
     try {
-      const { isFile, size } = Deno.lstatSync(this.entry(name));
+      const { isFile, size } = lstatSync(this.entry(name));
       return isFile ? size : -1;
     } catch {
       return -1;
@@ -117,7 +130,7 @@ export class PathDirectory implements Directory {
 
   open(name: string, use: OpenUse = "use"): PathDirectory {
     const path = this.entry(name);
-    const info = Deno.lstatSync(path);
+    const info = lstatSync(path);
     if (!info.isDirectory) throw notADirectory(path);
     const isMount = use !== "named" &&
       isMounted(path, info.dev, this.#device(), use === "doomed");
@@ -133,24 +146,24 @@ export class PathDirectory implements Directory {
 
   #deviceNumber: number | undefined;
   #device(): number {
-    return this.#deviceNumber ??= Deno.lstatSync(this.#at).dev;
+    return this.#deviceNumber ??= lstatSync(this.#at).dev;
   }
 
   make(name: string, mode = 0o777): void {
-    Deno.mkdirSync(this.entry(name), isWindows ? {} : { mode });
+    mkdirSync(this.entry(name), isWindows ? {} : { mode });
   }
 
   link(name: string, to: Directory, newName: string): void {
-    Deno.linkSync(this.entry(name), (to as PathDirectory).entry(newName));
+    linkSync(this.entry(name), (to as PathDirectory).entry(newName));
   }
 
   symlink(text: string, name: string, leadsToDirectory = false): void {
     const type = leadsToDirectory ? "dir" : "file";
-    Deno.symlinkSync(text, this.entry(name), { type });
+    symlinkSync(text, this.entry(name), { type });
   }
 
   readLink(name: string): string {
-    return Deno.readLinkSync(this.entry(name));
+    return readLinkSync(this.entry(name));
   }
 
   rename(
@@ -164,34 +177,34 @@ export class PathDirectory implements Directory {
     if (how === "new" && to.look(newName)) {
       throw new Deno.errors.AlreadyExists(`Something stands at "${at}"`);
     }
-    Deno.renameSync(from, at);
+    renameSync(from, at);
   }
 
   remove(name: string): void {
     const path = this.entry(name);
     // Deno.remove takes an empty directory, too.
-    if (Deno.lstatSync(path).isDirectory) {
+    if (lstatSync(path).isDirectory) {
       throw new Deno.errors.IsADirectory(`"${path}" is a directory`);
     }
-    Deno.removeSync(path);
+    removeSync(path);
   }
 
   removeDirectory(name: string): void {
-    Deno.removeSync(this.entry(name));
+    removeSync(this.entry(name));
   }
 
   openFile(name: string, use: FileUse, mode?: number): OpenFile {
     const path = this.entry(name);
     if (use === "create") {
       const how = { read: true, write: true, createNew: true };
-      const file = Deno.openSync(
+      const file = openSync(
         path,
         isWindows || mode === undefined ? how : { ...how, mode },
       );
       return new PathFile(file, path, this.#shown(name));
     }
     // Looked at first: opening a FIFO waits, and a symbolic link is followed.
-    const before = Deno.lstatSync(path);
+    const before = lstatSync(path);
     if (before.isSymlink) {
       throw new CacheError(
         `"${path}" is a symbolic link, which is not followed`,
@@ -201,7 +214,7 @@ export class PathDirectory implements Directory {
     }
     if (!before.isFile) throw notRegular(path);
     const file = new PathFile(
-      use === "read" ? Deno.openSync(path) : openToLock(path),
+      use === "read" ? openSync(path) : openToLock(path),
       path,
       this.#shown(name),
     );
@@ -219,7 +232,7 @@ export class PathDirectory implements Directory {
   setAccessOf(name: string, access: Access): void {
     const path = this.entry(name);
     // Deno's calls would follow it.
-    if (Deno.lstatSync(path).isSymlink) return;
+    if (lstatSync(path).isSymlink) return;
     setAccessOfPath(path, access);
   }
 
@@ -247,15 +260,16 @@ export class PathDirectory implements Directory {
 
   sync(): void {
     if (isWindows) return; // which flushes no directory
-    using file = Deno.openSync(this.#at);
+    using file = openSync(this.#at);
     file.syncSync();
   }
 
   #locked: Deno.FsFile | undefined;
 
   tryLock(exclusive: boolean): boolean {
-    this.#locked ??= Deno.openSync(this.#at);
-    return this.#locked.tryLockSync(exclusive);
+    this.#locked ??= openSync(this.#at);
+    const file = this.#locked;
+    return steady(() => file.tryLockSync(exclusive))();
   }
 
   again(path: string = this.path): PathDirectory {
@@ -338,7 +352,7 @@ function isMounted(
 function probeByLink(path: string): boolean {
   const name = `.no-mount-${crypto.randomUUID()}`;
   try {
-    Deno.linkSync(path, `${path}/../${name}`);
+    linkSync(path, `${path}/../${name}`);
     return true; // never
   } catch (error) {
     return errorKind(error) === "cross-device";
@@ -357,9 +371,9 @@ function claim(path: string, { mode, uid }: Deno.FileInfo): boolean {
   try {
     if (!ours) {
       if (me !== 0) return false;
-      Deno.chownSync(path, 0, null);
+      chownSync(path, 0, null);
     }
-    Deno.chmodSync(path, 0o700);
+    chmodSync(path, 0o700);
     return true;
   } catch (error) {
     log.trace(() => `"${path}" stays open to others: ${osErrorText(error)}`);
@@ -370,12 +384,12 @@ function claim(path: string, { mode, uid }: Deno.FileInfo): boolean {
 function openToLock(path: string): Deno.FsFile {
   try {
     // NFS locks exclusively only what is open for writing.
-    return Deno.openSync(path, { read: true, write: true });
+    return openSync(path, { read: true, write: true });
   } catch (error) {
     const kind = errorKind(error);
     if (kind !== "permission" && kind !== "read-only") throw error;
     try {
-      return Deno.openSync(path); // another user's: can be locked all the same
+      return openSync(path); // another user's: can be locked all the same
     } catch {
       throw error;
     }
@@ -386,14 +400,14 @@ function setAccessOfPath(path: string, access: Access): void {
   const { uid, gid, mode, modified, accessed } = access;
   if (!isWindows) {
     if (uid !== undefined || gid !== undefined) {
-      Deno.chownSync(path, uid ?? null, gid ?? null);
+      chownSync(path, uid ?? null, gid ?? null);
     }
-    if (mode !== undefined) Deno.chmodSync(path, mode);
+    if (mode !== undefined) chmodSync(path, mode);
   }
   if (!modified) return;
   const date = new Date(toMilliseconds(modified));
   const read = accessed ? new Date(toMilliseconds(accessed)) : date;
-  Deno.utimeSync(path, read, date);
+  utimeSync(path, read, date);
 }
 
 /** An open file of Deno's. */
@@ -417,12 +431,13 @@ export class PathFile implements OpenFile {
   }
 
   read(into: Uint8Array<ArrayBuffer>): number {
-    return this.#file.readSync(into) ?? 0;
+    return steady(() => this.#file.readSync(into))() ?? 0;
   }
 
   write(bytes: Uint8Array<ArrayBuffer>): void {
     for (let done = 0; done < bytes.length;) {
-      done += this.#file.writeSync(bytes.subarray(done));
+      const rest = bytes.subarray(done);
+      done += steady(() => this.#file.writeSync(rest))();
     }
   }
 
@@ -432,7 +447,7 @@ export class PathFile implements OpenFile {
   #opened: Status | undefined;
 
   status(): Status {
-    return toStatus(this.#file.statSync());
+    return toStatus(steady(() => this.#file.statSync())());
   }
 
   /** By its path: Deno changes neither owner nor mode of an open file. */
@@ -460,11 +475,11 @@ export class PathFile implements OpenFile {
   }
 
   sync(): void {
-    this.#file.syncSync();
+    steady(() => this.#file.syncSync())();
   }
 
   tryLock(exclusive: boolean): boolean {
-    return this.#file.tryLockSync(exclusive);
+    return steady(() => this.#file.tryLockSync(exclusive))();
   }
 
   close(): void {

@@ -10,12 +10,11 @@
 import { CacheError, osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
+import { Budget, patiently } from "../os/patience.ts";
 import { type Directory, type OpenFile, pathIn } from "./directory.ts";
 import { removeInherited } from "./fidelity.ts";
 import { findSiblings, removeQuietly, siblingName } from "./names.ts";
 import { type Failure, removeEntry, removeTree } from "./remove.ts";
-import { Budget } from "../os/patience.ts";
 
 /** The name of what is built. */
 export const TREE = "tree";
@@ -216,11 +215,21 @@ async function removeContent(
   busyTimeout: number,
 ): Promise<Failure[]> {
   const failures: Failure[] = [];
-  for (const { name } of directory.list()) {
+  for (const name of namesIn(directory)) {
     if (name === LOCK) continue;
     failures.push(...await removeTree(directory, name, { busyTimeout }));
   }
   return failures;
+}
+
+/** What can't be listed has a tree in it. That more is left is said by its removal. */
+function namesIn(directory: Directory): string[] {
+  try {
+    return patiently(() => directory.list()).map(({ name }) => name);
+  } catch (error) {
+    log.debug(() => `Cannot list "${directory.path}": ${osErrorText(error)}`);
+    return [TREE];
+  }
 }
 
 function isDead(directory: Directory, lock: OpenFile): boolean {

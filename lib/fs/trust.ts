@@ -4,6 +4,10 @@
  * @module
  */
 
+import { steady } from "../os/patience.ts";
+
+const lstatSync = steady(Deno.lstatSync);
+
 /**
  * Whether nobody but us (and root) can change what an absolute path without symbolic
  * links leads to: every directory from the root down to it belongs to us or root, and nobody else may
@@ -24,7 +28,7 @@ export function isOursAlone(path: string): boolean {
 export function isFixed(path: string): boolean {
   return walkDown(path, (place, me) => {
     try {
-      const { uid, isDirectory } = Deno.lstatSync(place);
+      const { uid, isDirectory } = lstatSync(place);
       return isDirectory && me !== undefined && uid === me;
     } catch {
       return false;
@@ -49,7 +53,7 @@ function walkDown(
 
 function isClosed(place: string, me: number | undefined, last: boolean) {
   try {
-    const { uid, mode, isDirectory } = Deno.lstatSync(place);
+    const { uid, mode, isDirectory } = lstatSync(place);
     if (!isDirectory || mode === null) return false;
     if (uid !== 0 && (me === undefined || uid !== me)) return false;
     const others = (mode & 0o022) !== 0;

@@ -40,6 +40,21 @@ export function patiently<T>(call: () => T): T {
   }
 }
 
+/** A call that is made again when a signal came before it had done anything. */
+export function steady<A extends unknown[], R>(
+  call: (...args: A) => R,
+): (...args: A) => R {
+  return (...args) => {
+    for (;;) {
+      try {
+        return call(...args);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.Interrupted)) throw error;
+      }
+    }
+  };
+}
+
 const clock = new Int32Array(new SharedArrayBuffer(4));
 
 /** Stops this thread for so many milliseconds. */

@@ -1,0 +1,230 @@
+/**
+ * What a run that was killed leaves is swept by the next (FINDINGS R14, K14): in a
+ * merge's destination, beside a linked file, beside and in a cached tree, and beside
+ * a keyed cache.
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { cliCommand, must, Peer, run, runCli } from "../support/command.ts";
+import { test } from "../support/needs.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { exists, until } from "../support/until.ts";
+
+/** Everything below a directory, but for locks that stay beside what they guard. */
+function all(at: string, below = ""): string[] {
+  return [...Deno.readDirSync(at + below)].flatMap(({ name, isDirectory }) => {
+    const path = `${below}/${name}`;
+    if (name.endsWith(".lock")) return [];
+    return isDirectory ? [path, ...all(at, path)] : [path];
+  }).sort();
+}
+
+interface Case {
+  name: string;
+  prepare(dir: TempDir): Promise<void> | void;
+  args(dir: TempDir): string[];
+  /** Calls to be killed at. */
+  calls: string[];
+}
+
+const many = Object.fromEntries(
+  Array.from({ length: 12 }, (_, i) => [`file-${i}`, `${i}`]),
+);
+
+const put = async (dir: TempDir) => {
+  const args = ["put", "key", dir.at("src"), "--dir", dir.at("root")];
+  await must(...cliCommand(args));
+};
+
+const CASES: Case[] = [
+  {
+    name: "link --if-exists merge",
+    prepare: (dir) =>
+      dir.write({
+        src: { ...many, sub: many },
+        dst: { "file-3": "old", mine: "mine", sub: { "file-4": "old" } },
+      }),
+    args: (dir) => [
+      ...["link", dir.at("src"), dir.at("dst"), "--if-exists", "merge"],
+      ...["--mode", "copy"],
+    ],
+    calls: ["openat", "rename", "renameat", "renameat2", "mkdirat"],
+  },
+  {
+    name: "link FILE",
+    prepare: (dir) => dir.write({ src: "content" }),
+    args: (dir) => ["link", dir.at("src"), dir.at("dst"), "--mode", "copy"],
+    calls: ["openat", "rename", "renameat", "renameat2", "mkdirat"],
+  },
+  {
+    name: "link FILE --if-exists replace",
+    prepare: (dir) => dir.write({ src: "content", dst: "old" }),
+    args: (dir) => [
+      ...["link", dir.at("src"), dir.at("dst"), "--mode", "hardlink"],
+      ...["--if-exists", "replace"],
+    ],
+    calls: ["linkat", "link", "rename", "renameat", "renameat2", "unlinkat"],
+  },
+  {
+    name: "link with resets",
+    prepare: async (dir) => {
+      dir.write({ src: many });
+      await must("cp", "-al", dir.at("src"), dir.at("used"));
+    },
+    args: (dir) => [
+      ...["link", dir.at("src"), dir.at("dst"), "--mode", "hardlink"],
+      ...["--max-links", "2"],
+    ],
+    calls: ["openat", "linkat", "link", "rename", "renameat", "renameat2"],
+  },
+  {
+    name: "link FILE with a reset",
+    prepare: (dir) => {
+      dir.write({ src: "content" });
+      Deno.linkSync(dir.at("src"), dir.at("used"));
+    },
+    args: (dir) => [
+      ...["link", dir.at("src"), dir.at("dst"), "--mode", "hardlink"],
+      ...["--max-links", "2"],
+    ],
+    calls: ["openat", "linkat", "link", "rename", "renameat", "renameat2"],
+  },
+  {
+    name: "get with resets",
+    prepare: async (dir) => {
+      dir.write({ src: many });
+      await put(dir);
+      const get = ["get", "key", dir.at("used"), "--dir", dir.at("root")];
+      await must(...cliCommand([...get, "--mode", "hardlink"]));
+    },
+    args: (dir) => [
+      ...["get", "key", dir.at("dst"), "--dir", dir.at("root")],
+      ...["--mode", "hardlink", "--max-links", "2"],
+    ],
+    calls: ["openat", "linkat", "link", "rename", "renameat", "renameat2"],
+  },
+];
+
+for (const { name, prepare, args, calls } of CASES) {
+  // R14; of a reset K6 and K14
+  test(
+    `rebuild-cache ${name} that was killed leaves nothing that the next one does not sweep`,
+    ["linux", "strace", "cp"],
+    async () => {
+      const make = async () => {
+        const dir = TempDir.make();
+        dir.write({ at: {} });
+        const at = TempDir.at(dir.at("at"));
+        await prepare(at);
+        return { dir, at };
+      };
+      const named = calls.map((call) => `?${call}`).join();
+      const strace = (log: string) => [
+        ...["strace", "-f", "--seccomp-bpf", "-o", log, "-e"],
+        `trace=${named}`,
+      ];
+      // What is left when nothing goes wrong, and where it may be killed.
+      await using first = (await make()).dir;
+      const at = TempDir.at(first.at("at"));
+      const log = first.at("log");
+      const ran = await runCli(args(at), { wrap: strace(log) });
+      assertEquals(ran.code, 0, ran.stderr);
+      const wanted = all(at.path).filter((it) => !/[0-9a-f]{32}/.test(it));
+      const inside = /.*/;
+      const made = Deno.readTextFileSync(log).split("\n").flatMap((line) => {
+        const call = /^\d+ +(\w+)\(/.exec(line)?.[1];
+        return call ? [{ call, line }] : [];
+      });
+      const points: { call: string; nth: number }[] = [];
+      const counts = new Map<string, number>();
+      // Loading the modules is no part of it.
+      const begin = made.findIndex(({ line }) =>
+        line.includes(`"src"`) || line.includes(at.at("src")) ||
+        line.includes(`.partial-`) || line.includes(at.at("root"))
+      );
+      for (const [i, { call, line }] of made.entries()) {
+        const nth = (counts.get(call) ?? 0) + 1;
+        counts.set(call, nth);
+        if (i < begin || !inside.test(line)) continue;
+        if (/O_RDONLY|O_PATH/.test(line)) continue;
+        points.push({ call, nth });
+      }
+      assert(points.length > 0, "there is nothing to be killed at");
+      let killed = 0;
+      const step = Math.max(1, Math.floor(points.length / 16));
+      for (let i = 0; i < points.length; i += step) {
+        const { call, nth } = points[i]!;
+        const { dir, at } = await make();
+        await using _ = dir;
+        const kill = `inject=${call}:signal=KILL:when=${nth}`;
+        const wrap = [...strace("/dev/null"), "-e", kill];
+        const ran = await run(cliCommand(args(at), wrap));
+        if (ran.signal === "SIGKILL" || ran.code === 137) killed++;
+        const left = all(at.path);
+        const again = args(at);
+        if (exists(at.at("dst")) && !again.includes("--if-exists")) {
+          again.push("--if-exists", "replace");
+        }
+        const next = await runCli(again);
+        const what = `killed at ${call} ${nth}, with ${left} left`;
+        assertEquals(next.code, 0, `${what}: ${next.stderr}`);
+        const now = all(at.path).filter((it) => !/[0-9a-f]{32}/.test(it));
+        assertEquals(now, wanted, what);
+        if (!exists(at.at("root"))) continue;
+        const root = ["--dir", at.at("root")];
+        const verified = await runCli(["verify", ...root]);
+        assertEquals(verified.code, 0, `${what}: ${verified.stderr}`);
+        // What may still be in use is left for an hour, and has a place for it.
+        const pruned = await runCli(["prune", ...root]);
+        assertEquals(pruned.code, 0, pruned.stderr);
+      }
+      assert(killed > 0, "nothing was ever killed");
+    },
+  );
+}
+
+// K14: notes of who held a lock.
+for (const what of ["use", "clear", "rebuild", "ensure"] as const) {
+  test(
+    `rebuild-cache sweeps the note of a ${what} that was killed`,
+    ["linux", "sh"],
+    async () => {
+      await using dir = TempDir.make();
+      dir.write({ cache: { file: "x" }, src: { file: "x" } });
+      const at = dir.at("cache");
+      const wait = ["sh", "-c", 'echo at it; cat; echo x > "$1/x"', "sh", "{}"];
+      const root = ["--dir", dir.at("root")];
+      await must(...cliCommand(["put", "other", dir.at("src"), ...root]));
+      const args = what === "use"
+        ? ["use", "--dir", at, "--", ...wait]
+        : what === "ensure"
+        ? ["ensure", "key", dir.at("dst"), ...root, "--", ...wait]
+        : ["--dir", at, "--", ...wait];
+      if (what === "clear") {
+        // It holds its guard while it waits for who uses the directory.
+        await using user = Peer.cli(["use", "--dir", at, "--", ...wait]);
+        await user.says("at it");
+        await using clear = Peer.cli(["--dir", at]);
+        await until("it waits", () => clear.heard !== "" || clear.over)
+          .catch(() => {});
+        clear.kill();
+        await clear.end();
+      } else {
+        await using peer = Peer.cli(args);
+        await peer.says("at it");
+        peer.kill();
+        await peer.end();
+      }
+      const child = what === "ensure"
+        ? ["ensure", "key", dir.at("dst"), ...root, "--", ...wait]
+        : ["--dir", at, ...what === "rebuild" ? ["--", ...wait] : []];
+      const next = await runCli(child);
+      assertEquals(next.code, 0, next.stderr);
+      const pruned = await runCli(["prune", ...root]);
+      assertEquals(pruned.code, 0, pruned.stderr);
+      const left = all(dir.path)
+        .filter((it) => /\.(holder|partial|stale)-/.test(it));
+      assertEquals(left, []);
+    },
+  );
+}
