@@ -352,6 +352,7 @@ mountTest(
 
 test("Cache of a group keeps its group and modes, so that each may prune", [
   "linux",
+  "ffi",
   "root",
   "setpriv",
 ], async () => {

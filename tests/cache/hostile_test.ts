@@ -103,7 +103,8 @@ test(
 test(
   "Cache.put() widens nothing, whatever the umask was, unless the cache is a group's",
   [
-    "posix",
+    "linux",
+    "ffi",
   ],
   async () => {
     await using dir = TempDir.make();
@@ -120,7 +121,8 @@ test(
 );
 
 test("Cache.stage() takes no inode from elsewhere, and changes none there", [
-  "posix",
+  "linux",
+  "ffi",
 ], async () => {
   await using dir = TempDir.make();
   dir.write({ store: { a: "content", b: "both" }, cache: {} });

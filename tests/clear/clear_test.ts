@@ -151,6 +151,7 @@ test(
   "clearCache() removes FIFO, socket, and names with newlines and 255 bytes",
   [
     "posix",
+    "net",
     "mkfifo",
   ],
   async () => {

@@ -216,6 +216,7 @@ test(
   "DescriptorDirectory stays with its directory wherever that is renamed to",
   [
     "linux",
+    "ffi",
   ],
   async () => {
     await using dir = TempDir.make();
@@ -234,6 +235,7 @@ test(
   "DescriptorDirectory exchanges two entries, and reaches names that are not UTF-8",
   [
     "linux",
+    "ffi",
     "bash",
   ],
   async () => {

@@ -72,6 +72,7 @@ test(
   "sweepStagings() leaves somebody else's, unless the cache is theirs, too",
   [
     "linux",
+    "ffi",
     "root",
   ],
   async () => {

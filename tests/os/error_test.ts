@@ -55,7 +55,10 @@ test(
   },
 );
 
-test("errorKind() tells cross-device, of a real error", ["linux"], async () => {
+test("errorKind() tells cross-device, of a real error", [
+  "linux",
+  "all permissions",
+], async () => {
   await using dir = TempDir.make();
   dir.write({ file: "x" });
   const error = thrown(() => Deno.linkSync(dir.at("file"), "/dev/shm/x-link"));

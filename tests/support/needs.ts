@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -14,6 +14,11 @@ function missing(need: Need): string | undefined {
       return Deno.uid() !== 0 ? "needs root" : undefined;
     case "not-root":
       return Deno.uid() === 0 ? "needs an ordinary user" : undefined;
+    case "ffi": // libc can be called, so directories are held open
+    case "net": // for a socket
+      return mayUse(need) ? undefined : `needs --allow-${need}`;
+    case "all permissions": // for /dev and /proc
+      return mayUse("all") ? undefined : "needs all permissions";
     case "deno's runtime for binaries":
       return Deno.env.get("DENORT_BIN") || denoAnswers()
         ? undefined
@@ -33,6 +38,16 @@ function missing(need: Need): string | undefined {
     } catch { /* not there */ }
   }
   return `needs ${need}`;
+}
+
+/** Whether the tests themselves may: what they start is asked for with all. */
+export function mayUse(what: "ffi" | "net" | "all"): boolean {
+  const names = what === "all"
+    ? (["read", "write", "env", "run", "sys", "ffi", "net"] as const)
+    : [what];
+  return names.every((name) =>
+    Deno.permissions.querySync({ name }).state === "granted"
+  );
 }
 
 function denoAnswers(): boolean {
