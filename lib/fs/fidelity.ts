@@ -69,7 +69,10 @@ export class Keeper {
    * @param made What that has by itself.
    */
   keep(from: Held, status: Status, to: Held, made: Status): void {
-    if (!from.isKnown) this.note("xattr", WITHOUT_LIBC, to.path);
+    // (Windows has none that this could be.)
+    if (!from.isKnown && Deno.build.os !== "windows") {
+      this.note("xattr", WITHOUT_LIBC, to.path);
+    }
     const access: { -readonly [K in keyof Access]: Access[K] } = {};
     let mode = status.mode;
     if (this.#keep === "content") mode = withoutSpecial(status);

@@ -60,11 +60,23 @@ export class PathDirectory implements Directory {
    *
    * @param at Its path.
    * @param shown The path that people know it by.
+   * @param opened What was known of it when it was opened.
    */
-  constructor(at: string, safe?: boolean, shown: string = at) {
+  constructor(
+    at: string,
+    safe?: boolean,
+    shown: string = at,
+    opened?: Status,
+  ) {
     this.#at = at;
     this.path = shown;
     this.#safe = safe;
+    this.#opened = opened;
+  }
+
+  /** Its path for the OS, which {@linkcode path} need not be. */
+  get at(): string {
+    return this.#at;
   }
 
   /** The path of an entry. */
@@ -80,8 +92,9 @@ export class PathDirectory implements Directory {
   /** Opens a directory by its path, symbolic links in it followed. */
   static at(path: string): PathDirectory {
     const real = realPathSync(path);
-    if (!statSync(real).isDirectory) throw notADirectory(path);
-    return new PathDirectory(real);
+    const info = statSync(real);
+    if (!info.isDirectory) throw notADirectory(path);
+    return new PathDirectory(real, undefined, real, toStatus(info));
   }
 
   get safe(): boolean {
@@ -138,10 +151,11 @@ export class PathDirectory implements Directory {
     const shown = this.#shown(name);
     if (use !== "doomed") {
       const safe = this.#safe ? isClosedToOthers(info) : undefined;
-      return new PathDirectory(path, safe, shown);
+      return new PathDirectory(path, safe, shown, toStatus(info));
     }
     const fixed = this.safe || isFixed(path);
-    return new PathDirectory(path, fixed && claim(path, info), shown);
+    const safe = fixed && claim(path, info);
+    return new PathDirectory(path, safe, shown, toStatus(info));
   }
 
   #deviceNumber: number | undefined;
@@ -273,7 +287,7 @@ export class PathDirectory implements Directory {
   }
 
   again(path: string = this.path): PathDirectory {
-    return new PathDirectory(this.#at, this.#safe, path);
+    return new PathDirectory(this.#at, this.#safe, path, this.#opened);
   }
 
   [Symbol.dispose](): void {

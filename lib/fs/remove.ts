@@ -360,6 +360,10 @@ async function removeCarefully(
           stack.push(frame);
           continue;
         }
+        if (failure?.kind === "not-empty" && await removeUnspeakable(frame)) {
+          if (frame.directory !== root) frame.directory[Symbol.dispose]();
+          continue;
+        }
         if (frame.directory !== root) frame.directory[Symbol.dispose]();
         if (failure) fail(failure, holder);
         continue;
@@ -406,6 +410,24 @@ function again(frame: Frame): boolean {
     frame.entries.push(...frame.directory.list());
     return true;
   } catch {
+    return false;
+  }
+}
+
+/**
+ * Deno can't say names that are not UTF-8; only its recursive removal takes what has
+ * one. With descriptors, names are said as they are, and it never comes to this.
+ */
+async function removeUnspeakable(frame: Frame): Promise<boolean> {
+  const { parent, name, directory } = frame;
+  const path = parent.pinned(name);
+  if (path === undefined || directory.isKnown || !directory.safe) return false;
+  if (inspect(directory) !== "plain") return false;
+  try {
+    await Deno.remove(path, { recursive: true });
+    return true;
+  } catch (error) {
+    log.trace(() => `Not removed: "${path}": ${osErrorText(error)}`);
     return false;
   }
 }

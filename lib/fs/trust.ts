@@ -4,6 +4,7 @@
  * @module
  */
 
+import { errorKind } from "../os/error.ts";
 import { steady } from "../os/patience.ts";
 
 const lstatSync = steady(Deno.lstatSync);
@@ -41,7 +42,7 @@ function walkDown(
   isGood: (last: string, me: number | undefined) => boolean,
 ): boolean {
   if (Deno.build.os === "windows") return true;
-  const me = ownId();
+  const me = ownId(path);
   // From the root down: below a directory that others can change, nothing is certain.
   // By the path as it is: what a link leads to now, it need not lead to in a moment.
   for (let end = 0; end >= 0;) {
@@ -59,8 +60,10 @@ function isClosed(place: string, me: number | undefined, last: boolean) {
     const others = (mode & 0o022) !== 0;
     // The next name in a sticky directory is checked to be ours, or root's.
     return !others || ((mode & 0o1000) !== 0 && !last);
-  } catch {
-    return false;
+  } catch (error) {
+    // Deno, which may not look above what it was granted, lets nobody lead us out of
+    // that: it goes by resolved paths.
+    return !last && errorKind(error) === "not-capable";
   }
 }
 
@@ -69,28 +72,36 @@ let own: number | undefined;
 /**
  * The user that we are, as file systems have it; `undefined` where that is not known:
  * `Deno.uid()` asks for a permission of its own.
+ *
+ * @param directory Where a file may be made to find out, if nowhere else.
  */
-export function ownId(): number | undefined {
+export function ownId(directory?: string): number | undefined {
   if (Deno.build.os === "windows") return undefined;
   const asked = { name: "sys", kind: "uid" } as const;
   // Not remembered: a program may drop its rights.
   if (Deno.permissions.querySync(asked).state === "granted") {
     return Deno.uid() ?? undefined;
   }
-  if (
-    own === undefined &&
-    Deno.permissions.querySync({ name: "write" }).state === "granted" &&
-    Deno.permissions.querySync({ name: "read" }).state === "granted"
-  ) {
-    own = idOfNewFile();
+  if (own === undefined) {
+    if (mayUse()) own = idOfNewFile();
+    else if (directory !== undefined && mayUse(directory)) {
+      own = idOfNewFile(directory);
+    }
   }
   return own;
 }
 
+function mayUse(path?: string): boolean {
+  return (["read", "write"] as const).every((name) => {
+    const asked = path === undefined ? { name } : { name, path };
+    return Deno.permissions.querySync(asked).state === "granted";
+  });
+}
+
 /** What we make is ours. */
-function idOfNewFile(): number | undefined {
+function idOfNewFile(dir?: string): number | undefined {
   try {
-    const path = Deno.makeTempFileSync();
+    const path = Deno.makeTempFileSync(dir === undefined ? {} : { dir });
     try {
       return Deno.lstatSync(path).uid ?? undefined;
     } finally {

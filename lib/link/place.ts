@@ -387,9 +387,9 @@ function wrap(
   error: unknown,
 ): unknown {
   const said = kindOfError(error);
-  if (error instanceof LinkError || said === "other" && !isOsError(error)) {
-    return error;
-  }
+  const isAbort = said === "interrupted" ||
+    said === "other" && !isOsError(error);
+  if (error instanceof LinkError || isAbort) return error;
   const [from, at] = [source.path, pathIn(to, name)];
   return linkFailure(`Cannot ${mode} "${from}" to "${at}"`, from, at, error);
 }

@@ -16,7 +16,12 @@ import type { LinkProgress } from "./options.ts";
 import { Shared } from "./shared.ts";
 
 /** A directory that another thread holds open: descriptors are the process's. */
-export type Room = { path: string; fd?: number; safe: boolean };
+export type Room = {
+  path: string;
+  at?: string;
+  fd?: number;
+  safe: boolean;
+};
 
 /** What a worker is sent. */
 export interface Order {
@@ -38,12 +43,12 @@ export function toRoom(directory: Directory): Room {
   const { path, safe } = directory;
   return directory instanceof DescriptorDirectory
     ? { path, safe, fd: directory.fd }
-    : { path, safe };
+    : { path, safe, at: (directory as PathDirectory).at };
 }
 
-function fromRoom({ path, fd, safe }: Room): Directory {
+function fromRoom({ path, at = path, fd, safe }: Room): Directory {
   return fd === undefined
-    ? new PathDirectory(path, safe)
+    ? new PathDirectory(at, safe, path)
     : DescriptorDirectory.held(fd, path);
 }
 

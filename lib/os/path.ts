@@ -71,7 +71,18 @@ export function toPath(path: string | URL): string {
   const parts = (isAbsolute(text) ? text : `${Deno.cwd()}/${text}`).split("/");
   const last = parts.lastIndexOf("..");
   if (last < 0) return resolve(text);
-  const before = parts.slice(0, last + 1).join("/");
-  const real = Deno.realPathSync(before);
-  return resolve([real, ...parts.slice(last + 1)].join("/"));
+  // Step by step: asked for all at once, Deno itself may go by the text.
+  let real = "";
+  for (const part of parts.slice(0, last + 1)) {
+    if (part === "" || part === ".") continue;
+    if (part !== "..") real += `/${part}`;
+    else {
+      real = Deno.realPathSync(real || "/");
+      if (!Deno.statSync(real).isDirectory) {
+        throw new Deno.errors.NotADirectory(`"${real}" is not a directory`);
+      }
+      real = dirname(real).replace(/^\/$/, "");
+    }
+  }
+  return resolve([real || "/", ...parts.slice(last + 1)].join("/"));
 }

@@ -13,7 +13,7 @@ import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists, until } from "../support/until.ts";
 
-const MOST = 400;
+const MOST = 300;
 const TRIES = 3;
 const MEGABYTE = 2 ** 20;
 
@@ -71,16 +71,23 @@ const WATCHED = `import * as library from "LIBRARY";
   const now = performance.now();
   clearTimeout(timer);
   gap = Math.max(gap, now - last);
-  console.log(JSON.stringify({ ended, gap, heard: now - aborted }));
+  console.log(JSON.stringify({ ended, gap, heard: now - (aborted ?? 0) }));
   Deno.exit();`;
 
 const NAMES = [...WORK.matchAll(/"([^"]+)": \(signal/g)].map((it) => it[1]!);
 
 async function makeSources(dir: TempDir): Promise<void> {
-  makeManyFiles(dir.at("many"), 100, 60);
+  makeManyFiles(dir.at("many"), 200, 60);
   dir.write({ few: {} });
   const command = 'head -c "$2" /dev/zero > "$1"';
-  await must("sh", "-c", command, "sh", dir.at("few/big"), `${700 * MEGABYTE}`);
+  await must(
+    "sh",
+    "-c",
+    command,
+    "sh",
+    dir.at("few/big"),
+    `${1200 * MEGABYTE}`,
+  );
 }
 
 interface Watched {
@@ -123,9 +130,9 @@ async function isHeard(
       gap = Math.min(gap, whole.gap);
       const cut = await watch(dir, to, name, "100");
       // Whoever is done by then has nothing to hear.
-      if (cut.ended === "done") assert(cut.gap <= MOST || n > 0, name);
-      else assertEquals(cut.ended, "enough", name);
-      heard = Math.min(heard, cut.ended === "done" ? 0 : cut.heard);
+      if (cut.ended !== "done") assertEquals(cut.ended, "enough", name);
+      const none = cut.ended === "done" && cut.gap <= MOST;
+      heard = Math.min(heard, none ? 0 : cut.heard);
     }
     told.push(`${name}: ${gap.toFixed()} ms, ${heard.toFixed()} ms`);
     if (gap > MOST || heard > MOST) wrong.push(told.at(-1)!);
@@ -133,17 +140,16 @@ async function isHeard(
   assertEquals(wrong, [], told.join("\n"));
 }
 
-test(
+mountTest(
+  import.meta.url,
   "linkTree(), linkFile() and Cache.put() never stop the event loop for long",
-  [
-    "linux",
-    "sh",
-  ],
-  async () => {
-    await using dir = TempDir.make();
-    await makeSources(dir);
-    dir.write({ to: {} });
-    await isHeard(dir, dir.at("to"), NAMES);
+  ["sh"],
+  async (dir) => {
+    // In memory, where nobody else's writes are waited for.
+    const at = TempDir.at(await makeFileSystem(dir, "tmpfs", 4));
+    await makeSources(at);
+    at.write({ to: {} });
+    await isHeard(at, at.at("to"), NAMES);
   },
 );
 

@@ -3,7 +3,7 @@ import { LinkError } from "../../lib/link/error.ts";
 import { linkFile } from "../../lib/link/file.ts";
 import { must, runCli } from "../support/command.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
-import { test } from "../support/needs.ts";
+import { mayUse, test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
 const MODES = ["clone", "hardlink", "symlink", "copy"] as const;
@@ -123,7 +123,11 @@ Deno.test("linkFile() says what is wrong with the source or the destination", as
   assertEquals(namesIn(dir.path), ["cached", "folder"]);
 });
 
-Deno.test("linkFile() resets a cached file that has --max-links links", async () => {
+/** Elsewhere nobody can tell whether a copy has all the attributes: it is no reset. */
+const RESETS = Deno.build.os === "windows" ||
+  Deno.build.os === "linux" && mayUse("ffi");
+
+Deno.test("linkFile() resets a cached file that has --max-links links, or copies it", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { file: "content" }, out: {} });
   const cached = dir.at("cache", "file");
@@ -135,10 +139,11 @@ Deno.test("linkFile() resets a cached file that has --max-links links", async ()
       mode: "hardlink",
       maxLinks: 4,
     });
-    assertEquals(mode, "hardlink");
+    assertEquals(mode, RESETS || i < 3 ? "hardlink" : "copy");
     if (reset) resets++;
   }
-  assertEquals(resets, 3); // after 3 links, then after 2 more each time: 3, 3, 3, 1
+  // After 3 links, then after 2 more each time: 3, 3, 3, 1.
+  assertEquals(resets, RESETS ? 3 : 0);
   assertEquals(Deno.statSync(cached).mtime, old);
   assertEquals(namesIn(dir.at("cache")), ["file"]);
   for (const name of namesIn(dir.at("out"))) {
