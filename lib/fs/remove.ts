@@ -28,6 +28,7 @@ import {
   pathIn,
   type Status,
 } from "./directory.ts";
+import { PathDirectory } from "./paths.ts";
 
 /** Something that could not be removed, and why. */
 export interface Failure {
@@ -93,7 +94,7 @@ export async function removeTree(
     return [];
   }
   if (!root.safe) return await removeBlindly(parent, name, root, options);
-  await removeSubtrees(parent, name, root, options);
+  await removeSubtrees(root, options);
   return await removeCarefully(parent, name, root, budget, signal);
 }
 
@@ -160,12 +161,10 @@ interface Subtree {
 
 /** The first pass: subtrees, many at once. What it leaves is the second pass's. */
 async function removeSubtrees(
-  parent: Directory,
-  name: string,
   root: Directory,
   { signal, onProgress }: RemoveOptions,
 ): Promise<void> {
-  if (parent.pinned(name) === undefined) return;
+  if (root.pinned(".") === undefined) return;
   using held = new DisposableStack();
   const lanes = LANES.get(fileSystemType(root.path) ?? "") ?? 1;
   const subtrees = plan(root, lanes > 1 ? ENOUGH_SUBTREES : 1, held);
@@ -419,9 +418,9 @@ function again(frame: Frame): boolean {
  * one. With descriptors, names are said as they are, and it never comes to this.
  */
 async function removeUnspeakable(frame: Frame): Promise<boolean> {
-  const { parent, name, directory } = frame;
-  const path = parent.pinned(name);
-  if (path === undefined || directory.isKnown || !directory.safe) return false;
+  const { directory } = frame;
+  if (!(directory instanceof PathDirectory) || !directory.safe) return false;
+  const path = directory.at;
   if (inspect(directory) !== "plain") return false;
   try {
     await Deno.remove(path, { recursive: true });

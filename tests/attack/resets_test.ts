@@ -24,9 +24,12 @@ const many = Object.fromEntries(
 
 /** Links the tree again and again; each link resets all files that are full. */
 const RESETS = `import { linkTree } from "LIBRARY";
-  const [src, to, times] = Deno.args;
+  const [src, to, times, lenient] = Deno.args;
   for (let i = 0; i < Number(times); i++) {
-    await linkTree(src, to + "/" + i, { mode: "hardlink", maxLinks: 2, jobs: 1 });
+    const options = { mode: "hardlink", maxLinks: 2, jobs: 1 };
+    const linked = linkTree(src, to + "/" + i, options);
+    // Of a file that is replaced at that instant, the kernel links nothing.
+    await (lenient ? linked.catch(() => {}) : linked);
   }
   console.log("did it");`;
 
@@ -92,7 +95,7 @@ test("linkTree() never undoes a replacement of the cached file by a reset", [
 ], async () => {
   await using dir = TempDir.make();
   dir.write({ src: { file: "0" }, a: {} });
-  const args = [dir.at("src"), dir.at("a"), "1500"];
+  const args = [dir.at("src"), dir.at("a"), "1500", "lenient"];
   await using peer = new Peer(program(dir, RESETS, ALL, args));
   const undone: string[] = [];
   const path = dir.at("src/file");

@@ -23,7 +23,6 @@ const WAYS: [name: string, options: object, calls: readonly string[]][] = [
     ...READS,
     ...["read", "copy_file_range", "sendfile"],
   ]],
-  ["symlink", { mode: "symlink" }, [...READS, "symlink", "symlinkat"]],
   ["merge", { mode: "copy", ifExists: "merge" }, READS],
   ["replace", { mode: "hardlink", ifExists: "replace" }, READS],
 ];
