@@ -71,7 +71,9 @@ export function copyContent(
   if (
     !(source instanceof DescriptorFile) || !(target instanceof DescriptorFile)
   ) {
-    if (status.size > SMALL) return copyByHand(source, target, status, control);
+    if (status.size > SMALL) {
+      return copyByHand(source, target, status.size, control);
+    }
     return copyPieces(source, target, status.size, control);
   }
   const { size, allocated = size } = status;
@@ -90,19 +92,29 @@ function copyRange(
   begin: number,
   end: number,
   control: CopyControl,
-): void {
-  const c = placeCalls();
+): undefined {
   for (let at = begin; at < end;) {
     control.check();
-    const most = Math.min(end - at, PIECE);
-    const n = unlessInterrupted(() =>
-      c.copy_file_range(source.fd, 0, target.fd, 0, most, 0)
-    );
-    if (n > 0) at += n;
-    else if (n === 0 || COPY_BY_HAND.has(errno())) {
-      return copyPieces(source, target, end - at, control);
-    } else throw failure("copy", target.path);
+    const n = copyPiece(source, target, end - at);
+    if (n === 0) return copyPieces(source, target, end - at, control);
+    at += n;
   }
+}
+
+/** How many bytes were copied; 0 where the kernel does not copy by itself. */
+function copyPiece(
+  source: DescriptorFile,
+  target: DescriptorFile,
+  left: number,
+): number {
+  const c = placeCalls();
+  const most = Math.min(left, PIECE);
+  const n = unlessInterrupted(() =>
+    c.copy_file_range(source.fd, 0, target.fd, 0, most, 0)
+  );
+  if (n >= 0) return n;
+  if (COPY_BY_HAND.has(errno())) return 0;
+  throw failure("copy", target.path);
 }
 
 /** The same on a thread of the runtime, so that a signal is heard meanwhile. */
@@ -116,7 +128,7 @@ async function copyElsewhere(
   for (let at = 0; at < size;) {
     control.check();
     const most = Math.min(size - at, PIECE);
-    const n: number = await copy_file_range(
+    let n: number = await copy_file_range(
       source.fd,
       0,
       target.fd,
@@ -124,9 +136,10 @@ async function copyElsewhere(
       most,
       0,
     );
-    if (n > 0) at += n;
     // Made again here, it says why; there, errno is another thread's.
-    else return copyRange(source, target, at, size, control);
+    if (n <= 0) n = copyPiece(source, target, size - at);
+    if (n === 0) return await copyByHand(source, target, size - at, control);
+    at += n;
   }
 }
 
@@ -195,10 +208,10 @@ function copyPieces(
 async function copyByHand(
   source: OpenFile,
   target: OpenFile,
-  { size }: Status,
+  length: number,
   control: CopyControl,
 ): Promise<void> {
-  for (let left = size; left > 0; left -= SMALL) {
+  for (let left = length; left > 0; left -= SMALL) {
     copyPieces(source, target, Math.min(left, SMALL), control);
     const pause = control.breathe?.();
     if (pause) await pause;

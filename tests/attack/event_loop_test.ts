@@ -77,7 +77,7 @@ const WATCHED = `import * as library from "LIBRARY";
 const NAMES = [...WORK.matchAll(/"([^"]+)": \(signal/g)].map((it) => it[1]!);
 
 async function makeSources(dir: TempDir): Promise<void> {
-  makeManyFiles(dir.at("many"), 200, 60);
+  makeManyFiles(dir.at("many"), 200, 20);
   dir.write({ few: {} });
   const command = 'head -c "$2" /dev/zero > "$1"';
   await must(
@@ -86,7 +86,7 @@ async function makeSources(dir: TempDir): Promise<void> {
     command,
     "sh",
     dir.at("few/big"),
-    `${1200 * MEGABYTE}`,
+    `${300 * MEGABYTE}`,
   );
 }
 
@@ -172,7 +172,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     async () => {
       await using dir = TempDir.make();
       const command = 'head -c "$2" /dev/zero > "$1"';
-      const size = `${3000 * MEGABYTE}`;
+      const size = `${800 * MEGABYTE}`;
       await must("sh", "-c", command, "sh", dir.at("big"), size);
       const root = dir.at("root");
       await using put = Peer.cli(["put", "key", dir.at("big"), "--dir", root]);
