@@ -251,6 +251,12 @@ function tryRung(
         sleepSync(2 ** tries);
         continue;
       }
+      // A name that was replaced between two looks at it: linkat(2) says ENOENT of an
+      // inode that has just lost its last name, though the name is there.
+      if (
+        kind === "not-found" && mode === "hardlink" && tries < TRIES &&
+        source.from.look(source.name)
+      ) continue;
       if (means === "limit") return atLimit(source, to, name, context, error);
       if (means === "stop" || options.strict || mode === "copy") {
         throw wrap(mode, source, to, name, error);

@@ -190,7 +190,7 @@ function replaceAll(
     for (const { from, name } of names) {
       const temporary = `fresh-${made++}`;
       scratch.link(fresh, scratch, temporary);
-      const done = replace(from, name, old, scratch, temporary);
+      const done = replace(from, name, old, scratch, temporary, fresh);
       if (done) taken.push({ from, name, temporary });
     }
     return taken.length;
@@ -218,6 +218,7 @@ function replace(
   old: Status,
   scratch: Directory,
   temporary: string,
+  fresh: string,
 ): boolean {
   const isOld = (now: Status | undefined) =>
     now !== undefined && isSameInode(now, old) && now.size === old.size &&
@@ -227,9 +228,16 @@ function replace(
       scratch.rename(temporary, from, name);
       return true;
     }
-    if (isOld(scratch.look(temporary))) return true;
-    // Somebody replaced it at this very instant: what they put there stays.
-    exchange(from, name, scratch, temporary);
+    let out = scratch.look(temporary);
+    if (isOld(out)) return true;
+    // Somebody replaced it at this very instant: what they put there goes back, unless
+    // something newer stands there by then, and so on.
+    let placed = scratch.look(fresh);
+    while (exchange(from, name, scratch, temporary)) {
+      const next = scratch.look(temporary);
+      if (!next || !out || (placed && isSameInode(next, placed))) break;
+      [placed, out] = [out, next];
+    }
   }
   removeQuietly(scratch, temporary);
   return false;

@@ -204,9 +204,8 @@ async function buildBeside(
 ): Promise<Partial<RebuildReport>> {
   const { signal } = options;
   const { parent, name } = place;
-  let result: Partial<RebuildReport>;
   let like: Status | undefined;
-  {
+  try {
     await using staging = openStaging(parent, name);
     {
       using target = lookAgain(place, path);
@@ -216,7 +215,6 @@ async function buildBeside(
     await build(staging.tree);
     signal?.throwIfAborted();
     const { old, exchanged } = await publish(staging, place, path, options);
-    result = { replaced: old !== undefined, exchanged };
     if (old && !exchanged) {
       const { parent, name, expected } = old;
       const options = { busyTimeout: 1000, signal, expected };
@@ -225,9 +223,11 @@ async function buildBeside(
         log.warn(() => `Cannot remove "${failure.path}": ${failure.message}`);
       }
     }
+    return { replaced: old !== undefined, exchanged };
+  } finally {
+    // Also after a build that failed: one that always does would pile up stagings.
+    await sweep(place, like?.uid);
   }
-  await sweep(place, like?.uid);
-  return result;
 }
 
 /** What stood there, wherever it is now. */

@@ -13,7 +13,7 @@ import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists, until } from "../support/until.ts";
 
-const MOST = 300;
+const MOST = 500;
 const TRIES = 3;
 const MEGABYTE = 2 ** 20;
 

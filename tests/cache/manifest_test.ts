@@ -15,7 +15,8 @@ const DIGEST = "0".repeat(64);
 const EMPTY = { path: "", mode: 0o755, files: [], links: [], directories: [] };
 
 Deno.test("A listing keeps every name, also one that is not UTF-8", () => {
-  const name = '\t\n"\\ é\udcff';
+  // (On Windows, a backslash parts names.)
+  const name = '\t\n" é\udcff' + (Deno.build.os === "windows" ? "" : "\\");
   const line: ListedDirectory = {
     path: "/a b/\udcfe",
     mode: 0o2750,
