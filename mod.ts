@@ -48,6 +48,7 @@ export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";
 export { LinkError } from "./lib/link/error.ts";
 export { linkFile } from "./lib/link/file.ts";
+export type { NotKept } from "./lib/fs/fidelity.ts";
 export type { LinkMode } from "./lib/link/ladder.ts";
 export type {
   LinkFileOptions,

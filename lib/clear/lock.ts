@@ -28,9 +28,12 @@ export async function lockToClear(
   return {
     removeFile() {
       const now = look(parent, file);
-      if (now?.kind !== "file" || now.uid !== ownId()) return;
-      const wasThere = before !== undefined && isSameInode(now, before) &&
-        isSameTime(now.modified, before.modified);
+      const me = ownId();
+      if (now?.kind !== "file" || me !== undefined && now.uid !== me) return;
+      // (Windows has no users of files, and numbers of inodes that can't be told apart.)
+      const isSame = before !== undefined &&
+        (before.inode === undefined || isSameInode(now, before));
+      const wasThere = isSame && isSameTime(now.modified, before.modified);
       if (!wasThere) removeQuietly(parent, file);
     },
     [Symbol.dispose]: () => guard[Symbol.dispose](),

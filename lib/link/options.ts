@@ -1,5 +1,5 @@
 import type { NotKept } from "../fs/fidelity.ts";
-import type { AnyMode, LinkMode } from "./ladder.ts";
+import type { LinkMode } from "./ladder.ts";
 import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
 
 /** Options for `linkFile()`. */
@@ -12,7 +12,7 @@ export interface LinkFileOptions {
    *
    * @default {"auto"}
    */
-  mode?: AnyMode;
+  mode?: "auto" | "private" | LinkMode;
   /**
    * What to do when something stands there. It is never written through: `replace`
    * renames the new over the old.
