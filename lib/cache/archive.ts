@@ -311,7 +311,9 @@ function openSource(path: string): Place {
     if (kind === undefined) {
       throw new Deno.errors.NotFound("It does not exist");
     }
-    if (kind === "symlink") return openSource(Deno.realPathSync(path));
+    if (kind === "symlink") {
+      return openSource(patiently(() => Deno.realPathSync(path)));
+    }
     if (kind === "other") {
       throw new CacheError(
         `Cannot put "${path}": it is no file and no directory`,
@@ -330,7 +332,7 @@ function openSource(path: string): Place {
 /** Where a cache is, or will be. */
 function realPath(path: string): string {
   try {
-    return Deno.realPathSync(path);
+    return patiently(() => Deno.realPathSync(path));
   } catch (error) {
     if (errorKind(error) !== "not-found") return path;
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { steady } from "../os/patience.ts";
 import { makeParent } from "../fs/access.ts";
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
@@ -19,6 +20,8 @@ import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, leaseName, newId } from "./layout.ts";
 import { attempt, lockItself } from "./locks.ts";
 import { failure, Root } from "./root.ts";
+
+const realPathSync = steady(Deno.realPathSync);
 
 /** Options for `openCache()`. */
 export interface CacheOptions extends LockOptions {
@@ -57,7 +60,7 @@ export interface Store {
 function placeOf({ path }: Store): Place {
   let real = path;
   try {
-    real = Deno.realPathSync(path);
+    real = realPathSync(path);
   } catch (error) {
     // Not there yet: then its name is what is locked.
     if (kindOfError(error) !== "not-found") {

@@ -24,6 +24,7 @@ import type { Directory, OpenFile } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { kindOfError } from "../error.ts";
 import { toPath } from "../os/path.ts";
+import { steady } from "../os/patience.ts";
 
 /** A lock that is held until it is disposed: `using lock = await lease(dir)`. */
 export interface Lock extends Disposable {
@@ -198,7 +199,7 @@ export async function holdFile(
 function realPath(dir: string | URL): string {
   const path = toPath(dir);
   try {
-    return Deno.realPathSync(path);
+    return steady(Deno.realPathSync)(path);
   } catch {
     return path; // does not exist: then its name is what is locked
   }

@@ -20,6 +20,7 @@ import { fromFileUrl as windowsFromFileUrl } from "@std/path/windows/from-file-u
 import { isAbsolute as windowsIsAbsolute } from "@std/path/windows/is-absolute";
 import { join as windowsJoin } from "@std/path/windows/join";
 import { resolve as windowsResolve } from "@std/path/windows/resolve";
+import { steady } from "./patience.ts";
 
 const isWindows = Deno.build.os === "windows";
 
@@ -77,8 +78,8 @@ export function toPath(path: string | URL): string {
     if (part === "" || part === ".") continue;
     if (part !== "..") real += `/${part}`;
     else {
-      real = Deno.realPathSync(real || "/");
-      if (!Deno.statSync(real).isDirectory) {
+      real = steady(Deno.realPathSync)(real || "/");
+      if (!steady(Deno.statSync)(real).isDirectory) {
         throw new Deno.errors.NotADirectory(`"${real}" is not a directory`);
       }
       real = dirname(real).replace(/^\/$/, "");
