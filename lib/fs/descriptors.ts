@@ -681,7 +681,7 @@ export class DescriptorFile implements OpenFile {
   }
 
   read(into: Uint8Array<ArrayBuffer>): number {
-    const c = placeCalls();
+    const c = walkCalls();
     const at = addressOf(into);
     const n = unlessInterrupted(() => c.read(this.fd, at, into.length));
     if (n < 0) throw failure("read", this.path);

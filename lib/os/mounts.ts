@@ -13,7 +13,6 @@ import {
   hasLibc,
   O_CLOEXEC,
   O_RDONLY,
-  placeCalls,
   TextSlot,
   unlessInterrupted,
   walkCalls,
@@ -67,9 +66,7 @@ function readByLibc(): string {
     const { bytes, at } = allocate(65536);
     const decoder = new TextDecoder();
     for (let text = "";;) {
-      const n = unlessInterrupted(() =>
-        placeCalls().read(fd, at, bytes.length)
-      );
+      const n = unlessInterrupted(() => c.read(fd, at, bytes.length));
       if (n < 0) throw failure("read", TABLE);
       if (n === 0) return text + decoder.decode();
       text += decoder.decode(bytes.subarray(0, n), { stream: true });
