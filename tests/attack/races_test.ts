@@ -166,7 +166,9 @@ race("clearCache(), sweeping a staging,", (arena, chance) => {
 race("clearCache({ recreate: true })", (arena, chance) => {
   const dir = arena.tree(`${arena.place}/cache`, 2, 0o2777);
   const lure = chance.of(["", "/file"]);
-  const attack = { match: "cache", events: "ca", lure, skip: 0 };
+  // Made beside as a staging, and renamed.
+  const match = chance.of(["cache", "cache.p*"]);
+  const attack = { match, events: "cam", lure, skip: 0 };
   return { attack, run: [["clear", dir, { recreate: true }]] };
 });
 
