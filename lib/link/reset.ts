@@ -228,7 +228,14 @@ function replace(
       scratch.rename(temporary, from, name);
       return true;
     }
-    let out = scratch.look(temporary);
+    let out: Status | undefined;
+    try {
+      out = scratch.look(temporary);
+    } catch (error) {
+      // What it was can't be told: as it was, then.
+      exchange(from, name, scratch, temporary);
+      throw error;
+    }
     if (isOld(out)) return true;
     // Somebody replaced it at this very instant: what they put there goes back, unless
     // something newer stands there by then, and so on.
