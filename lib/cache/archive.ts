@@ -165,7 +165,7 @@ export class SlotStaging implements CacheStaging {
         "refused",
       );
     }
-    const status = root.directory.status();
+    const status = root.status();
     const content = await this.#read(status, what);
     const archive = this.#describe(content);
     try {

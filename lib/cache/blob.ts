@@ -136,7 +136,7 @@ async function provide(
     if (fetched) await fetch(pathIn(slot.directory, FETCHED));
     const own = await takeOver(slot, digest, options, store);
     try {
-      makeShared(blobs, shard, root.directory.status());
+      makeShared(blobs, shard, root.status());
       using folder = openFolder(blobs, shard);
       publish(slot, own, folder, name, digest, executable);
       if (store.options.durable) flushDirectory(folder);

@@ -127,7 +127,10 @@ function attemptEntry(
   held.use(archive);
   // A prune may have come between.
   if (readPointer(bucket, name) !== id || !look(folder, id)) return undefined;
-  if (!archive.directory) openFolder(folder, id); // which says what is wrong
+  if (!archive.directory) {
+    using _ = openFolder(folder, id); // which says what is wrong
+    return undefined; // nothing any more
+  }
   held.move();
   return { id, archive };
 }

@@ -6,6 +6,7 @@
 
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
+import { patiently } from "../os/patience.ts";
 import { holdFile } from "../lock/directory.ts";
 import {
   attemptLock,
@@ -18,7 +19,7 @@ import {
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, leaseName } from "./layout.ts";
-import type { Root } from "./root.ts";
+import { failure, type Root } from "./root.ts";
 import type { Store } from "./store.ts";
 
 /** A lock that is held until it is disposed; nothing where there are none. */
@@ -80,7 +81,7 @@ export function attemptArchive(
     if (kindOfError(error) !== "not-found") throw error;
     isMissing = true;
   }
-  const directory = openQuietly(folder, name);
+  const directory = openIfDirectory(folder, name, exclusive);
   if (directory) held.use(directory);
   const itself = directory && store.options.lock !== false
     ? lockItself(directory, exclusive)
@@ -101,15 +102,34 @@ export function attemptArchive(
   return { directory, [Symbol.dispose]: () => kept.dispose() };
 }
 
-/** What is no directory has no lock of its own. Its use says what is wrong with it. */
-function openQuietly(folder: Directory, name: string): Directory | undefined {
+/**
+ * What is no directory has no lock of its own: its use says what is wrong with it. So
+ * does what only may not be opened by who wants to remove it. Any other error is one.
+ */
+function openIfDirectory(
+  folder: Directory,
+  name: string,
+  exclusive: boolean,
+): Directory | undefined {
   try {
-    return folder.open(name);
+    return patiently(() => folder.open(name));
   } catch (error) {
+    const kind = kindOfError(error);
+    const isOther = NO_DIRECTORY.has(kind) ||
+      (exclusive && kind === "permission");
+    if (!isOther) throw failure("open", pathIn(folder, name), error);
     log.trace(() => `Not opened: "${name}": ${osErrorText(error)}`);
     return undefined;
   }
 }
+
+/** What is said to an archive that is gone, or is none. */
+const NO_DIRECTORY: ReadonlySet<string> = new Set([
+  "not-found",
+  "not-directory",
+  "loop",
+  "mount",
+]);
 
 /** Tries to lock a directory itself. Not on Windows, nor on NFS, where a directory can't be locked. */
 export function lockItself(

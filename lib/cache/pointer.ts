@@ -86,7 +86,7 @@ export function placePointer(
   try {
     if (!makeLink(tmp, pointerText(id), temporary)) {
       const bytes = new TextEncoder().encode(`${pointerText(id)}\n`);
-      writeFile(tmp, temporary, bytes, root.directory.status(), true);
+      writeFile(tmp, temporary, bytes, root.status(), true);
     }
     const isDirectory = look(bucket, name)?.kind === "directory";
     // A cache that was copied with its links followed has trees for keys.

@@ -55,6 +55,15 @@ export class Root implements Disposable {
     return this.directory.path;
   }
 
+  /** What is known of the cache's own directory. */
+  status(): Status {
+    try {
+      return patiently(() => this.directory.status());
+    } catch (error) {
+      throw failure("look at", this.path, error);
+    }
+  }
+
   /** The same, for one more to dispose of. */
   share(): this {
     this.#users++;
@@ -153,7 +162,7 @@ export class Root implements Disposable {
   /** Makes what is missing of the folders, as open to others as the root is. */
   make(bucket: string): void {
     try {
-      const status = this.directory.status();
+      const status = this.status();
       const { tmp, leases, ...others } = FOLDERS;
       // What a prune needs to sweep a tag that was never placed.
       for (const name of [leases, tmp]) {
