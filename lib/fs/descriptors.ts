@@ -154,7 +154,10 @@ export class DescriptorDirectory implements Directory {
     return `/proc/self/fd/${this.fd}/${name}`;
   }
 
-  /** The descriptor, for what one without a right to read can't do. */
+  /**
+   * The descriptor, for what one without a right to read can't do: what the OS says to
+   * that (EBADF) tells nothing.
+   */
   #readable(what: string): number {
     if (this.#pathOnly) throw new OsError(EACCES, what, this.path);
     return this.fd;
@@ -346,8 +349,6 @@ export class DescriptorDirectory implements Directory {
   }
 
   setAccess(access: Access): void {
-    // What the OS says to a descriptor of O_PATH (EBADF) tells nothing.
-    if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
     setAccessOfFd(this.#readable("change"), access, this.path);
   }
 
@@ -420,7 +421,6 @@ export class DescriptorDirectory implements Directory {
   }
 
   sync(): void {
-    if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
     if (
       unlessInterrupted(() => placeCalls().fsync(this.#readable("flush"))) !== 0
     ) {
@@ -429,7 +429,6 @@ export class DescriptorDirectory implements Directory {
   }
 
   tryLock(exclusive: boolean): boolean {
-    if (this.#pathOnly) throw new OsError(EACCES, "open", this.path);
     return tryLockFd(this.#readable("lock"), exclusive, this.path);
   }
 

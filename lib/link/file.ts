@@ -9,6 +9,7 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
+import { moveToFree } from "../fs/swap.ts";
 import { log } from "../log.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
@@ -269,13 +270,10 @@ function publish(
     return;
   }
   try {
-    patiently(() => directory.rename(TREE, parent, name, "new"));
+    moveToFree({ parent: directory, name: TREE }, { parent, name });
   } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "already-exists") throw taken(source, path);
-    if (kind !== "invalid" && kind !== "unsupported") throw error;
-    if (parent.look(name)) throw taken(source, path);
-    patiently(() => directory.rename(TREE, parent, name));
+    if (errorKind(error) !== "already-exists") throw error;
+    throw taken(source, path);
   }
 }
 

@@ -1,5 +1,6 @@
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import { Keeper } from "../fs/fidelity.ts";
 import { refuseToReplace } from "../fs/guard_rails.ts";
 import { removeQuietly, siblingName } from "../fs/names.ts";
 import type { Place } from "../fs/open.ts";
@@ -10,15 +11,19 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { swap } from "../fs/swap.ts";
+import { moveToFree, swap } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
-import { patiently } from "../os/patience.ts";
-import type { Builder, BuildJob, Built, Rooms } from "./build.ts";
-import { nothingBuilt } from "./build.ts";
+import { Breath, patiently } from "../os/patience.ts";
+import {
+  type Builder,
+  type BuildJob,
+  type Built,
+  nothingBuilt,
+  type Rooms,
+} from "./build.ts";
 import { cloneTree } from "./clone_tree.ts";
 import {
   asLinkError,
@@ -37,8 +42,6 @@ import {
   placeOptions,
 } from "./options.ts";
 import { Candidate, noCounts, placeFile } from "./place.ts";
-import { Keeper } from "../fs/fidelity.ts";
-import { Breath } from "../os/patience.ts";
 import { buildTree } from "./threads.ts";
 
 /**
@@ -213,9 +216,10 @@ async function publish(
   // A directory that its owner can't write to can't be moved to another parent.
   const isLast = Deno.build.os !== "windows" && ownId() !== 0;
   if (!isLast) finish(top);
+  const tree = { parent: staging, name: TREE };
   try {
     if (!existing) {
-      move(staging, parent, name, source, path);
+      moveToFree(tree, { parent, name });
       if (isLast) finish(top);
       return;
     }
@@ -224,13 +228,14 @@ async function publish(
       : undefined;
     if (old) await lockDirectoryItself(old, true, path, options);
     refuseToReplace(parent, name, path);
-    const swapped = swap({ parent: staging, name: TREE }, { parent, name });
+    const swapped = swap(tree, { parent, name });
     if (isLast) finish(top);
     if (swapped.old) await removeOld(swapped.old, old?.opened);
   } catch (error) {
     if (error instanceof LinkError) throw error;
     const kind = kindOfError(error);
     if (kind === "locked" || kind === "refused") throw error;
+    if (!existing && kind === "already-exists") throw taken(source, path);
     const what = existing
       ? `Cannot replace "${path}"`
       : `Cannot put "${path}" in place`;
@@ -245,26 +250,6 @@ async function removeOld(
   const options = { busyTimeout: 1000, expected };
   for (const { path, message } of await removeTree(parent, name, options)) {
     log.warn(() => `Cannot remove "${path}": ${message}`);
-  }
-}
-
-/** To a name that nothing has. */
-function move(
-  staging: Directory,
-  parent: Directory,
-  name: string,
-  source: string,
-  path: string,
-): void {
-  try {
-    patiently(() => staging.rename(TREE, parent, name, "new"));
-  } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "already-exists") throw taken(source, path);
-    if (kind !== "invalid" && kind !== "unsupported") throw error;
-    // No such call on this file system: a look must do.
-    if (parent.look(name)) throw taken(source, path);
-    patiently(() => staging.rename(TREE, parent, name));
   }
 }
 
