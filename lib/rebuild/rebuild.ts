@@ -394,7 +394,9 @@ function refuseMountPoint({ path, place, status }: HeldTarget): void {
   try {
     patiently(() => place.parent.open(place.name))[Symbol.dispose]();
   } catch (error) {
-    if (kindOfError(error) !== "mount") throw osFailure("open", path, error);
+    const kind = kindOfError(error);
+    if (kind === "not-found") return; // somebody else has just cleared it
+    if (kind !== "mount") throw osFailure("open", path, error);
     throw new CacheError(
       `Cannot rebuild "${path}": it is a mount point, which can't be renamed. Rebuild it with --in-place (inPlace: true)`,
       path,

@@ -1,10 +1,15 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
 import { CacheError } from "../../lib/error.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { LockedError } from "../../lib/lock/file.ts";
 import { makeFileSystem, mountTest } from "../support/mounts.ts";
-import { Peer, run } from "../support/command.ts";
+import { Peer, run, runCli } from "../support/command.ts";
 import { mayUse, test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
@@ -192,6 +197,29 @@ mountTest(
     assertEquals(error.kind, "refused");
     await rebuildCache(cache, fill("new"), { inPlace: true });
     assertEquals(namesIn(cache), ["new"]);
+  },
+);
+
+test(
+  "rebuildCache() builds where somebody has just cleared what it looked at",
+  ["linux", "ffi", "strace"],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { old: "old" } });
+    // The first opens it to check it, the second to see whether it is a mount point.
+    const { code, stderr } = await runCli(
+      ["--dir", "cache", "--", "sh", "-c", `touch "$REBUILD_CACHE_DIR/new"`],
+      {
+        cwd: dir.path,
+        wrap: [
+          ...["strace", "-f", "-o", dir.at("trace"), "-P", "cache"],
+          ...["-e", "trace=openat", "-e", "inject=openat:error=ENOENT:when=2"],
+        ],
+      },
+    );
+    assertStringIncludes(Deno.readTextFileSync(dir.at("trace")), "INJECTED");
+    assertEquals(code, 0, stderr);
+    assertEquals(namesIn(dir.at("cache")), ["new"]);
   },
 );
 
