@@ -73,7 +73,7 @@ export function lookAgain(place: Place, path: string): HeldTarget {
 /** Whether something is still the directory that was checked, whatever its name is now. */
 export function isWhatWasChecked(
   now: Status,
-  { status, directory }: HeldTarget,
+  { status, directory }: Pick<HeldTarget, "status" | "directory">,
 ): boolean {
   if (!status || !directory) return false;
   if (status.inode === undefined || isSameInode(now, status)) return true;

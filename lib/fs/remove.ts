@@ -71,28 +71,32 @@ export async function removeTree(
   signal?.throwIfAborted();
   const path = pathIn(parent, name);
   const budget = new Budget(options.busyTimeout, signal);
+  // Where inodes can't be told apart (Windows), its name must do.
+  const isOther = (status: Status) => {
+    const other = expected?.inode !== undefined &&
+      !isSameInode(status, expected);
+    if (other) {
+      log.warn(() => `"${path}" was exchanged by somebody, and is left alone`);
+    }
+    return other;
+  };
   let root: Directory;
   try {
     const status = patiently(() => parent.look(name));
     if (!status) return [];
     if (status.kind !== "directory") {
-      if (expected) return []; // a directory is: this is somebody else's
+      if (expected?.kind === "directory" || isOther(status)) return [];
       const failure = await removeEntry(parent, name, false, budget);
       return failure ? [failure] : [];
     }
+    if (isOther(status)) return []; // before "doomed" changes its mode
     root = patiently(() => parent.open(name, "doomed"));
     void root.opened; // asked for now, where an error is told
   } catch (error) {
     return errorKind(error) === "not-found" ? [] : [failureOf(path, error)];
   }
   using _ = root;
-  // Where inodes can't be told apart (Windows), its name must do.
-  if (
-    expected?.inode !== undefined && !isSameInode(root.opened, expected)
-  ) {
-    log.warn(() => `"${path}" was exchanged by somebody, and is left alone`);
-    return [];
-  }
+  if (isOther(root.opened)) return [];
   if (!root.safe) return await removeBlindly(parent, name, root, options);
   await removeSubtrees(root, options);
   return await removeCarefully(parent, name, root, budget, signal);

@@ -74,16 +74,30 @@ export async function leaseSource(
   using place = openParent(path);
   const { parent, name } = place;
   const open = () => name === "" ? parent.again() : parent.open(name, "named");
+  return await openLocked(open, false, path, options);
+}
+
+/**
+ * Opens a directory by its name and locks it; again, until the name still leads to it:
+ * whoever had the lock may have put another one there.
+ *
+ * @param open What it is now; `undefined` ends it.
+ */
+export async function openLocked<T extends Directory | undefined>(
+  open: () => T,
+  exclusive: boolean,
+  path: string,
+  options: Pick<LinkTreeOptions, "signal" | "wait">,
+): Promise<T> {
   for (;;) {
     const directory = open();
+    if (!directory) return directory;
     let keep = false;
     try {
-      await lockDirectoryItself(directory, false, path, options);
-      // Whoever had the lock may have put another tree there.
+      await lockDirectoryItself(directory, exclusive, path, options);
       using now = open();
-      const status = now.opened;
-      keep = status.inode === undefined ||
-        isSameInode(status, directory.opened);
+      keep = now !== undefined && (now.opened.inode === undefined ||
+        isSameInode(now.opened, directory.opened));
       if (keep) return directory;
     } finally {
       if (!keep) directory[Symbol.dispose]();

@@ -1,9 +1,8 @@
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { Keeper } from "../fs/fidelity.ts";
-import { refuseToReplace } from "../fs/guard_rails.ts";
+import { isWhatWasChecked, refuseToReplace } from "../fs/guard_rails.ts";
 import { removeQuietly, siblingName } from "../fs/names.ts";
-import type { Place } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
 import {
   openStaging,
@@ -11,7 +10,7 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { moveToFree, swap } from "../fs/swap.ts";
+import { moveToFree, type Place, swap } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
 import { log } from "../log.ts";
@@ -29,8 +28,8 @@ import {
   asLinkError,
   type Destination,
   leaseSource,
-  lockDirectoryItself,
   openDestination,
+  openLocked,
   refuseNested,
   refuseUnsafe,
   taken,
@@ -106,7 +105,7 @@ export async function linkTree(
  * what is there must be what is listed.
  */
 export async function linkHeld(
-  { parent, name }: Pick<Place, "parent" | "name">,
+  { parent, name }: Place,
   dst: string,
   options: LinkTreeOptions,
   listing?: string,
@@ -218,19 +217,23 @@ async function publish(
   if (!isLast) finish(top);
   const tree = { parent: staging, name: TREE };
   try {
-    if (!existing) {
+    // What stands there now need not be what stood there before the build.
+    let standing: Status | undefined;
+    const open = () => {
+      standing = refuseToReplace(parent, name, path);
+      return standing?.kind === "directory"
+        ? parent.open(name, "named")
+        : undefined;
+    };
+    using old = existing && await openLocked(open, true, path, options);
+    if (!standing) {
       moveToFree(tree, { parent, name });
       if (isLast) finish(top);
       return;
     }
-    using old = existing.kind === "directory"
-      ? parent.open(name, "named")
-      : undefined;
-    if (old) await lockDirectoryItself(old, true, path, options);
-    refuseToReplace(parent, name, path);
-    const swapped = swap(tree, { parent, name });
+    const removed = swapKnown(tree, { parent, name, path }, old, source);
     if (isLast) finish(top);
-    if (swapped.old) await removeOld(swapped.old, old?.opened);
+    if (removed) await removeOld(removed.old, removed.expected);
   } catch (error) {
     if (error instanceof LinkError) throw error;
     const kind = kindOfError(error);
@@ -243,9 +246,41 @@ async function publish(
   }
 }
 
+/** Swaps; and swaps back, if what stood there is not what was locked. */
+function swapKnown(
+  tree: Place,
+  { parent, name, path }: Place & { readonly path: string },
+  locked: Directory | undefined,
+  source: string,
+): { old: Place; expected: Status } | undefined {
+  const place = { parent, name };
+  const { old, exchanged } = swap(tree, place);
+  if (!old) return undefined;
+  const swapBack = () => swap(exchanged ? tree : old, place);
+  let now: Status | undefined;
+  try {
+    now = patiently(() => old.parent.look(old.name));
+  } catch (error) {
+    swapBack();
+    throw error;
+  }
+  const isKnown = now &&
+    (locked
+      ? isWhatWasChecked(now, { status: locked.opened, directory: locked })
+      : now.kind !== "directory");
+  if (now && isKnown) return { old, expected: now };
+  swapBack();
+  throw new LinkError(
+    `Cannot replace "${path}": somebody exchanged it meanwhile. It is as it was`,
+    source,
+    path,
+    "refused",
+  );
+}
+
 async function removeOld(
-  { parent, name }: Pick<Place, "parent" | "name">,
-  expected: Status | undefined,
+  { parent, name }: Place,
+  expected: Status,
 ): Promise<void> {
   const options = { busyTimeout: 1000, expected };
   for (const { path, message } of await removeTree(parent, name, options)) {
@@ -312,8 +347,8 @@ function openScratch(
 
 /** A private copy of a file or a tree, at a name that does not exist. */
 export async function copyTreeInto(
-  source: Pick<Place, "parent" | "name">,
-  destination: Pick<Place, "parent" | "name">,
+  source: Place,
+  destination: Place,
   options: Pick<LinkTreeOptions, "signal" | "onProgress"> = {},
 ): Promise<void> {
   const { signal } = options;

@@ -9,7 +9,7 @@ import type { LinkMode } from "../../lib/link/ladder.ts";
 import type { LinkProgress } from "../../lib/link/options.ts";
 import { linkTree } from "../../lib/link/tree.ts";
 import { siblingName } from "../../lib/fs/names.ts";
-import { cliCommand, must } from "../support/command.ts";
+import { cliCommand, must, runCli } from "../support/command.ts";
 import {
   type FileSystem,
   makeFileSystem,
@@ -18,6 +18,7 @@ import {
 } from "../support/mounts.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const here = import.meta.url;
 const TREE = {
@@ -252,6 +253,63 @@ Deno.test("linkTree() does what ifExists says", async () => {
   assertEquals(namesIn(dir.at("there")), ["a", "file", "old", "run.sh"]);
   assertEquals(Deno.readTextFileSync(dir.at("there", "file")), "y");
   assertEquals((await link("replace")).outcome, "replaced");
+  assertEquals(namesIn(dir.at("there")), ["a", "file", "run.sh"]);
+  assertEquals(namesIn(dir.path), ["source", "there"]);
+});
+
+for (const [what, there] of [["tree", { old: "" }], ["file", "old"]] as const) {
+  test(
+    `linkTree() gives back what somebody puts in the place of the ${what} to be replaced`,
+    ["linux", "strace"],
+    async () => {
+      await using dir = TempDir.make();
+      dir.write({ source: TREE, there, theirs: { precious: "theirs" } });
+      const trace = dir.at("trace");
+      const linking = runCli(
+        ["link", dir.at("source"), dir.at("there"), "--if-exists", "replace"],
+        {
+          wrap: [
+            ...["strace", "-f", "-o", trace, "-e", "trace=renameat2"],
+            ...["-e", "inject=renameat2:delay_enter=1000000:when=1"],
+          ],
+        },
+      );
+      // strace writes the call when it begins; it exchanges a second later.
+      await until("the exchange", () => {
+        try {
+          return Deno.readTextFileSync(trace).includes("RENAME_EXCHANGE");
+        } catch {
+          return false;
+        }
+      });
+      Deno.renameSync(dir.at("there"), dir.at("aside"));
+      Deno.renameSync(dir.at("theirs"), dir.at("there"));
+      const { code, stderr } = await linking;
+      assertEquals(code, 2, stderr);
+      assertStringIncludes(stderr, "somebody exchanged it meanwhile");
+      assertEquals(
+        Deno.readTextFileSync(dir.at("there", "precious")),
+        "theirs",
+      );
+      assertEquals(namesIn(dir.path), ["aside", "source", "there", "trace"]);
+    },
+  );
+}
+
+Deno.test("linkTree() replaces what another linkTree() has just put there", async () => {
+  await using dir = TempDir.make();
+  dir.write({ source: TREE, there: { old: "old" } });
+  const all = await Promise.all(
+    Array.from(
+      { length: 8 },
+      () =>
+        linkTree(dir.at("source"), dir.at("there"), {
+          ifExists: "replace",
+          mode: "copy",
+        }),
+    ),
+  );
+  assertEquals(all.map((it) => it.outcome), Array(8).fill("replaced"));
   assertEquals(namesIn(dir.at("there")), ["a", "file", "run.sh"]);
   assertEquals(namesIn(dir.path), ["source", "there"]);
 });
