@@ -1,7 +1,6 @@
 /**
  * A keyed cache of which a bit, a line or a whole content is not what was written:
- * damage, or a miss, in one line; never a crash, and never the wrong thing (FINDINGS
- * R7, R8, R16).
+ * damage, or a miss, in one line; never a crash, and never the wrong thing.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -122,7 +121,7 @@ async function doEdits(
   return told;
 }
 
-// R16: one flipped bit at each position.
+// One flipped bit at each position.
 Deno.test("Cache takes one flipped bit in a manifest for damage or a miss", async () => {
   await using dir = TempDir.make();
   const manifest = await makeCache(dir);
@@ -140,7 +139,7 @@ Deno.test("Cache takes one flipped bit in a manifest for damage or a miss", asyn
   assertEquals(wrong.slice(0, 5), [], `${wrong.length} are wrong`);
 });
 
-// R8: a header that was edited by hand.
+// A header that was edited by hand.
 Deno.test("Cache takes an edited header of a manifest for damage, and counts nothing wrong", async () => {
   await using dir = TempDir.make();
   const manifest = await makeCache(dir);
@@ -208,7 +207,7 @@ Deno.test("rebuild-cache ls and prune --max-size count nothing that is no number
   assertEquals([...Deno.readDirSync(dir.at("whole", "archive-v0"))], []);
 });
 
-// R7: as a power cut leaves it.
+// As a power cut leaves it.
 Deno.test("rebuild-cache takes a cache whose tag is empty for a cache", async () => {
   await using dir = TempDir.make();
   await makeCache(dir);
@@ -230,7 +229,7 @@ Deno.test("rebuild-cache takes a cache whose tag is empty for a cache", async ()
   assert(Deno.statSync(dir.at("whole/CACHEDIR.TAG")).size > 0);
 });
 
-// R7: a blob that has its name and none of its content.
+// A blob that has its name and none of its content.
 Deno.test("Cache.blob() gives out no blob of 0 bytes", async () => {
   await using dir = TempDir.make();
   const content = "the content";

@@ -1,6 +1,6 @@
 /**
  * Whoever does something long still hears of the rest of the world, also in the
- * middle of one big file (FINDINGS R11): an abort is heard within 100 ms, and the
+ * middle of one big file: an abort is heard within 100 ms, and the
  * event loop is never stopped for longer. The limits here leave room for a machine
  * that has other things to do, and the best of some tries counts.
  */

@@ -1,5 +1,5 @@
 /**
- * What is never cleared or replaced, whatever flags say (FINDINGS S5, S9, S14):
+ * What is never cleared or replaced, whatever flags say:
  * the home directory, the working directory, what contains them, what is in use.
  */
 
@@ -62,7 +62,6 @@ const PLACES: Record<string, [cwd: string, dst: (top: string) => string]> = {
 };
 
 for (const [what, [cwd, dst]] of Object.entries(PLACES)) {
-  // S5
   test(
     `rebuild-cache link, get and ensure refuse to replace ${what}`,
     ["posix", "sh"],
@@ -86,7 +85,7 @@ for (const [what, [cwd, dst]] of Object.entries(PLACES)) {
   );
 }
 
-// S5: "the error without the flag advises the flag".
+// An error never advises what destroys.
 test(
   "rebuild-cache link, get and ensure do not advise to delete what stands in their way without saying so",
   ["posix", "sh"],
@@ -113,7 +112,7 @@ test(
   },
 );
 
-// S5: "they ignore leases on it".
+// Leases on it hold.
 test(
   "rebuild-cache get and ensure exit with 75 when the DST that they would replace is in use",
   ["posix", "sh"],
@@ -137,7 +136,6 @@ test(
   },
 );
 
-// S5
 test(
   "rebuild-cache link waits when the DST that it would replace is in use",
   ["posix"],
@@ -167,7 +165,7 @@ async function use(dir: string): Promise<Peer> {
   return user;
 }
 
-// S9. The user's home is told by HOME, which may not be read, and by passwd(5).
+// The user's home is told by HOME, which may not be read, and by passwd(5).
 mountTest(
   here,
   "clearCache() refuses the home directory when a program may read and write only",
@@ -202,7 +200,6 @@ mountTest(
   },
 );
 
-// S14
 for (const way of ["the command line", "the library"]) {
   test(
     `a clear takes a parent behind a symbolic link as the OS does, or refuses it, by ${way}`,
@@ -228,7 +225,7 @@ for (const way of ["the command line", "the library"]) {
   );
 }
 
-// S14: the same path as a destination, and as a directory to rebuild.
+// The same path as a destination, and as a directory to rebuild.
 test(
   "rebuild-cache takes a parent behind a symbolic link as the OS does, or refuses it, wherever it replaces",
   ["posix", "sh"],

@@ -1,5 +1,5 @@
 /**
- * What a cleaner of temporary files can take from under a reader (FINDINGS L7):
+ * What a cleaner of temporary files can take from under a reader:
  * nothing, because the archive itself is locked, too.
  */
 
@@ -18,7 +18,6 @@ const READER = `import { openCache } from "LIBRARY";
   console.log("read " + Deno.readTextFileSync(entry!.path + "/sub/file"));`;
 
 for (const [how, permissions] of Object.entries({ READ_WRITE, ALL })) {
-  // L7
   test(
     `rebuild-cache prune leaves an archive that is read when its lease file was removed, ${
       how === "ALL"
@@ -47,7 +46,7 @@ for (const [how, permissions] of Object.entries({ READ_WRITE, ALL })) {
   );
 }
 
-// L7: the key that is read is evicted itself.
+// The key that is read is evicted itself.
 test(
   "rebuild-cache prune evicts no archive that is read when its lease file was removed",
   ["posix"],

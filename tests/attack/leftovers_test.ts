@@ -1,5 +1,5 @@
 /**
- * What a run that was killed leaves is swept by the next (FINDINGS R14, K14): in a
+ * What a run that was killed leaves is swept by the next: in a
  * merge's destination, beside a linked file, beside and in a cached tree, and beside
  * a keyed cache.
  */
@@ -134,7 +134,6 @@ const CASES: Case[] = [
 ];
 
 for (const { name, prepare, args, calls, code = 0, next = args } of CASES) {
-  // R14; of a reset K6 and K14
   test(
     `rebuild-cache ${name} that was killed leaves nothing that the next one does not sweep`,
     ["linux", "strace", "cp"],
@@ -208,7 +207,7 @@ for (const { name, prepare, args, calls, code = 0, next = args } of CASES) {
   );
 }
 
-// K14: notes of who held a lock.
+// Notes of who held a lock.
 for (const what of ["use", "rebuild", "ensure"] as const) {
   test(
     `rebuild-cache sweeps the note of a ${what} that was killed`,

@@ -1,5 +1,5 @@
 /**
- * Lock files and notes that somebody planted (FINDINGS L1 to L3): they are named
+ * Lock files and notes that somebody planted: they are named
  * at once, or worked around; never waited for, read to no end, or written to.
  */
 
@@ -33,7 +33,6 @@ function makeVictim(dir: TempDir): string {
 
 for (const [what, { needs, put, wrap = [] }] of Object.entries(PLANTS)) {
   for (const suffix of [".lock", ".rebuild.lock"]) {
-    // L1, L2, L3
     test(
       `rebuild-cache does not wait for, nor touch, ${what} in the place of DIR${suffix}`,
       [...needs, "sh", "true"],
@@ -62,7 +61,7 @@ for (const [what, { needs, put, wrap = [] }] of Object.entries(PLANTS)) {
     );
   }
 
-  // L2, L3: what is only a note for people.
+  // What is only a note for people.
   test(
     `rebuild-cache does not wait for, nor touch, ${what} in the place of a note of who holds DIR`,
     [...needs, "sh"],
@@ -89,7 +88,7 @@ for (const [what, { needs, put, wrap = [] }] of Object.entries(PLANTS)) {
     },
   );
 
-  // L1, L2, L3: the locks of a keyed cache.
+  // The locks of a keyed cache.
   test(
     `rebuild-cache does not wait for, nor touch, ${what} in the place of a lock of a keyed cache`,
     [...needs, "sh"],
@@ -128,7 +127,7 @@ for (const [what, { needs, put, wrap = [] }] of Object.entries(PLANTS)) {
   );
 }
 
-// L1: "its target's mtime becomes 1970".
+// A lock sets no times of what a link leads to.
 test(
   "rebuild-cache changes no times of a file that DIR.lock is a symbolic link to when a clear waits for its turn",
   ["posix", "sh"],

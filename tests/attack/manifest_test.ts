@@ -1,7 +1,7 @@
 /**
- * Archives and manifests that another writer of a shared cache made up (FINDINGS
- * S8): nothing outside the archive is read, nothing outside DST is written, and
- * what is damaged is not handed out.
+ * Archives and manifests that another writer of a shared cache made up: nothing
+ * outside the archive is read, nothing outside DST is written, and what is damaged is
+ * not handed out.
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
@@ -131,7 +131,6 @@ test(
 );
 
 for (const [what, { prepare, edit }] of Object.entries(CASES)) {
-  // S8
   test(
     `rebuild-cache get reads and writes nothing outside when a manifest names ${what}`,
     ["posix", "cp"],
@@ -184,7 +183,6 @@ function exchange(path: string, target: string): void {
 }
 
 for (const [what, forge] of Object.entries(PARTS)) {
-  // S8
   test(
     `rebuild-cache get reads nothing outside when ${what} is a symbolic link in the place of what was archived`,
     ["posix", "cp", "sh"],
@@ -213,7 +211,7 @@ for (const [what, forge] of Object.entries(PARTS)) {
     },
   );
 
-  // S8, and rule 2 for a verify and a prune.
+  // A verify and a prune follow no link, either.
   test(
     `rebuild-cache verify and prune change nothing outside when ${what} is a symbolic link in the place of what was archived`,
     ["posix"],

@@ -1,6 +1,5 @@
 /**
- * Modes, groups and ACLs that get no wider (DESIGN rule 12; FINDINGS S10, S13,
- * S15).
+ * Modes, groups and ACLs that get no wider.
  */
 
 import { assertEquals } from "@std/assert";
@@ -18,7 +17,6 @@ function modeOf(path: string): string {
   return ((Deno.lstatSync(path).mode ?? 0) & 0o7777).toString(8);
 }
 
-// S10
 test(
   "rebuild-cache link --if-exists merge keeps the modes and times of directories that it makes",
   ["posix"],
@@ -57,7 +55,6 @@ async function putWith(dir: TempDir, rootMode: number, wrap: string[] = []) {
   return pathIn(root, "/private/key");
 }
 
-// S10
 test(
   "rebuild-cache put widens no modes in a root that is 0775 by its umask",
   ["posix"],
@@ -69,7 +66,7 @@ test(
   },
 );
 
-// S10: nor for an instant, while it is being put.
+// Nor for an instant, while it is being put.
 test(
   "rebuild-cache put gives a private file no group rights at any instant in a root that is 0775 by its umask",
   ["linux", "strace"],
@@ -87,7 +84,7 @@ test(
   },
 );
 
-// S10: the setgid bit is what says "a group's"; DESIGN 6, Cache.
+// The setgid bit is what says "a group's".
 test(
   "rebuild-cache put lets a group read what is in a root with the setgid bit",
   ["linux", "root"],
@@ -117,7 +114,6 @@ async function makeShared(dir: TempDir): Promise<string> {
   return src;
 }
 
-// S13
 mountTest(
   here,
   "rebuild-cache link gives the group no rights when the ACL of a file is lost",
@@ -148,7 +144,7 @@ mountTest(
   },
 );
 
-// S13: a keyed cache keeps no ACLs.
+// A keyed cache keeps no ACLs.
 mountTest(
   here,
   "rebuild-cache put and get give the group no rights when the ACL of a file is lost",
@@ -167,7 +163,6 @@ mountTest(
   },
 );
 
-// S15
 for (const how of ["cp -al", "ln"]) {
   test(
     `rebuild-cache ensure changes no files outside that COMMAND hard-linked into a group's cache by ${how}`,

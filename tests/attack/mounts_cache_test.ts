@@ -1,6 +1,6 @@
 /**
  * Mounts in a keyed cache: in a staging whose COMMAND failed, in an archive that
- * is evicted (DESIGN rule 10). They are left, with what is in them, and named.
+ * is evicted. They are left, with what is in them, and named.
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
@@ -13,7 +13,6 @@ import { mountTest } from "../support/mounts.ts";
 const here = import.meta.url;
 
 for (const kind of MOUNTS) {
-  // S3
   mountTest(
     here,
     `rebuild-cache ensure leaves a ${kind} mount in the staging of a COMMAND that failed, and so does prune`,
@@ -69,7 +68,6 @@ for (const kind of MOUNTS) {
     },
   );
 
-  // S3, B1; issue 10, line 3.
   mountTest(
     here,
     `Cache.prune() leaves a ${kind} mount in an archive when a program may read and write only`,
@@ -110,7 +108,7 @@ function assertNamesMount(stderr: string, point: string): void {
   assertStringIncludes(stderr, id);
 }
 
-// S3: "the same in ensure": what a COMMAND that failed left is not emptied later.
+// The same in ensure: what a COMMAND that failed left is not emptied later.
 mountTest(
   here,
   "rebuild-cache ensure leaves a mount in the staging of an ensure that was killed when prune comes",
@@ -130,7 +128,6 @@ mountTest(
   },
 );
 
-// S3; issue 10, line 3.
 mountTest(
   here,
   "Cache.ensure() leaves a mount in the staging of a build that failed when a program may read and write only",

@@ -1,5 +1,5 @@
 /**
- * Mounts inside what a clear or a rebuild would remove (DESIGN rule 10): refused
+ * Mounts inside what a clear or a rebuild would remove: refused
  * before anything is touched, or left, with what is in them, and named.
  */
 
@@ -41,7 +41,6 @@ for (const kind of MOUNTS) {
     },
   );
 
-  // S3
   mountTest(
     here,
     `rebuild-cache --dir -- COMMAND leaves a ${kind} mount in the staging of a COMMAND that failed, and so does the next one`,
@@ -79,7 +78,7 @@ function stagingsOf(cache: string): string[] {
     .map((name) => `${cache.slice(0, at)}/${name}`);
 }
 
-// S3: "a killed rebuild's staging by the next rebuild's sweep".
+// A killed rebuild's staging by the next rebuild's sweep.
 mountTest(
   here,
   "rebuild-cache --dir -- COMMAND leaves a mount in the staging of a rebuild that was killed",
@@ -103,7 +102,6 @@ mountTest(
 );
 
 for (const kind of MOUNTS) {
-  // S3, B1; issue 10, line 3.
   mountTest(
     here,
     `clearCache() and rebuildCache() leave a ${kind} mount in DIR when a program may read and write only`,
@@ -138,7 +136,6 @@ for (const kind of MOUNTS) {
   );
 }
 
-// S3
 mountTest(
   here,
   "rebuildCache() leaves a mount in the staging of a build that failed when a program may read and write only",
@@ -185,7 +182,7 @@ mountTest(
   },
 );
 
-// S3: what is mounted after the first look.
+// What is mounted after the first look.
 mountTest(
   here,
   "rebuild-cache --dir -- COMMAND leaves what COMMAND mounted in the old DIR",

@@ -1,6 +1,6 @@
 /**
- * Mounts in what `link`, `get` and `ensure` would replace or remove (DESIGN rule
- * 10 and section 6): refused before anything is touched.
+ * Mounts in what `link`, `get` and `ensure` would replace or remove: refused before
+ * anything is touched.
  */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -14,7 +14,6 @@ import { namesIn } from "../support/temp_dir.ts";
 const here = import.meta.url;
 
 for (const kind of MOUNTS) {
-  // S3; issue 10, line 3.
   mountTest(
     here,
     `rebuild-cache link, get and ensure refuse to replace a DST with a ${kind} mount inside`,
@@ -47,7 +46,7 @@ for (const kind of MOUNTS) {
     },
   );
 
-  // S3: DST is the mount point.
+  // DST is the mount point.
   mountTest(
     here,
     `rebuild-cache link and get refuse to replace a DST that is a ${kind} mount`,
@@ -87,7 +86,6 @@ for (const kind of MOUNTS) {
     },
   );
 
-  // S3, B1; issue 10, line 3.
   mountTest(
     here,
     `linkTree() does not replace a tree with a ${kind} mount inside when a program may read and write only`,
@@ -120,7 +118,6 @@ function put(root: string, src: string): string[] {
   return cliCommand(["put", "--dir", root, "key", src]);
 }
 
-// S12
 mountTest(
   here,
   "rebuild-cache link refuses a DST in another mount of SRC",

@@ -1,5 +1,5 @@
 /**
- * Numbers that are larger than what anybody tries first (FINDINGS R13): any number of
+ * Numbers that are larger than what anybody tries first: any number of
  * keys, and no more threads than the machine can use, whatever was asked for.
  */
 

@@ -1,6 +1,6 @@
 /**
  * What goes wrong is told in one line, whatever it is: no stack trace ever reaches a
- * user (FINDINGS R9).
+ * user.
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";

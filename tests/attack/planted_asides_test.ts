@@ -1,5 +1,5 @@
 /**
- * Names that somebody else planted: a name proves nothing (DESIGN rule 6). What
+ * Names that somebody else planted: a name proves nothing. What
  * bears an aside's or a staging's name, and is a symbolic link, a file, a mount
  * point or somebody else's directory, is left alone, and so is where it leads.
  */
@@ -33,7 +33,6 @@ const WAYS: Record<string, string[]> = {
 };
 
 for (const [what, flags] of Object.entries(WAYS)) {
-  // S1
   test(
     `rebuild-cache --dir leaves a planted symbolic link and its target alone when it ${what}`,
     ["linux"],
@@ -66,7 +65,6 @@ async function untilNobodyWorksOn(path: string): Promise<void> {
   });
 }
 
-// S1
 test(
   "rebuild-cache --dir leaves a planted symbolic link and its target alone when there is no DIR",
   ["posix"],
@@ -82,7 +80,6 @@ test(
   },
 );
 
-// S1
 test(
   "rebuild-cache --dir leaves a file, a FIFO, and a link to a file alone when they bear an aside's name",
   ["posix", "mkfifo"],
@@ -104,7 +101,6 @@ test(
   },
 );
 
-// S1
 test(
   "rebuild-cache --dir leaves somebody else's directory alone when it bears an aside's name",
   ["linux", "root"],
@@ -123,7 +119,6 @@ test(
   },
 );
 
-// S1
 mountTest(
   here,
   "rebuild-cache --dir leaves mount points alone when they bear an aside's name",
@@ -144,7 +139,6 @@ mountTest(
   },
 );
 
-// S1
 mountTest(
   here,
   "rebuild-cache --dir does not follow a planted link inside when it clears a mount point in place",
@@ -164,7 +158,6 @@ mountTest(
   },
 );
 
-// S1
 test(
   "rebuild-cache --dir -- COMMAND leaves planted links and their target alone when it sweeps",
   ["posix", "sh"],
@@ -182,7 +175,6 @@ test(
   },
 );
 
-// S1
 test(
   "rebuild-cache link leaves planted links and their target alone when it sweeps beside DST",
   ["posix"],
@@ -203,7 +195,6 @@ test(
 );
 
 for (const [how, permissions] of Object.entries({ READ_WRITE, ALL })) {
-  // S1
   test(
     `clearCache() and sweepAsides() leave a planted link and its target alone when a program may ${
       how === "ALL" ? "do all" : "read and write only"
@@ -224,7 +215,7 @@ for (const [how, permissions] of Object.entries({ READ_WRITE, ALL })) {
   );
 }
 
-// S1, as somebody without power: what the README's binary meets in /tmp.
+// As somebody without power: what the README's binary meets in /tmp.
 test(
   "rebuild-cache --dir leaves a planted link and its target alone when an ordinary user clears",
   ["linux", "root"],
@@ -243,7 +234,7 @@ test(
   },
 );
 
-// S1: an aside of a clear in place lies inside the directory.
+// An aside of a clear in place lies inside the directory.
 test(
   "sweepAsides() leaves a planted link inside the directory and its target alone",
   ["posix"],

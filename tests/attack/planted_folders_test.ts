@@ -1,5 +1,5 @@
 /**
- * Folders of a cache that are symbolic links to other places (FINDINGS R15): what
+ * Folders of a cache that are symbolic links to other places: what
  * lies there is not the cache's, whatever its name.
  */
 
@@ -34,7 +34,6 @@ function journal(dir: TempDir): string {
 }
 
 for (const folder of ["tmp", "quarantine", "leases", "locks"]) {
-  // R15
   test(
     `rebuild-cache prune and verify delete nothing behind a ${folder} that is a symbolic link`,
     ["posix"],
@@ -63,7 +62,7 @@ for (const folder of ["tmp", "quarantine", "leases", "locks"]) {
   );
 }
 
-// R15, as a program of few permissions does it.
+// As a program of few permissions does it.
 test(
   "Cache.prune() deletes nothing behind a tmp that is a symbolic link",
   ["posix"],
@@ -82,7 +81,7 @@ test(
   },
 );
 
-// R15: an entry of tmp/ itself.
+// An entry of tmp/ itself.
 test(
   "rebuild-cache prune does not follow a symbolic link with an id's name in tmp",
   ["posix"],

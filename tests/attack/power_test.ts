@@ -1,5 +1,5 @@
 /**
- * No file gains power (DESIGN rule 12, FINDINGS S4): no setuid or setgid bit of
+ * No file gains power: no setuid or setgid bit of
  * another owner's file becomes one of ours, and a reset changes no owner.
  */
 
@@ -41,7 +41,6 @@ function assertNoPower(at: string, after: string): void {
 }
 
 for (const mode of ["copy", "auto", "hardlink", "symlink"]) {
-  // S4
   test(
     `rebuild-cache link --mode ${mode} makes no setuid root program of another user's`,
     ["linux", "root"],
@@ -65,7 +64,7 @@ for (const mode of ["copy", "auto", "hardlink", "symlink"]) {
   );
 }
 
-// S4: "(or clones, puts …)".
+// By a clone and a put, too.
 for (const kind of ["xfs", "btrfs"] as const) {
   mountTest(
     here,
@@ -83,7 +82,6 @@ for (const kind of ["xfs", "btrfs"] as const) {
 }
 
 for (const [how, permissions] of Object.entries({ READ_WRITE, ALL })) {
-  // S4
   test(
     `linkTree() and linkFile() make no setuid root program when a program may ${
       how === "ALL" ? "do all" : "read and write only"
@@ -102,7 +100,7 @@ for (const [how, permissions] of Object.entries({ READ_WRITE, ALL })) {
   );
 }
 
-// S4: "or merely resets"; "even the cached file itself changes owner".
+// A reset gives the cached file itself no other owner.
 test(
   "rebuild-cache link resets no other user's file, and makes no setuid root program by it",
   ["linux", "root"],
@@ -123,7 +121,7 @@ test(
   },
 );
 
-// S4: the same for a plain file of another user's, which has no power to give.
+// The same for a plain file of another user's, which has no power to give.
 test(
   "rebuild-cache link gives no other user's file a new owner by a reset",
   ["linux", "root"],
@@ -149,7 +147,7 @@ function withoutNames(path: string): Record<string, string> {
   return Object.fromEntries(files);
 }
 
-// S4: "puts"
+// By a put.
 test(
   "rebuild-cache put and get make no setuid root program of another user's",
   ["linux", "root"],
@@ -167,7 +165,7 @@ test(
   },
 );
 
-// S4: "In a group cache: a member `chmod 4755`s an archived file".
+// A member of a group's cache gives an archived file a setuid bit.
 mountTest(
   here,
   "rebuild-cache get makes no setuid root program of what a group's member made setuid",

@@ -1,6 +1,6 @@
 /**
- * A reset of a cached file beside everybody else who uses the cached tree (FINDINGS
- * K6), and a link of a tree that is rebuilt (K8): each gets one version, whole.
+ * A reset of a cached file beside everybody else who uses the cached tree, and a link
+ * of a tree that is rebuilt: each gets one version, whole.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -33,7 +33,7 @@ const RESETS = `import { linkTree } from "LIBRARY";
   }
   console.log("did it");`;
 
-// K6: what stands in the tree meanwhile is seen by nobody, links included.
+// What stands in the tree meanwhile is seen by nobody, links included.
 test("linkTree() shows nobody else what it makes for a reset", [
   "posix",
 ], async () => {
@@ -68,7 +68,7 @@ test("linkTree() shows nobody else what it makes for a reset", [
   assertEquals(namesIn(dir.at("src")), Object.keys(many).sort());
 });
 
-// K6: an archive is whole, whatever is linked from it at that instant.
+// An archive is whole, whatever is linked from it at that instant.
 test("rebuild-cache verify takes no archive for damaged that is reset", [
   "posix",
 ], async () => {
@@ -89,7 +89,7 @@ test("rebuild-cache verify takes no archive for damaged that is reset", [
   assertEquals(got.code, 0, got.stderr);
 });
 
-// K6: a publisher's atomic rename of the cached file is never undone.
+// A publisher's atomic rename of the cached file is never undone.
 test("linkTree() never undoes a replacement of the cached file by a reset", [
   "posix",
 ], async () => {
@@ -133,7 +133,6 @@ function build(at: string, version: number): Promise<Ran> {
 }
 
 for (const mode of ["hardlink", "copy"]) {
-  // K8
   test(
     `rebuild-cache link --mode ${mode} gives one version of a tree that is rebuilt`,
     ["posix", "sh"],

@@ -1,5 +1,5 @@
 /**
- * Names and notes of somebody else on a terminal and in a CI log (FINDINGS S11): each
+ * Names and notes of somebody else on a terminal and in a CI log: each
  * message is one line of text, in which nothing is a command to either.
  */
 
@@ -27,7 +27,7 @@ function isClean({ stdout, stderr }: Ran, lines: number, what: string): void {
   assert(!/^::/m.test(said), `${what}: ${JSON.stringify(said)}`);
 }
 
-// S11: what an error names.
+// What an error names.
 test(
   "rebuild-cache prints file names in errors without control characters",
   ["linux", "mkfifo"],
@@ -72,7 +72,7 @@ test(
   },
 );
 
-// S11: what went well is told by name, too.
+// What went well is told by name, too.
 Deno.test({
   name: "rebuild-cache prints file names in results without control characters",
   ignore: Deno.build.os === "windows",
@@ -106,7 +106,7 @@ Deno.test({
   },
 });
 
-// S11: who holds a lock says so in a note, which is somebody else's text.
+// Who holds a lock says so in a note, which is somebody else's text.
 Deno.test({
   name:
     "rebuild-cache prints notes of who holds a lock without control characters",
@@ -139,7 +139,7 @@ Deno.test({
   },
 });
 
-// S11: what lies in an archive, and what a key is called in it.
+// What lies in an archive, and what a key is called in it.
 Deno.test({
   name:
     "rebuild-cache ls, verify and prune print what is in a cache without control characters",

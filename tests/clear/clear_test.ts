@@ -340,7 +340,6 @@ test(
   },
 );
 
-// S1
 test("clearCache() and sweepAsides() leave what only bears an aside's name", [
   "posix",
 ], async () => {

@@ -177,7 +177,6 @@ for (const kind of ["ext4", "xfs", "btrfs", "tmpfs", "exfat"] as const) {
   );
 }
 
-// R12
 mountTest(
   here,
   "clearCache() makes the directory again on a full file system",
@@ -210,7 +209,6 @@ function withoutFfi(args: string[]): string[] {
 }
 
 for (const kind of ["tmpfs", "bind"]) {
-  // S3, B1, W3
   mountTest(
     here,
     `rebuild-cache --dir without FFI refuses a directory with a mount (${kind}) in it, before it touches anything`,
@@ -235,7 +233,6 @@ for (const kind of ["tmpfs", "bind"]) {
 }
 
 for (const how of ["--allow-all", "--deny-ffi"]) {
-  // S3, B1, W3
   mountTest(
     here,
     `clearCache() leaves a mount that it could not see beforehand, and names it (${how})`,

@@ -88,7 +88,6 @@ Deno.test("clearTarget() takes a missing directory, below what exists or not", a
   assertEquals(clearTarget(dir.at("missing", "below")).status, undefined);
 });
 
-// S14
 test(
   "clearTarget() goes where the OS goes for a .. behind a symbolic link",
   ["posix"],
@@ -139,7 +138,6 @@ async function inProcess(
 const DENO_DIR = Deno.env.get("DENO_DIR") ??
   `${Deno.env.get("HOME")}/.cache/deno`;
 
-// S9
 test(
   "clearTarget() refuses what looks like a home when HOME may not be known",
   ["posix"],
@@ -192,7 +190,6 @@ function replace(path: string): void {
   refuseToReplace(place.parent, place.name, path);
 }
 
-// S5
 Deno.test("refuseToReplace() refuses home and working directory, and nothing else", async () => {
   await using dir = TempDir.make();
   dir.write({ dst: { a: "" }, file: "" });
@@ -223,7 +220,6 @@ mountTest(
   },
 );
 
-// B1
 mountTest(
   import.meta.url,
   "clearTarget() sees a mount inside without all permissions, by libc",
@@ -237,7 +233,6 @@ mountTest(
   },
 );
 
-// R9
 test(
   "clearTarget() takes an absolute path when the working directory was deleted",
   [

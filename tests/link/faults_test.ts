@@ -1,5 +1,5 @@
 // Every error at the first, the third and the last call of each kind that a link
-// makes, put there by strace: the outcome is the one that DESIGN's table names, the
+// makes, put there by strace: the outcome is the one that the README's table names, the
 // source is unharmed, and nothing is left.
 import { assert, assertEquals } from "@std/assert";
 import type { LinkReport, LinkTreeOptions } from "../../lib/link/options.ts";

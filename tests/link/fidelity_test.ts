@@ -33,7 +33,7 @@ interface Linked {
   extra?: string[];
 }
 
-/** Everything that is not as DESIGN says: nothing, if all is well. */
+/** Everything that is not as it should be: nothing, if all is well. */
 async function wrongs(
   source: string,
   before: Entry[],

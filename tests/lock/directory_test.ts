@@ -196,7 +196,6 @@ Deno.test("guard() is had although leases follow each other without a gap", asyn
   await Promise.all(users);
 });
 
-// L1, L3
 test(
   "lease() says at once that the lock file is a symbolic link, and leaves what it leads to",
   [
@@ -224,7 +223,6 @@ test(
   },
 );
 
-// L2
 test("lease() waits for no FIFO, neither in the lock's place nor in a note's", [
   "posix",
   "mkfifo",

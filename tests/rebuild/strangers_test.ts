@@ -18,7 +18,6 @@ import { namesIn, TempDir } from "../support/temp_dir.ts";
 const here = import.meta.url;
 const fill = (at: string) => Deno.writeTextFileSync(`${at}/new`, "new");
 
-// L1
 test(
   "rebuildCache() refuses a lock that is a symbolic link, and leaves what it leads to",
   [
@@ -40,7 +39,6 @@ test(
   },
 );
 
-// L1
 test("rebuildCache() writes nothing into a lock file that it did not make", [
   "linux",
   "root",
@@ -69,7 +67,6 @@ test("rebuildCache() writes nothing into a lock file that it did not make", [
   assert(Deno.readTextFileSync(lock).length > 64);
 });
 
-// S3
 mountTest(
   here,
   "rebuildCache() names what the build left mounted, and keeps it and the old cache",
@@ -114,7 +111,6 @@ mountTest(
   },
 );
 
-// W6
 mountTest(
   here,
   "rebuildCache() rebuilds below a symbolic link to another file system",
@@ -133,7 +129,6 @@ async function rebuildAs(...args: string[]): Promise<void> {
   await must(Deno.execPath(), ...module, ...args);
 }
 
-// K24
 test(
   "rebuildCache() keeps group, setgid bit and mode of another member's directory",
   [
@@ -155,7 +150,6 @@ test(
   },
 );
 
-// K11
 test("rebuildCache() publishes and replaces a tree whose top is read-only", [
   "linux",
   "root",
@@ -170,7 +164,6 @@ test("rebuildCache() publishes and replaces a tree whose top is read-only", [
   }
 });
 
-// K14
 Deno.test("rebuildCache() sweeps stagings and asides that a dead run left", async () => {
   await using dir = TempDir.make();
   dir.write({
