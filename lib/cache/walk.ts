@@ -7,6 +7,7 @@
 
 import { CacheError } from "../error.ts";
 import { type Directory, type Entry, pathIn } from "../fs/directory.ts";
+import { listWhole } from "../fs/list.ts";
 import { patiently } from "../os/patience.ts";
 import { failure } from "./root.ts";
 
@@ -90,8 +91,7 @@ function opened(parent: Directory, name: string): Directory {
 
 function listed(directory: Directory): Entry[] {
   try {
-    return patiently(() => directory.list())
-      .sort((a, b) => a.name < b.name ? -1 : 1);
+    return listWhole(directory).sort((a, b) => a.name < b.name ? -1 : 1);
   } catch (error) {
     throw failure("read", directory.path, error);
   }

@@ -19,6 +19,7 @@ import {
   type NotKept,
   removeInherited,
 } from "../fs/fidelity.ts";
+import { listWhole } from "../fs/list.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -280,7 +281,7 @@ export class Builder implements Disposable {
     const { merge, exclude, include, mutable } = this.#job;
     const { control } = this.context;
     if (merge) this.context.made.clear();
-    const entries = patiently(() => from.list());
+    const entries = listWhole(from);
     const listed = this.#listing && expected(this.#listing, folder, from);
     if (listed && listed.size !== entries.length) throw damaged(from);
     const folds = this.#job.folds ? new Map<string, string>() : undefined;

@@ -2,6 +2,7 @@ import { kindOfError } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { Keeper } from "../fs/fidelity.ts";
 import { isWhatWasChecked, refuseToReplace } from "../fs/guard_rails.ts";
+import { listWhole } from "../fs/list.ts";
 import { removeQuietly, siblingName } from "../fs/names.ts";
 import { removeTree } from "../fs/remove.ts";
 import {
@@ -440,7 +441,7 @@ function foldsNames(directory: Directory): boolean {
 
 /** Before a merge changes anything: no file where a directory is, nor the reverse. */
 function checkConflicts(source: Directory, target: Directory): void {
-  for (const { name, kind } of source.list()) {
+  for (const { name, kind } of listWhole(source)) {
     const there = target.look(name);
     if (!there) continue;
     const [from, to] = [pathIn(source, name), pathIn(target, name)];
