@@ -15,6 +15,7 @@ import {
   FICLONE,
   type Memory,
   placeCalls,
+  rareCalls,
   SEEK_DATA,
   SEEK_HOLE,
   SEEK_SET,
@@ -150,7 +151,7 @@ async function copyExtents(
   size: number,
   control: CopyControl,
 ): Promise<void> {
-  const c = placeCalls();
+  const c = rareCalls();
   const seek = (file: DescriptorFile, to: number, how: number) =>
     unlessInterrupted(() => Number(c.lseek(file.fd, to, how)));
   for (let at = 0; at < size;) {

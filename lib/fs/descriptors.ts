@@ -25,6 +25,7 @@ import {
   LOCK_EX,
   LOCK_NB,
   LOCK_SH,
+  lookCalls,
   O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
@@ -35,6 +36,7 @@ import {
   O_RDONLY,
   O_RDWR,
   placeCalls,
+  rareCalls,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
   SEEK_SET,
@@ -165,7 +167,7 @@ export class DescriptorDirectory implements Directory {
 
   list(): Entry[] {
     this.#readable("list");
-    const c = walkCalls();
+    const c = lookCalls();
     const entries: Entry[] = [];
     const { bytes, view, at } = dirents;
     // A descriptor remembers how far it was read; a second listing begins anew.
@@ -207,7 +209,7 @@ export class DescriptorDirectory implements Directory {
 
   look(name: string): Status | undefined {
     const at = nameSlot.put(name);
-    const c = walkCalls();
+    const c = lookCalls();
     const flags = AT_SYMLINK_NOFOLLOW;
     if (
       unlessInterrupted(() =>
@@ -223,7 +225,7 @@ export class DescriptorDirectory implements Directory {
     const at = nameSlot.put(name);
     const flags = AT_SYMLINK_NOFOLLOW;
     const mask = STATX_TYPE | STATX_SIZE;
-    if (walkCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
+    if (lookCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
     const isFile = (statx.view.getUint16(STX_MODE, true) & S_IFMT) === S_IFREG;
     return isFile ? wide(STX_SIZE) : -1;
   }
@@ -274,7 +276,7 @@ export class DescriptorDirectory implements Directory {
   symlink(text: string, name: string): void {
     const at = nameSlot.put(name);
     const target = otherSlot.put(text);
-    const c = placeCalls();
+    const c = rareCalls();
     const result = unlessInterrupted(() => c.symlinkat(target, this.fd, at));
     this.#did(result, "symlink", name);
   }
@@ -282,7 +284,7 @@ export class DescriptorDirectory implements Directory {
   readLink(name: string): string {
     const at = nameSlot.put(name);
     const { bytes } = text;
-    const c = placeCalls();
+    const c = rareCalls();
     const n = unlessInterrupted(() =>
       c.readlinkat(this.fd, at, text.at, bytes.length)
     );
@@ -367,7 +369,7 @@ export class DescriptorDirectory implements Directory {
 
   removeAttribute(name: string): void {
     const at = nameSlot.put(name);
-    const c = placeCalls();
+    const c = rareCalls();
     if (unlessInterrupted(() => c.fremovexattr(this.fd, at)) === 0) return;
     const error = failure(`remove the attribute ${name} of`, this.path);
     if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
@@ -382,7 +384,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   setAccessOf(name: string, access: Access): void {
-    const c = placeCalls();
+    const c = rareCalls();
     const { uid, gid, mode, modified, accessed } = access;
     if (uid !== undefined || gid !== undefined) {
       const at = nameSlot.put(name);
@@ -416,13 +418,13 @@ export class DescriptorDirectory implements Directory {
     try {
       chmodPathOnly(fd, mode, path);
     } finally {
-      walkCalls().close(fd);
+      lookCalls().close(fd);
     }
   }
 
   sync(): void {
     if (
-      unlessInterrupted(() => placeCalls().fsync(this.#readable("flush"))) !== 0
+      unlessInterrupted(() => rareCalls().fsync(this.#readable("flush"))) !== 0
     ) {
       throw failure("flush", this.path);
     }
@@ -437,7 +439,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   [Symbol.dispose](): void {
-    if (this.fd >= 0) walkCalls().close(this.fd);
+    if (this.fd >= 0) lookCalls().close(this.fd);
     this.fd = -1;
   }
 
@@ -467,7 +469,7 @@ const codes: number[] = [];
 /** A descriptor, or -1. */
 function tryOpen(at: number, name: string, flags: number, mode = 0): number {
   const address = nameSlot.put(name);
-  const c = walkCalls();
+  const c = lookCalls();
   return unlessInterrupted(() => c.openat(at, address, flags, mode));
 }
 
@@ -512,14 +514,14 @@ function openAt(
     if (doomed && makeRemovable(fd, path)) {
       const readable = tryOpen(fd, ".", CURRENT | O_RDONLY);
       if (readable >= 0) {
-        walkCalls().close(fd);
+        lookCalls().close(fd);
         fd = readable;
         pathOnly = false;
       }
     }
   }
   if (fd < 0) throw failure("open", path);
-  const c = walkCalls();
+  const c = lookCalls();
   const mask = STATX_BASIC_STATS | STATX_MNT_ID;
   const empty = emptyName.put("");
   if (
@@ -540,7 +542,7 @@ function openAt(
   const opened = readStatus();
   if (doomed && !pathOnly && (opened.mode & 0o700) !== 0o700) {
     // If it is not ours, its removal says so.
-    unlessInterrupted(() => c.fchmod(fd, opened.mode | 0o700));
+    unlessInterrupted(() => walkCalls().fchmod(fd, opened.mode | 0o700));
   }
   return new DescriptorDirectory(fd, path, mount, opened, pathOnly);
 }
@@ -558,13 +560,13 @@ function makeRemovable(fd: number, path: string): boolean {
 /** fchmod(2) refuses a descriptor of O_PATH; its name in /proc is as safe. */
 function chmodPathOnly(fd: number, mode: number, path: string): void {
   const proc = otherSlot.put(`/proc/self/fd/${fd}`);
-  if (unlessInterrupted(() => placeCalls().chmod(proc, mode)) !== 0) {
+  if (unlessInterrupted(() => rareCalls().chmod(proc, mode)) !== 0) {
     throw failure("change the mode of", path);
   }
 }
 
 function statusOf(fd: number, path: string): Status {
-  const c = walkCalls();
+  const c = lookCalls();
   const at = emptyName.put("");
   const mask = STATX_BASIC_STATS;
   if (
@@ -635,12 +637,14 @@ function setTimes(accessed: Time, modified: Time): void {
 }
 
 function setAccessOfFd(fd: number, access: Access, path: string): void {
-  const c = placeCalls();
   const { uid, gid, mode, accessed, modified } = access;
   const changesOwner = uid !== undefined || gid !== undefined;
   if (
     changesOwner &&
-    unlessInterrupted(() => c.fchown(fd, uid ?? KEEP, gid ?? KEEP)) !== 0
+    unlessInterrupted(() =>
+        rareCalls().fchown(fd, uid ?? KEEP, gid ?? KEEP)
+      ) !==
+      0
   ) {
     throw failure("change the owner of", path);
   }
@@ -652,6 +656,7 @@ function setAccessOfFd(fd: number, access: Access, path: string): void {
   }
   if (modified) {
     setTimes(accessed ?? modified, modified);
+    const c = placeCalls();
     if (unlessInterrupted(() => c.futimens(fd, timespecs.at)) !== 0) {
       throw failure("set the times of", path);
     }
@@ -705,7 +710,7 @@ export class DescriptorFile implements OpenFile {
   #opened: Status | undefined;
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
-    const c = placeCalls();
+    const c = rareCalls();
     if (
       unlessInterrupted(() => c.ftruncate(this.fd, 0)) !== 0 ||
       Number(c.lseek(this.fd, 0, SEEK_SET)) !== 0
@@ -736,14 +741,14 @@ export class DescriptorFile implements OpenFile {
 
   removeAttribute(name: string): void {
     const at = nameSlot.put(name);
-    const c = placeCalls();
+    const c = rareCalls();
     if (unlessInterrupted(() => c.fremovexattr(this.fd, at)) === 0) return;
     const error = failure(`remove the attribute ${name} of`, this.path);
     if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
   }
 
   sync(): void {
-    if (unlessInterrupted(() => placeCalls().fsync(this.fd)) !== 0) {
+    if (unlessInterrupted(() => rareCalls().fsync(this.fd)) !== 0) {
       throw failure("flush", this.path);
     }
   }
@@ -756,14 +761,14 @@ export class DescriptorFile implements OpenFile {
     const { fd } = this;
     if (fd < 0) return;
     this.fd = -1; // close(2): it is closed whatever is said
-    if (walkCalls().close(fd) !== 0) {
+    if (lookCalls().close(fd) !== 0) {
       const error = failure("close", this.path);
       if (error.number !== EINTR) throw error;
     }
   }
 
   [Symbol.dispose](): void {
-    if (this.fd >= 0) walkCalls().close(this.fd);
+    if (this.fd >= 0) lookCalls().close(this.fd);
     this.fd = -1;
   }
 }
@@ -784,7 +789,7 @@ class LinkAttributes implements Attributed {
   attributes(name?: string): string[] & Uint8Array<ArrayBuffer> {
     const at = otherSlot.put(this.#at);
     const { bytes, at: into } = text;
-    const c = placeCalls();
+    const c = rareCalls();
     const found = name === undefined
       ? namesFrom(
         unlessInterrupted(() => c.llistxattr(at, into, bytes.length)),
@@ -804,7 +809,7 @@ class LinkAttributes implements Attributed {
     text.bytes.set(value);
     const at = otherSlot.put(this.#at);
     const named = nameSlot.put(name);
-    const c = placeCalls();
+    const c = rareCalls();
     const result = unlessInterrupted(() =>
       c.lsetxattr(at, named, text.at, value.length, 0)
     );
@@ -839,7 +844,7 @@ function readAttribute(
   path: string,
 ): Uint8Array<ArrayBuffer> | undefined {
   const { bytes, at } = text; // a value has 64 KiB at most (xattr(7))
-  const c = placeCalls();
+  const c = rareCalls();
   const from = nameSlot.put(name);
   const n = unlessInterrupted(() => c.fgetxattr(fd, from, at, bytes.length));
   return valueFrom(n, name, path);
@@ -865,7 +870,7 @@ function setAttribute(
   const { bytes, at } = text;
   bytes.set(value);
   const address = nameSlot.put(name);
-  const c = placeCalls();
+  const c = rareCalls();
   if (
     unlessInterrupted(() => c.fsetxattr(fd, address, at, value.length, 0)) !== 0
   ) {

@@ -76,15 +76,23 @@ const pointer = "usize";
 /** A ssize_t, of which nobody here asks for more than 2 GiB: its lower half. */
 const size = int;
 
-/** What walking, looking and removing need: opened at the first use. */
-const WALK = {
+// Each call that is opened takes a tenth of a millisecond, so they are opened in groups,
+// at the first use of one.
+
+/** What opening, looking and listing take: no command does without. */
+const LOOK = {
   __errno_location: { parameters: [], result: "pointer" },
   strerror: { parameters: [int], result: "pointer" },
   openat: { parameters: [int, pointer, int, uint], result: int },
   close: { parameters: [int], result: int },
-  read: { parameters: [int, pointer, pointer], result: size },
-  getdents64: { parameters: [int, pointer, pointer], result: size },
   statx: { parameters: [int, pointer, int, uint, pointer], result: int },
+  // The youngest of all (glibc 2.30): where it is, the others are.
+  getdents64: { parameters: [int, pointer, pointer], result: size },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** What reading, locking, making and removing take. */
+const WALK = {
+  read: { parameters: [int, pointer, pointer], result: size },
   unlinkat: { parameters: [int, pointer, int], result: int },
   renameat2: { parameters: [int, pointer, int, pointer, uint], result: int },
   mkdirat: { parameters: [int, pointer, uint], result: int },
@@ -92,17 +100,28 @@ const WALK = {
   fchmod: { parameters: [int, uint], result: int },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** What putting things in place needs. */
+/** What putting files in place takes. */
 const PLACE = {
   linkat: { parameters: [int, pointer, int, pointer, int], result: int },
+  futimens: { parameters: [int, pointer], result: int },
+  flistxattr: { parameters: [int, pointer, pointer], result: size },
+  write: { parameters: [int, pointer, pointer], result: size },
+  // The request is an unsigned long and the argument an int: both fit.
+  ioctl: { parameters: [int, pointer, int], result: int },
+  copy_file_range: {
+    parameters: [int, pointer, int, pointer, pointer, uint],
+    result: size,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** What only some files need: symbolic links, owners, attributes, holes. */
+const RARE = {
   symlinkat: { parameters: [pointer, int, pointer], result: int },
   readlinkat: { parameters: [int, pointer, pointer, pointer], result: size },
-  futimens: { parameters: [int, pointer], result: int },
   utimensat: { parameters: [int, pointer, pointer, int], result: int },
   fchown: { parameters: [int, uint, uint], result: int },
   fchownat: { parameters: [int, pointer, uint, uint, int], result: int },
   chmod: { parameters: [pointer, uint], result: int },
-  flistxattr: { parameters: [int, pointer, pointer], result: size },
   fgetxattr: { parameters: [int, pointer, pointer, pointer], result: size },
   fsetxattr: {
     parameters: [int, pointer, pointer, pointer, int],
@@ -118,23 +137,16 @@ const PLACE = {
     parameters: [pointer, pointer, pointer, pointer, int],
     result: int,
   },
-  write: { parameters: [int, pointer, pointer], result: size },
   lseek: { parameters: [int, "i64", int], result: "i64" },
   ftruncate: { parameters: [int, "i64"], result: int },
   fsync: { parameters: [int], result: int },
-  // The request is an unsigned long and the argument an int: both fit.
-  ioctl: { parameters: [int, pointer, int], result: int },
-  copy_file_range: {
-    parameters: [int, pointer, int, pointer, pointer, uint],
-    result: size,
-  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The same calls on another thread of the runtime: no errno, but nothing waits. */
 const ELSEWHERE = {
   copy_file_range: { ...PLACE.copy_file_range, nonblocking: true },
   ioctl: { ...PLACE.ioctl, nonblocking: true },
-  fsync: { ...PLACE.fsync, nonblocking: true },
+  fsync: { ...RARE.fsync, nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const NAME = "libc.so.6";
@@ -150,25 +162,27 @@ type WithNumbers<F> = F extends (...parameters: infer P) => infer R ? (
   ) => R
   : never;
 
-let walk: Symbols<typeof WALK> | null | undefined;
+let look: Symbols<typeof LOOK> | null | undefined;
+let walk: Symbols<typeof WALK> | undefined;
 let place: Symbols<typeof PLACE> | undefined;
+let rare: Symbols<typeof RARE> | undefined;
 let elsewhere: Symbols<typeof ELSEWHERE> | undefined;
 
 /** Whether directories can be held open by libc: Linux on x64 and arm64, with `--allow-ffi`. */
 export function hasLibc(): boolean {
-  return openWalk() !== null;
+  return openLook() !== null;
 }
 
-function openWalk(): Symbols<typeof WALK> | null {
-  if (walk !== undefined) return walk;
+function openLook(): Symbols<typeof LOOK> | null {
+  if (look !== undefined) return look;
   const { os, arch } = Deno.build;
   // Struct layouts below are those of 64 bits, little-endian.
   const known = os === "linux" && (arch === "x86_64" || arch === "aarch64");
-  if (!known || !mayCallC()) return walk = null;
+  if (!known || !mayCallC()) return look = null;
   try {
-    return walk = open(WALK);
+    return look = open(LOOK);
   } catch {
-    return walk = null; // no glibc
+    return look = null; // no glibc
   }
 }
 
@@ -176,14 +190,24 @@ function open<T extends Deno.ForeignLibraryInterface>(symbols: T): Symbols<T> {
   return Deno.dlopen(NAME, symbols).symbols as unknown as Symbols<T>;
 }
 
-/** The calls of a walk. Only where {@linkcode hasLibc}. */
-export function walkCalls(): Symbols<typeof WALK> {
-  return openWalk()!;
+/** The calls that open, look and list. These and those below only where {@linkcode hasLibc}. */
+export function lookCalls(): Symbols<typeof LOOK> {
+  return openLook()!;
 }
 
-/** The calls that put things in place. Only where {@linkcode hasLibc}. */
+/** The calls that read, lock, make and remove. */
+export function walkCalls(): Symbols<typeof WALK> {
+  return walk ??= open(WALK);
+}
+
+/** The calls that put files in place. */
 export function placeCalls(): Symbols<typeof PLACE> {
   return place ??= open(PLACE);
+}
+
+/** The calls that only some files need. */
+export function rareCalls(): Symbols<typeof RARE> {
+  return rare ??= open(RARE);
 }
 
 /** Calls that nothing waits for. Who needs an errno makes the call again, waiting. */
@@ -198,7 +222,9 @@ export function callsElsewhere(): Symbols<typeof ELSEWHERE> {
  */
 export function preloadLibc(): void {
   if (!hasLibc()) return;
+  walkCalls();
   placeCalls();
+  rareCalls();
   callsElsewhere();
 }
 
@@ -206,7 +232,7 @@ let errnoAt: Deno.UnsafePointerView | undefined;
 
 /** What the last call that failed said. To be read before anything else is called. */
 export function errno(): number {
-  errnoAt ??= new Deno.UnsafePointerView(walkCalls().__errno_location()!);
+  errnoAt ??= new Deno.UnsafePointerView(lookCalls().__errno_location()!);
   return errnoAt.getInt32();
 }
 
@@ -277,7 +303,7 @@ const errorTexts = new Map<number, string>();
 function errorText(number: number): string {
   let text = errorTexts.get(number);
   if (text === undefined) {
-    const at = walkCalls().strerror(number);
+    const at = lookCalls().strerror(number);
     text = at === null
       ? `Error ${number}`
       : Deno.UnsafePointerView.getCString(at);

@@ -11,6 +11,7 @@ import {
   AT_FDCWD,
   failure,
   hasLibc,
+  lookCalls,
   O_CLOEXEC,
   O_RDONLY,
   TextSlot,
@@ -57,7 +58,7 @@ function readTable(): string | undefined {
 
 function readByLibc(): string {
   const path = new TextSlot().put(TABLE);
-  const c = walkCalls();
+  const c = lookCalls();
   const fd = unlessInterrupted(() =>
     c.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)
   );
@@ -66,7 +67,7 @@ function readByLibc(): string {
     const { bytes, at } = allocate(65536);
     const decoder = new TextDecoder();
     for (let text = "";;) {
-      const n = unlessInterrupted(() => c.read(fd, at, bytes.length));
+      const n = unlessInterrupted(() => walkCalls().read(fd, at, bytes.length));
       if (n < 0) throw failure("read", TABLE);
       if (n === 0) return text + decoder.decode();
       text += decoder.decode(bytes.subarray(0, n), { stream: true });
