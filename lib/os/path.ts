@@ -1,38 +1,35 @@
 /**
- * The functions of `@std/path` that we use, for the platform that we run on.
+ * What we do with paths, for the platform that we run on.
  *
- * Chosen here and not by `@std/path/join` and its like: those ask
- * `globalThis.process` for the platform, at which Deno sets up its Node
- * compatibility. That takes 12 ms, a third of a short run.
+ * Of `@std/path` only what can't be said by the rest: each module of it that is loaded
+ * takes a tenth of a millisecond of every run. And chosen here, not by
+ * `@std/path/resolve` and its like: those ask `globalThis.process` for the platform,
+ * at which Deno sets up its Node compatibility. That takes 12 ms, a third of a short
+ * run.
  *
  * @module
  */
 
-import { basename as posixBasename } from "@std/path/posix/basename";
-import { dirname as posixDirname } from "@std/path/posix/dirname";
 import { fromFileUrl as posixFromFileUrl } from "@std/path/posix/from-file-url";
 import { isAbsolute as posixIsAbsolute } from "@std/path/posix/is-absolute";
-import { join as posixJoin } from "@std/path/posix/join";
 import { resolve as posixResolve } from "@std/path/posix/resolve";
-import { basename as windowsBasename } from "@std/path/windows/basename";
-import { dirname as windowsDirname } from "@std/path/windows/dirname";
 import { fromFileUrl as windowsFromFileUrl } from "@std/path/windows/from-file-url";
 import { isAbsolute as windowsIsAbsolute } from "@std/path/windows/is-absolute";
-import { join as windowsJoin } from "@std/path/windows/join";
 import { resolve as windowsResolve } from "@std/path/windows/resolve";
 import { steady } from "./patience.ts";
 
 const isWindows = Deno.build.os === "windows";
 
-/** The last name of a path. */
-export const basename: (path: string) => string = isWindows
-  ? windowsBasename
-  : posixBasename;
+/** The last name of a path; of a root, nothing. */
+export function basename(path: string): string {
+  const last = isWindows ? /([^/\\:]*)[/\\]*$/ : /([^/]*)\/*$/;
+  return last.exec(path)![1]!;
+}
 
-/** The path of what a path lies in. */
-export const dirname: (path: string) => string = isWindows
-  ? windowsDirname
-  : posixDirname;
+/** The path of what an absolute path lies in; of a root, itself. */
+export function dirname(path: string): string {
+  return resolve(path, "..");
+}
 
 /** The path of a `file:` URL. */
 export const fromFileUrl: (url: URL) => string = isWindows
@@ -44,18 +41,22 @@ export const isAbsolute: (path: string) => boolean = isWindows
   ? windowsIsAbsolute
   : posixIsAbsolute;
 
-/** Joins names to a path. */
-export const join: (path: string, ...paths: string[]) => string = isWindows
-  ? windowsJoin
-  : posixJoin;
+/** The path of a name in a directory, which is an absolute path. */
+export function join(directory: string, name: string): string {
+  return resolve(directory, name);
+}
 
-/** The absolute path, without `.`, `..` and a slash at its end. */
-export function resolve(path: string): string {
+/**
+ * The absolute path, without `.`, `..` and a slash at its end.
+ *
+ * @param below What is meant below it.
+ */
+export function resolve(path: string, ...below: string[]): string {
   // @std/path would ask globalThis.process for the working directory, too.
   const from = isAbsolute(path) ? [] : [Deno.cwd()];
   return isWindows
-    ? windowsResolve(...from, path)
-    : posixResolve(...from, path);
+    ? windowsResolve(...from, path, ...below)
+    : posixResolve(...from, path, ...below);
 }
 
 /**
