@@ -105,6 +105,7 @@ const STX_MNT_ID = 0x90;
 const STATX_TYPE = 1;
 const STATX_SIZE = 0x200;
 const S_IFREG = 0o100000;
+const S_IFDIR = 0o040000;
 const S_IFMT = 0o170000;
 const BY_MODE: Readonly<Record<number, EntryKind>> = {
   0o100000: "file",
@@ -165,7 +166,7 @@ export class DescriptorDirectory implements Directory {
     return this.fd;
   }
 
-  list(): Entry[] {
+  list(only?: EntryKind): Entry[] {
     this.#readable("list");
     const c = lookCalls();
     const entries: Entry[] = [];
@@ -180,10 +181,12 @@ export class DescriptorDirectory implements Directory {
         const begin = offset + D_NAME;
         const type = bytes[offset + D_TYPE]!;
         offset += view.getUint16(offset + D_RECLEN, true);
+        const known = BY_DIRENT[type];
+        if (only && known && known !== only) continue;
         const name = nameAt(bytes, begin);
         if (name === "." || name === "..") continue;
-        const kind = BY_DIRENT[type] ?? this.#kindOf(name);
-        if (kind) entries.push({ name, kind });
+        const kind = known ?? this.#kindOf(name);
+        if (kind && (!only || kind === only)) entries.push({ name, kind });
       }
     }
   }
@@ -228,6 +231,20 @@ export class DescriptorDirectory implements Directory {
     if (lookCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
     const isFile = (statx.view.getUint16(STX_MODE, true) & S_IFMT) === S_IFREG;
     return isFile ? wide(STX_SIZE) : -1;
+  }
+
+  isLeaf(name: string): boolean {
+    const at = nameSlot.put(name);
+    const flags = AT_SYMLINK_NOFOLLOW;
+    const mask = STATX_BASIC_STATS | STATX_MNT_ID;
+    if (lookCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) {
+      return false;
+    }
+    const mode = statx.view.getUint16(STX_MODE, true);
+    return (mode & (S_IFMT | 0o700)) === (S_IFDIR | 0o700) &&
+      // Its name above, and its own dot.
+      statx.view.getUint32(STX_NLINK, true) === 2 &&
+      mountInStatx() === this.mount;
   }
 
   tryLink(name: string, to: Directory): OsError | undefined {
@@ -534,11 +551,7 @@ function openAt(
     c.close(fd);
     throw error;
   }
-  const { view } = statx;
-  // Before Linux 5.8 there is no mount id: the device is better than nothing.
-  const mount = view.getUint32(STX_MASK, true) & STATX_MNT_ID
-    ? Number(view.getBigUint64(STX_MNT_ID, true))
-    : -1 - deviceInStatx();
+  const mount = mountInStatx();
   const opened = readStatus();
   if (doomed && !pathOnly && (opened.mode & 0o700) !== 0o700) {
     // If it is not ours, its removal says so.
@@ -595,6 +608,14 @@ function readStatus(): Status {
     modified: timeAt(STX_MTIME),
     changed: timeAt(STX_CTIME),
   };
+}
+
+/** Before Linux 5.8 there is no mount id: the device is better than nothing. */
+function mountInStatx(): number {
+  const { view } = statx;
+  return view.getUint32(STX_MASK, true) & STATX_MNT_ID
+    ? Number(view.getBigUint64(STX_MNT_ID, true))
+    : -1 - deviceInStatx();
 }
 
 function wide(at: number): number {

@@ -126,8 +126,8 @@ export interface Directory extends Disposable, Attributed {
   pinned(name: string): string | undefined;
   /** What was known of the directory when it was opened. */
   readonly opened: Status;
-  /** All entries. A read error is an error, never an end. */
-  list(): Entry[];
+  /** All entries, or all of a kind. A read error is an error, never an end. */
+  list(only?: EntryKind): Entry[];
   /** What is known of the directory itself. */
   status(): Status;
   /** What is known of an entry; `undefined` if there is none. Never follows. */
@@ -137,6 +137,12 @@ export interface Directory extends Disposable, Attributed {
    * many files needs: nothing is allocated.
    */
   sizeOf(name: string): number;
+  /**
+   * Whether an entry is a directory, of the same mount, whose owner may do all with it,
+   * and that no directory lies in: told by its links, of which each directory in it is
+   * one on most file systems. False where that can't be told.
+   */
+  isLeaf(name: string): boolean;
   /** Gives an entry the same name in another directory; gives the error, not throws it. */
   tryLink(name: string, to: Directory): unknown;
   /**

@@ -105,9 +105,10 @@ export class PathDirectory implements Directory {
     return this.safe ? this.entry(name) : undefined;
   }
 
-  list(): Entry[] {
-    const entries = steady(() => Array.from(Deno.readDirSync(this.#at)))();
-    return entries.map((it) => ({ name: it.name, kind: kindOf(it) }));
+  list(only?: EntryKind): Entry[] {
+    const entries = steady(() => Array.from(Deno.readDirSync(this.#at)))()
+      .map((it) => ({ name: it.name, kind: kindOf(it) }));
+    return only ? entries.filter(({ kind }) => kind === only) : entries;
   }
 
   status(): Status {
@@ -130,6 +131,11 @@ export class PathDirectory implements Directory {
     } catch {
       return -1;
     }
+  }
+
+  /** A path does not tell whether something is mounted there. */
+  isLeaf(_name: string): boolean {
+    return false;
   }
 
   tryLink(name: string, to: Directory): unknown {

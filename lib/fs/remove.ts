@@ -157,6 +157,9 @@ const LANES: ReadonlyMap<string, number> = new Map([
  */
 const DEEP = 500;
 
+/** Where each directory in a directory is a link to it, so that a leaf shows. */
+const SHOWS_LEAVES: ReadonlySet<string> = new Set(["ext4", "tmpfs", "xfs"]);
+
 /** An entry of a directory that is held open. */
 interface Subtree {
   readonly parent: Directory;
@@ -170,7 +173,9 @@ async function removeSubtrees(
 ): Promise<void> {
   if (root.pinned(".") === undefined) return;
   using held = new DisposableStack();
-  const lanes = LANES.get(fileSystemType(root.path) ?? "") ?? 1;
+  const type = fileSystemType(root.path) ?? "";
+  const lanes = LANES.get(type) ?? 1;
+  const showsLeaves = SHOWS_LEAVES.has(type);
   const subtrees = plan(root, lanes > 1 ? ENOUGH_SUBTREES : 1, held);
   let done = 0;
   const remove = async ({ parent, name }: Subtree) => {
@@ -187,7 +192,7 @@ async function removeSubtrees(
   // A subtree is looked through while others are being removed.
   for (const subtree of subtrees) {
     signal?.throwIfAborted();
-    if (!isPlain(subtree)) continue;
+    if (!isPlain(subtree, showsLeaves)) continue;
     while (running.size >= lanes) {
       await unlessAborted(Promise.race(running), signal);
     }
@@ -235,32 +240,37 @@ function openDoomed(
 function childrenOf(directory: Directory | undefined): Subtree[] | undefined {
   if (!directory?.safe) return undefined;
   try {
-    return directory.list()
-      .filter(({ kind }) => kind === "directory")
-      .map(({ name }) => ({ parent: directory, name }));
+    return directory.list("directory").map(({ name }) => ({
+      parent: directory,
+      name,
+    }));
   } catch {
     return undefined;
   }
 }
 
-function isPlain({ parent, name }: Subtree): boolean {
+function isPlain({ parent, name }: Subtree, showsLeaves: boolean): boolean {
   try {
+    if (showsLeaves && parent.isLeaf(name)) return true;
     using directory = parent.open(name, "doomed");
-    return inspect(directory) === "plain";
+    return inspect(directory, showsLeaves) === "plain";
   } catch (error) {
     return errorKind(error) === "not-found";
   }
 }
 
-/** Looks through a tree: whether one recursive call may remove it. */
-function inspect(root: Directory): "plain" | "not" {
+/**
+ * Looks through a tree: whether one recursive call may remove it.
+ *
+ * @param showsLeaves Whether a directory without directories is known by a look at it,
+ * so that it need not be opened.
+ */
+function inspect(root: Directory, showsLeaves = false): "plain" | "not" {
   const stack: { directory: Directory; names: string[] }[] = [];
   const push = (directory: Directory) => {
     const names: string[] = [];
     stack.push({ directory, names });
-    for (const { name, kind } of directory.list()) {
-      if (kind === "directory") names.push(name);
-    }
+    for (const { name } of directory.list("directory")) names.push(name);
   };
   let plain = true;
   try {
@@ -276,6 +286,7 @@ function inspect(root: Directory): "plain" | "not" {
         plain = false;
         break;
       }
+      if (showsLeaves && directory.isLeaf(name)) continue;
       const child = directory.open(name, "doomed");
       push(child);
       if (!child.safe && root.safe) plain = false;

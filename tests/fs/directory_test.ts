@@ -44,6 +44,8 @@ both("lists names and kinds, as often as it is asked", ["posix"], (dir, at) => {
     );
     assertEquals(kinds, { file: "file", folder: "directory", link: "symlink" });
   }
+  assertEquals(at.list("directory"), [{ name: "folder", kind: "directory" }]);
+  assertEquals(at.list("symlink"), [{ name: "link", kind: "symlink" }]);
 });
 
 both("looks at an entry without following it", ["posix"], (dir, at) => {
@@ -211,6 +213,31 @@ for (const kind of [DescriptorDirectory, PathDirectory]) {
     },
   );
 }
+
+mountTest(
+  import.meta.url,
+  "DescriptorDirectory.isLeaf() is true only of a directory without directories, of one mount",
+  ["ffi"],
+  async (dir) => {
+    const mount = await makeFileSystem(dir, "tmpfs");
+    dir.write({
+      leaf: { file: "x" },
+      branch: { folder: {} },
+      closed: {},
+      bound: {},
+      file: "x",
+    }, mount);
+    Deno.symlinkSync("leaf", `${mount}/link`);
+    Deno.chmodSync(`${mount}/closed`, 0o500);
+    await must("mount", "--bind", `${mount}/leaf`, `${mount}/bound`);
+    using at = DescriptorDirectory.at(mount);
+    const leaves = at.list().filter(({ name }) => at.isLeaf(name));
+    assertEquals(leaves.map(({ name }) => name), ["leaf"]);
+    assertEquals(at.isLeaf("missing"), false);
+    using paths = PathDirectory.at(mount);
+    assertEquals(paths.isLeaf("leaf"), false, "not known there");
+  },
+);
 
 test(
   "DescriptorDirectory stays with its directory wherever that is renamed to",
