@@ -30,7 +30,6 @@ import {
   type Placed,
   placeFile,
 } from "./place.ts";
-import { resetAndLink } from "./reset.ts";
 
 /**
  * Puts a cached file where it is needed, as cheaply as the file systems allow: by
@@ -237,6 +236,7 @@ async function placeIn(
   }
   if (options.onLinkLimit === "reset" && how !== "copy") {
     const links = [{ from, name, to, newName: TREE }];
+    const { resetAndLink } = await import("./reset.ts"); // few files need it
     const mode = await resetAndLink(links, to, context, how === "fresh");
     if (mode) {
       if (mode === "hardlink") counts.hardlinked++;

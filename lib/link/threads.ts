@@ -22,9 +22,9 @@ import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, type LadderState } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
 import { Candidate, noteFallback, placeFile } from "./place.ts";
-import { type Link, type OtherName, resetAndLink } from "./reset.ts";
+import type { Link, OtherName } from "./reset.ts";
 import { Shared } from "./shared.ts";
-import { type Answer, type Order, toRoom } from "./worker.ts";
+import type { Answer, Order } from "./worker.ts";
 
 /** Files after which a second thread pays: it takes 12 ms to start. */
 const ENOUGH_FILES = 1500;
@@ -101,7 +101,7 @@ export async function buildTree(
   for (; at < queue.length; at++) {
     const left = queue.length - at;
     if (jobs > 1 && left >= WORTH_SHARING && filesIn(built) >= ENOUGH_FILES) {
-      const order = orderOf(job, rooms, ladder, queue.slice(at), shared);
+      const order = await orderOf(job, rooms, ladder, queue.slice(at), shared);
       isShared = true;
       threads = await share(builder, order, shared, jobs - 1, signal);
       isShared = false; // what the workers did is in `built`
@@ -118,13 +118,16 @@ export async function buildTree(
 
 const NOTHING = { files: 0, directories: 0, bytes: 0 };
 
-function orderOf(
+// Most trees need no second thread, and no reset: what those take is loaded by them.
+
+async function orderOf(
   job: BuildJob,
   { source, destination, scratch }: Rooms,
   ladder: LadderState,
   subtrees: readonly string[],
   shared: Shared,
-): Order {
+): Promise<Order> {
+  const { toRoom } = await import("./worker.ts");
   const rooms = {
     source: toRoom(source),
     destination: toRoom(destination),
@@ -371,6 +374,7 @@ async function placeFull(
   const known = new Set(group.map(({ folder, name }) => `${folder}/${name}`));
   const others = (old: Status) =>
     old.links > group.length ? otherNames(builder, old, known, held) : [];
+  const { resetAndLink } = await import("./reset.ts");
   const mode = await resetAndLink(
     links,
     rooms.scratch,

@@ -24,7 +24,6 @@ import {
   nothingBuilt,
   type Rooms,
 } from "./build.ts";
-import { cloneTree } from "./clone_tree.ts";
 import {
   asLinkError,
   type Destination,
@@ -184,7 +183,10 @@ async function buildNew(
   { built: Built; threads: number; finish: (top: Directory) => void }
 > {
   const { directory: scratch, tree } = staging;
-  const cloned = await cloneTree(source.path, scratch, tree, options);
+  const cloned = Deno.build.os === "darwin"
+    ? await (await import("./clone_tree.ts"))
+      .cloneTree(source.path, scratch, tree, options)
+    : undefined;
   if (cloned) return { built: cloned, threads: 1, finish() {} };
   patiently(() => scratch.make(TREE, 0o700));
   using built = scratch.open(TREE);
