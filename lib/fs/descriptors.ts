@@ -648,13 +648,16 @@ function timeAt(at: number): Time {
 
 /** Two timespecs: access, modification. */
 function setTimes(accessed: Time, modified: Time): void {
+  setTime(0, accessed);
+  setTime(16, modified);
+}
+
+function setTime(at: number, { seconds, nanoseconds }: Time): void {
   const { view } = timespecs;
-  [accessed, modified].forEach(({ seconds, nanoseconds }, i) => {
-    view.setInt32(i * 16 + 4, Math.floor(seconds / 2 ** 32), true);
-    view.setUint32(i * 16, seconds >>> 0, true);
-    view.setUint32(i * 16 + 8, nanoseconds, true);
-    view.setUint32(i * 16 + 12, 0, true);
-  });
+  view.setInt32(at + 4, Math.floor(seconds / 2 ** 32), true);
+  view.setUint32(at, seconds >>> 0, true);
+  view.setUint32(at + 8, nanoseconds, true);
+  view.setUint32(at + 12, 0, true);
 }
 
 function setAccessOfFd(fd: number, access: Access, path: string): void {

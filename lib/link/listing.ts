@@ -52,7 +52,11 @@ export function listingLine(directory: ListedDirectory): string {
 export function parseListingLine(line: string): ListedDirectory {
   const tab = line.indexOf("\t");
   const path = parsePath(line.slice(0, tab < 0 ? undefined : tab));
-  const { mode, files, links, directories } = parseObject(line.slice(tab + 1));
+  return parseRest(path, line.slice(tab + 1));
+}
+
+function parseRest(path: string | undefined, text: string): ListedDirectory {
+  const { mode, files, links, directories } = parseObject(text);
   const known = new Set<string>();
   const directory: ListedDirectory = {
     path,
@@ -80,6 +84,7 @@ export function parseListingLine(line: string): ListedDirectory {
 export class Listing {
   /** All of it. It may travel to a worker. */
   readonly text: string;
+  /** What follows a path in its line. */
   readonly #lines = new Map<string, string>();
 
   /**
@@ -93,10 +98,11 @@ export class Listing {
       const end = text.indexOf("\n", at);
       const line = text.slice(at, end < 0 ? undefined : end);
       at = end < 0 ? text.length : end + 1;
-      const path = parsePath(line.slice(0, Math.max(0, line.indexOf("\t"))));
+      const tab = Math.max(0, line.indexOf("\t"));
+      const path = parsePath(line.slice(0, tab));
       const key = path ?? FILE;
       if (this.#lines.has(key)) throw damaged(`${JSON.stringify(path)} twice`);
-      this.#lines.set(key, line);
+      this.#lines.set(key, line.slice(tab + 1));
     }
   }
 
@@ -111,9 +117,12 @@ export class Listing {
    * @throws {CacheError} Of kind `invalid` if its line is damaged.
    */
   directory(path: string): ReadonlyMap<string, ListedEntry> | undefined {
-    const line = this.#lines.get(path);
-    if (line === undefined) return undefined;
-    const { files, links, directories } = parseListingLine(line);
+    const text = this.#lines.get(path);
+    if (text === undefined) return undefined;
+    const { files, links, directories } = parseRest(
+      path === FILE ? undefined : path,
+      text,
+    );
     const entries = new Map<string, ListedEntry>();
     for (const [name, size] of files) entries.set(name, { kind: "file", size });
     for (const [name] of links) entries.set(name, { kind: "symlink" });
@@ -165,11 +174,12 @@ function checkFile(
   known: Set<string>,
   path: string | undefined,
 ): void {
-  const [name, size, mode, digest, ...more] = array(file);
+  const fields = array(file);
+  const [name, size, mode, digest] = fields;
   if (path !== undefined) checkName(name, known);
   else if (name !== "") throw damaged("a file's name");
   const isSize = Number.isSafeInteger(size) && (size as number) >= 0;
-  if (!isSize || !isMode(mode) || !isDigest(digest) || more.length > 0) {
+  if (!isSize || !isMode(mode) || !isDigest(digest) || fields.length > 4) {
     throw damaged(`the file ${JSON.stringify(name)}`);
   }
 }
@@ -186,8 +196,8 @@ function isName(name: string): boolean {
   if (name === "" || name === "." || name === ".." || name.includes("\0")) {
     return false;
   }
-  const separators = Deno.build.os === "windows" ? /[/\\]/ : /\//;
-  return !separators.test(name);
+  return !name.includes("/") &&
+    !(Deno.build.os === "windows" && name.includes("\\"));
 }
 
 function isMode(mode: unknown): boolean {
