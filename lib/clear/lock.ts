@@ -2,7 +2,8 @@ import { type Directory, isSameInode, isSameTime } from "../fs/directory.ts";
 import type { Place } from "../fs/open.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { ownId } from "../fs/trust.ts";
-import { lockPlace } from "../lock/directory.ts";
+import { lockName, lockPlace } from "../lock/directory.ts";
+import { sweepTurn } from "../lock/fairness.ts";
 import type { LockOptions } from "../lock/file.ts";
 
 /** A guard that a clear has. */
@@ -22,11 +23,12 @@ export async function lockToClear(
   options: LockOptions,
 ): Promise<ClearLock> {
   const { parent } = place;
-  const file = `${place.name}.lock`;
+  const file = lockName(place.name);
   const before = look(parent, file);
   const guard = await lockPlace(place, path, true, options);
   return {
     removeFile() {
+      sweepTurn(parent, place.name);
       const now = look(parent, file);
       const me = ownId();
       if (now?.kind !== "file" || me !== undefined && now.uid !== me) return;

@@ -1,3 +1,4 @@
+import { insideVariables } from "../lock/inside.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { onSignals } from "./signals.ts";
 
@@ -63,7 +64,7 @@ export async function runChild(
   try {
     child = new Deno.Command(program, {
       args,
-      env,
+      env: { ...insideVariables(), ...env },
       stdin: "inherit",
       stdout: toStderr ? "piped" : "inherit",
       stderr: "inherit",

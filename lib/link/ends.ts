@@ -13,7 +13,10 @@ import {
 } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { DEFAULT_WAIT, LockedError, waitFor } from "../lock/file.ts";
+import { lockName, patienceOf } from "../lock/directory.ts";
+import { Turn } from "../lock/fairness.ts";
 import { listHolders } from "../lock/holder.ts";
+import { refuseInside } from "../lock/inside.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { placeOnDevice } from "../os/mounts.ts";
@@ -73,6 +76,13 @@ export async function leaseSource(
 ): Promise<Directory> {
   using place = openParent(path);
   const { parent, name } = place;
+  using turn = new Turn(parent, name);
+  const mayPass = patienceOf(parent, name, options.wait ?? DEFAULT_WAIT);
+  await waitFor(
+    () => mayPass() || !turn.isTaken() || undefined,
+    options,
+    () => new LockedError(path, listHolders(parent, name)),
+  );
   const open = () => name === "" ? parent.again() : parent.open(name, "named");
   return await openLocked(open, false, path, options);
 }
@@ -138,11 +148,14 @@ export async function lockDirectoryItself(
   await waitFor(
     () => {
       try {
-        return directory.tryLock(exclusive) || undefined;
+        if (directory.tryLock(exclusive)) return true;
       } catch (error) {
         log.debug(() => `"${path}" is not locked: ${osErrorText(error)}`);
         return true;
       }
+      using place = openParent(path);
+      refuseInside(place.parent, lockName(place.name), exclusive, path);
+      return undefined;
     },
     signal ? { signal, wait } : { wait },
     () => new LockedError(path, holders()),

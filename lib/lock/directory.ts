@@ -12,11 +12,11 @@ import {
   LockedError,
   lockFailure,
   type LockOptions,
-  type Manners,
-  mannersOf,
   waitFor,
 } from "./file.ts";
+import { Turn } from "./fairness.ts";
 import { listHolders, noteHolder } from "./holder.ts";
+import { holds, isInside, noteHeld, refuseInside } from "./inside.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import type { CacheErrorKind } from "../error.ts";
@@ -134,23 +134,64 @@ export async function lockPlace(
   options: LockOptions,
 ): Promise<Disposable> {
   const { purpose, wait = DEFAULT_WAIT } = options;
-  const started = performance.now();
+  const file = lockName(name);
+  using turn = new Turn(parent, name);
+  const mayPass = patienceOf(parent, name, wait);
+  let isBehind = false;
   const locks = await waitFor(
     () => {
-      const waited = performance.now() - started;
-      const manners = mannersOf(exclusive, waited, wait);
-      return attemptDirectory(parent, name, path, exclusive, manners);
+      isBehind = !mayPass() && turn.isTaken();
+      const locks = isBehind
+        ? undefined
+        : attemptDirectory(parent, name, path, exclusive);
+      if (locks) return locks;
+      refuseInside(parent, file, exclusive, path);
+      if (exclusive && !isBehind && wait > 0) turn.take();
+      return undefined;
     },
     options,
-    () => new LockedError(path, listHolders(parent, name)),
+    () =>
+      new LockedError(path, listHolders(parent, name), whatIs(path, isBehind)),
   );
   const note = noteHolder(parent, name, purpose, exclusive);
+  const held = noteHeld(parent, file, exclusive);
   return {
     [Symbol.dispose]() {
+      held[Symbol.dispose]();
       note?.[Symbol.dispose]();
       for (const lock of locks.splice(0).reverse()) lock[Symbol.dispose]();
     },
   };
+}
+
+/** The name of the file beside a directory by which it is locked. */
+export function lockName(name: string): string {
+  return `${name}.lock`;
+}
+
+function whatIs(path: string, isBehind: boolean): string {
+  const which = isBehind ? ", which somebody waits to clear or rebuild," : "";
+  return `"${path}"${which}`;
+}
+
+/** For so long, in milliseconds, who has a lease holds back before the next one. */
+const HOLD_BACK = 1000;
+
+/**
+ * Says when nobody's turn is waited for any more: what runs inside a lease keeps that
+ * until it has ended, so that a guard that waits for it comes later anyway. In this
+ * process one lease may depend on another one, or not.
+ */
+export function patienceOf(
+  parent: Directory,
+  name: string,
+  wait: number,
+): () => boolean {
+  const file = lockName(name);
+  const inside = isInside(parent, file);
+  const has = holds(parent, file);
+  const end = performance.now() + Math.min(HOLD_BACK, wait / 2);
+  return () => inside || has && performance.now() >= end;
 }
 
 /** A file that is locked until it is disposed. */
@@ -160,7 +201,8 @@ export interface HeldFile extends Disposable {
 }
 
 /**
- * Waits for the exclusive lock on a file that is held for long, and says who holds it.
+ * Waits for the exclusive lock on a file that is held for long, by default until it is
+ * had, and says who holds it.
  *
  * @param name The file's name, `….lock`. It is made if it is missing.
  * @param about What it is about, for errors.
@@ -176,23 +218,31 @@ export async function holdFile(
   const guarded = name.replace(/\.lock$/, "");
   const file = await waitFor(
     () => {
-      try {
-        return attemptLock(parent, name, true, "create");
-      } catch (error) {
-        throw lockFailure(about, error);
-      }
+      const file = attempt(parent, name, about);
+      if (!file) refuseInside(parent, name, true, about, what);
+      return file;
     },
-    options,
+    { wait: Infinity, ...options },
     () => new LockedError(about, listHolders(parent, guarded), what),
   );
   const note = noteHolder(parent, guarded, options.purpose, true);
+  const held = noteHeld(parent, name, true);
   return {
     file,
     [Symbol.dispose]() {
+      held[Symbol.dispose]();
       note?.[Symbol.dispose]();
       file[Symbol.dispose]();
     },
   };
+}
+
+function attempt(parent: Directory, name: string, about: string) {
+  try {
+    return attemptLock(parent, name, true, "create");
+  } catch (error) {
+    throw lockFailure(about, error);
+  }
 }
 
 /** The path by which everybody locks it, whatever symbolic link leads there. */
@@ -226,13 +276,11 @@ function attemptDirectory(
   name: string,
   path: string,
   exclusive: boolean,
-  manners: Manners,
 ): Disposable[] | undefined {
   const held: Disposable[] = [];
   let refusal: unknown;
   try {
-    const file = `${name}.lock`;
-    const beside = attemptLock(parent, file, exclusive, "create", manners);
+    const beside = attemptLock(parent, lockName(name), exclusive, "create");
     if (!beside) return undefined;
     held.push(beside);
   } catch (error) {

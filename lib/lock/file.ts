@@ -15,13 +15,10 @@ import {
 } from "../os/error.ts";
 import {
   type Directory,
-  fromMilliseconds,
   isSameInode,
   type OpenFile,
   type Status,
-  toMilliseconds,
 } from "../fs/directory.ts";
-import { ownId } from "../fs/trust.ts";
 import { patiently } from "../os/patience.ts";
 
 /** How long to wait for a lock by default, in milliseconds: five minutes, as uv does. */
@@ -30,9 +27,11 @@ export const DEFAULT_WAIT = 5 * 60 * 1000;
 /** Options for `lease()` and `guard()`. */
 export interface LockOptions {
   /**
-   * How long to wait for the lock, in milliseconds; 0 tries once.
+   * How long to wait for the lock, in milliseconds; 0 tries once. A log sink is told
+   * after a second, and every 30 seconds from then on, who has it.
    *
-   * @default {300_000}
+   * @default {300_000} For a build by somebody else, however long that takes, there is
+   * no limit by default.
    */
   wait?: number;
   /** Ends the waiting: the promise is rejected with its reason. */
@@ -72,13 +71,15 @@ export class LockedError extends CacheError {
    * @param path What is locked.
    * @param holders Those who hold it, as far as they are known.
    * @param what What is locked, for people; by default, the path.
+   * @param by By whom, for people; by default, the first of the holders.
    */
   constructor(
     path: string,
     holders: readonly LockHolder[] = [],
     what: string = `"${path}"`,
+    by: string = told(holders),
   ) {
-    super(`${what} is in use${told(holders)}`, path, "locked");
+    super(`${what} is in use${by}`, path, "locked");
     this.holders = holders;
   }
 }
@@ -91,10 +92,13 @@ function told([first, ...more]: readonly LockHolder[]): string {
   return ` by process ${pid}${where} (${purpose}) since ${since}${others}`;
 }
 
+/** How often who waits is told so, in milliseconds, after the first second. */
+const TELL_AGAIN = 30_000;
+
 /**
  * Polls for a lock: `Deno.FsFile.lock()` can't be given up, and takes a thread.
  * From 1 ms to 100 ms between two tries, each a bit random, so that two who wait do
- * not meet for ever.
+ * not meet for ever. Who waits for more than a second is told for whom.
  *
  * @param attempt Gives the lock, or `undefined` if somebody has it.
  * @param locked Called when time is up: the error that says who has it.
@@ -104,14 +108,21 @@ export async function waitFor<T>(
   { wait = DEFAULT_WAIT, signal }: LockOptions,
   locked: () => LockedError,
 ): Promise<T> {
-  const deadline = performance.now() + wait;
+  const started = performance.now();
+  let tellAt = 1000;
   for (let tries = 0;; tries++) {
     signal?.throwIfAborted();
     const lock = attempt();
     if (lock !== undefined) return lock;
-    const left = deadline - performance.now();
+    const waited = performance.now() - started;
+    const left = wait - waited;
     if (left <= 0) throw locked();
     if (tries === 0) log.debug(() => `Waiting: ${locked().message}`);
+    if (waited >= tellAt) {
+      const seconds = Math.round(waited / 1000);
+      log.warn(() => `Waiting (${seconds} s so far): ${locked().message}`);
+      tellAt += TELL_AGAIN;
+    }
     const pause = Math.min(100, 2 ** tries) * (0.5 + Math.random());
     await new Promise((resolve) => setTimeout(resolve, Math.min(pause, left)));
   }
@@ -133,19 +144,14 @@ export function attemptLock(
   name: string,
   exclusive: boolean,
   how: "create" | "existing",
-  manners?: Manners,
 ): OpenFile | undefined {
   for (let tries = 0; tries < 100; tries++) {
     const file = open(parent, name, how);
     if (!file) continue; // made and removed meanwhile
     let keep = false;
     try {
-      if (!file.tryLock(exclusive)) {
-        if (manners === "insist") askForTurn(file);
-        return undefined;
-      }
+      if (!file.tryLock(exclusive)) return undefined;
       const status = patiently(() => file.status());
-      if (manners === "yield" && isAskedForTurn(status)) return undefined;
       keep = isStillThere(parent, name, status);
       if (keep) return file;
     } catch (error) {
@@ -202,48 +208,6 @@ function isStillThere(parent: Directory, name: string, locked: Status) {
   const now = patiently(() => parent.look(name));
   if (!now) return false;
   return locked.inode === undefined || isSameInode(now, locked);
-}
-
-/**
- * Leases that follow each other closely would keep a guard away for ever. So who waits
- * for a guard asks for a turn, and who wants a lease holds back for a second at most;
- * a guard that waits longer asks for a second in ten, so that a lease of hours costs
- * others little.
- *
- * It is asked by the lock file's times, which nothing else changes: modified in 1970,
- * read just now.
- */
-export type Manners = "insist" | "yield" | undefined;
-
-/** How who wants a lock behaves, by how long he has waited, in milliseconds. */
-export function mannersOf(
-  exclusive: boolean,
-  waited: number,
-  wait: number,
-): Manners {
-  if (exclusive) return waited % 10_000 < 1000 ? "insist" : undefined;
-  return waited < Math.min(1000, wait / 2) ? "yield" : undefined;
-}
-
-function askForTurn(file: OpenFile): void {
-  try {
-    const me = ownId();
-    // Not ours to change. (On Windows there are no such users.)
-    if (me !== undefined && file.status().uid !== me) return;
-    if (me === undefined && Deno.build.os !== "windows") return;
-    const accessed = fromMilliseconds(Date.now());
-    file.setAccess({ accessed, modified: fromMilliseconds(0) });
-  } catch (error) {
-    log.trace(() => `Nobody is asked for a turn: ${osErrorText(error)}`);
-  }
-}
-
-/** For so long a turn is held free, in milliseconds: longer than who waits for it sleeps. */
-const TURN = 200;
-
-function isAskedForTurn({ accessed, modified }: Status): boolean {
-  return toMilliseconds(modified) === 0 &&
-    Math.abs(Date.now() - toMilliseconds(accessed)) < TURN;
 }
 
 /** What the OS says where there are no locks: flock(2), and NFS's own. */

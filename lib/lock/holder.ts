@@ -12,6 +12,7 @@ import {
   removeQuietly,
   siblingName,
 } from "../fs/names.ts";
+import { printable } from "../os/text.ts";
 
 /** Who holds a lock, for people to read. */
 export interface LockHolder {
@@ -98,12 +99,15 @@ export function listHolders(parent: Directory, name: string): LockHolder[] {
   } catch {
     // Nobody can be told then.
   }
-  for (const note of names) {
+  for (const note of names.slice(0, MOST)) {
     const holder = readNote(parent, note);
     if (holder && !isDead(holder)) holders.push(holder);
   }
   return holders.sort((a, b) => a.since < b.since ? -1 : 1);
 }
+
+/** More than people read. */
+const MOST = 100;
 
 /** Longer than a note of ours ever is. */
 const LONGEST = 16384;
@@ -122,24 +126,21 @@ function readNote(parent: Directory, name: string): LockHolder | undefined {
     if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
     return {
       pid,
-      ...typeof host === "string" && { host: plain(host) },
-      purpose: plain(String(purpose)),
-      since: plain(String(since)),
+      ...typeof host === "string" && { host: printable(host) },
+      purpose: printable(String(purpose)),
+      since: printable(String(since), 40),
     };
   } catch {
     return undefined; // released meanwhile, half written, or no note at all
   }
 }
 
-/** Without control characters: it is somebody else's text, on our terminal. */
-function plain(text: string): string {
-  // deno-lint-ignore no-control-regex -- they are what is looked for
-  return text.slice(0, 1000).replaceAll(/[\x00-\x1f\x7f-\x9f]/g, "?");
+function isDead({ pid, host }: LockHolder): boolean {
+  return host !== undefined && host === hostName() && isDeadHere(pid);
 }
 
 /** Whether a process of this host is known to be gone. */
-function isDead({ pid, host }: LockHolder): boolean {
-  if (host === undefined || host !== hostName()) return false;
+export function isDeadHere(pid: number): boolean {
   if (Deno.permissions.querySync({ name: "run" }).state !== "granted") {
     return false;
   }

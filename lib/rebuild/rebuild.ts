@@ -29,7 +29,8 @@ import {
   TREE,
 } from "../fs/staging.ts";
 import { swap, type Swapped } from "../fs/swap.ts";
-import { lockPlace } from "../lock/directory.ts";
+import { lockName, lockPlace } from "../lock/directory.ts";
+import { refuseInside } from "../lock/inside.ts";
 import type { LockOptions } from "../lock/file.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
@@ -148,6 +149,8 @@ export async function rebuildCache(
     ...how,
     durationMs: performance.now() - started,
   });
+  // Before a build that may take long, and could not be put in place.
+  if (lock) refuseInside(at.parent, lockName(at.name), true, path);
   using turn = lock ? await takeTurn(at, path, options) : undefined;
   if (turn?.shared) return done({ outcome: "shared", replaced: false });
   const report = done(

@@ -32,7 +32,7 @@ function makeVictim(dir: TempDir): string {
 }
 
 for (const [what, { needs, put, wrap = [] }] of Object.entries(PLANTS)) {
-  for (const suffix of [".lock", ".rebuild.lock"]) {
+  for (const suffix of [".lock", ".rebuild.lock", ".turn.lock"]) {
     test(
       `rebuild-cache does not wait for, nor touch, ${what} in the place of DIR${suffix}`,
       [...needs, "sh", "true"],
