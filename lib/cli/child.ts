@@ -1,3 +1,4 @@
+import { pause } from "../os/patience.ts";
 import { insideVariables } from "../lock/inside.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { onSignals } from "./signals.ts";
@@ -47,10 +48,10 @@ export async function runBuild(
 
 /**
  * Runs a command to its end, with the same input, output and errors, and passes on
- * the signals that come meanwhile.
+ * each signal that comes meanwhile, so that it never goes on without us.
  *
- * A Ctrl-C comes to the command from the terminal already, so it is passed on only
- * where there is none.
+ * What a terminal sends, it sends to the command, too; so that is passed on only where
+ * there is no terminal.
  *
  * @throws {CommandFailed} If it can't be run.
  * @returns Its exit code; 128 and the number of the signal that killed it.
@@ -60,7 +61,17 @@ export async function runChild(
   { env = {}, signal, toStderr = false }: ChildOptions,
 ): Promise<number> {
   signal.throwIfAborted();
-  let child: Deno.ChildProcess;
+  let child: Deno.ChildProcess | undefined;
+  const isTerminal = Deno.stdin.isTerminal();
+  using _ = onSignals((name) => {
+    if (Deno.build.os === "windows") return;
+    if (isTerminal && BY_TERMINAL.has(name)) return;
+    try {
+      child?.kill(name);
+    } catch {
+      // It has ended.
+    }
+  });
   try {
     child = new Deno.Command(program, {
       args,
@@ -77,17 +88,60 @@ export async function runChild(
       `Cannot run "${program}": ${why}`,
     );
   }
-  const terminal = Deno.stdin.isTerminal();
-  using _ = onSignals((name) => {
-    if (Deno.build.os === "windows" || (name === "SIGINT" && terminal)) return;
-    try {
-      child.kill(name);
-    } catch {
-      // It has ended.
-    }
-  });
-  if (toStderr) {
-    await child.stdout.pipeTo(Deno.stderr.writable, { preventClose: true });
-  }
+  if (toStderr) return await untilEnd(child);
   return (await child.status).code;
+}
+
+/** Signals that a terminal sends to all that runs in its foreground. */
+const BY_TERMINAL: ReadonlySet<Deno.Signal> = new Set([
+  "SIGINT",
+  "SIGQUIT",
+  "SIGWINCH",
+]);
+
+/** How long nothing must come, in milliseconds, for the output to be over. */
+const DRAIN = 100;
+
+/** More than a pipe holds. */
+const MOST = 2 ** 20;
+
+/**
+ * Passes a command's output on to our standard error until the command has ended. What
+ * it left running may keep the pipe open for ever.
+ */
+async function untilEnd(child: Deno.ChildProcess): Promise<number> {
+  const reader = child.stdout.getReader();
+  let [bytes, isWriting, isOver] = [0, false, false];
+  const passOn = async () => {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      bytes += value.length;
+      isWriting = true;
+      await write(value);
+      isWriting = false;
+    }
+    isOver = true;
+  };
+  const passing = passOn();
+  const { code } = await child.status;
+  const most = bytes + MOST;
+  for (let before = -1; !isOver && bytes < most;) {
+    if (!isWriting && bytes === before) break;
+    before = bytes;
+    await Promise.race([passing, pause(DRAIN)]);
+  }
+  await reader.cancel();
+  await passing;
+  return code;
+}
+
+async function write(bytes: Uint8Array): Promise<void> {
+  try {
+    for (let at = 0; at < bytes.length;) {
+      at += await Deno.stderr.write(bytes.subarray(at));
+    }
+  } catch {
+    // Nobody reads it.
+  }
 }

@@ -1,8 +1,34 @@
-/** The signals that end a run early, and their numbers (signal(7)). */
-const SIGNALS: readonly (readonly [Deno.Signal, number])[] =
-  Deno.build.os === "windows"
-    ? [["SIGINT", 2], ["SIGBREAK", 21]]
-    : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1]];
+/** A signal, and its number (signal(7)). */
+type Known = readonly [Deno.Signal, number];
+
+/** The signals that end a run early. */
+const ENDING: readonly Known[] = Deno.build.os === "windows"
+  ? [["SIGINT", 2], ["SIGBREAK", 21]]
+  : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1], ["SIGQUIT", 3]];
+
+/**
+ * Signals that mean something to a command that is run, and would end who runs it. Not
+ * SIGBUS, SIGSYS and SIGTRAP: who caught them would run into the same fault for ever.
+ */
+const MEANT: readonly Deno.Signal[] = [
+  "SIGABRT",
+  "SIGALRM",
+  "SIGCONT",
+  "SIGPROF",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGVTALRM",
+  "SIGWINCH",
+  "SIGXCPU",
+  "SIGXFSZ",
+];
+
+/** Those that only Linux has, or that end nothing elsewhere. */
+const MEANT_ON_LINUX: readonly Deno.Signal[] = [
+  "SIGIO",
+  "SIGPWR",
+  "SIGSTKFLT",
+];
 
 /** Signals turned into an abort, as long as it is not disposed. */
 export interface SignalWatch extends Disposable {
@@ -12,28 +38,23 @@ export interface SignalWatch extends Disposable {
   readonly exitCode: number | undefined;
 }
 
-/** Calls a handler at Ctrl-C and its like, until it is disposed. */
-export function onSignals(
-  handler: (name: Deno.Signal, number: number) => void,
-): Disposable {
-  const handlers = SIGNALS.map(([name, number]) => {
-    const one = () => handler(name, number);
-    Deno.addSignalListener(name, one);
-    return [name, one] as const;
-  });
-  return {
-    [Symbol.dispose]() {
-      for (const [name, one] of handlers) Deno.removeSignalListener(name, one);
-    },
-  };
+/** Calls a handler at each signal that can be caught, until it is disposed. */
+export function onSignals(handler: (name: Deno.Signal) => void): Disposable {
+  const { os } = Deno.build;
+  return listen([
+    ...ENDING.map(([name]) => name),
+    ...os === "windows" ? [] : MEANT,
+    ...os === "linux" ? MEANT_ON_LINUX : [],
+  ], handler);
 }
 
 /** Watches for Ctrl-C and its like, so that a run can end in good order. */
 export function untilSignal(): SignalWatch {
   const controller = new AbortController();
   let exitCode: number | undefined;
-  const listening = onSignals((_name, number) => {
-    exitCode ??= 128 + number;
+  const numbers = new Map(ENDING);
+  const listening = listen([...numbers.keys()], (name) => {
+    exitCode ??= 128 + numbers.get(name)!;
     controller.abort();
   });
   return {
@@ -42,5 +63,21 @@ export function untilSignal(): SignalWatch {
       return exitCode;
     },
     [Symbol.dispose]: () => listening[Symbol.dispose](),
+  };
+}
+
+function listen(
+  names: readonly Deno.Signal[],
+  handler: (name: Deno.Signal) => void,
+): Disposable {
+  const handlers = names.map((name) => {
+    const one = () => handler(name);
+    Deno.addSignalListener(name, one);
+    return [name, one] as const;
+  });
+  return {
+    [Symbol.dispose]() {
+      for (const [name, one] of handlers) Deno.removeSignalListener(name, one);
+    },
   };
 }
