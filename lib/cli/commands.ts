@@ -58,12 +58,12 @@ export const LOCKS: readonly Flag[] = [
     name: "if-busy",
     value: "WHAT",
     choices: ["wait", "skip", "fail"],
-    doc: "When DIR is in use: wait, skip (exit 0), fail (exit 75)",
+    doc: "When DIR is in use: wait, skip (0, but use: 75), fail (75)",
   },
   {
     name: "wait",
     value: "SECONDS",
-    doc: "How long to wait at most; then exit 75 (300)",
+    doc: "Wait so long at most; then exit 75 (300; builds: no limit)",
   },
   { name: "no-lock", doc: "Take no lock: nobody else uses DIR" },
 ];

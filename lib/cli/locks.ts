@@ -25,9 +25,12 @@ export function lockOptions(
 /** The exit code of EX_TEMPFAIL (sysexits(3)): it may work later. */
 export const BUSY = 75;
 
+/** Commands after which something is there, or has run: to skip that is a failure. */
+const NEEDED: ReadonlySet<string> = new Set(["use", "put", "get", "ensure"]);
+
 /** Whether what is in use shall be left alone, without a failure. */
 export function skipsBusy(parsed: Parsed): boolean {
-  return parsed.values("if-busy")[0] === "skip";
+  return parsed.values("if-busy")[0] === "skip" && !NEEDED.has(parsed.command);
 }
 
 /** Says that a lock was not had, and gives the exit code. */
