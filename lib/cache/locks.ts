@@ -145,8 +145,11 @@ export function lockItself(
   }
 }
 
-/** Locks that are held for an instant are waited for, whatever was asked for. */
-const INSTANT = 1000;
+/**
+ * Locks that are held for an instant are waited for, whatever was asked for: for so
+ * many milliseconds, since an instant may be long on a machine that is busy.
+ */
+export const INSTANT = 10_000;
 
 /** How long to wait for a lock that is held for an instant. */
 export function briefly(options: LockOptions): LockOptions {

@@ -14,7 +14,7 @@ import { type ArchiveId, idOf, leaseName, swapLockName } from "./layout.ts";
 import { type Found, listPointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
-import { attemptArchive, hold } from "./locks.ts";
+import { attemptArchive, hold, INSTANT } from "./locks.ts";
 import { isCache, type Store, useRoot } from "./store.ts";
 
 /** What `Cache.verify()` found. */
@@ -208,7 +208,10 @@ class Verifying {
     const kind = look(folder, id)?.kind;
     if (kind === undefined) return undefined; // a peer removed it
     if (kind !== "directory") return { wrong: ["It is not a directory"] };
-    using archive = await this.#lease(root, id);
+    using archive = await this.#lock(root, id, {
+      exclusive: false,
+      wait: INSTANT,
+    });
     if (!archive) {
       if (look(folder, id)) this.#skipped++; // else a prune has removed it
       return undefined;
@@ -222,13 +225,17 @@ class Verifying {
   }
 
   /** Who lists keys locks each for an instant. */
-  async #lease(root: Root, id: ArchiveId) {
+  async #lock(
+    root: Root,
+    id: ArchiveId,
+    { exclusive, wait }: { exclusive: boolean; wait: number },
+  ) {
     const folder = root.folder("archives");
-    const how = { folder, exclusive: false, missing: "need" } as const;
+    const how = { folder, exclusive, missing: "need" } as const;
     try {
       return await waitFor(
         () => attemptArchive(this.#store, root, id, how),
-        { ...signalOf(this.#options), wait: INSTANT },
+        { ...signalOf(this.#options), wait },
         () => new LockedError(pathIn(folder, id)),
       );
     } catch (error) {
@@ -280,8 +287,11 @@ class Verifying {
     id: ArchiveId,
   ): Promise<Damage["outcome"] | undefined> {
     const folder = root.folder("archives");
-    const how = { folder, exclusive: true, missing: "need" } as const;
-    using archive = attemptArchive(this.#store, root, id, how);
+    // Who reads it may have it for long.
+    using archive = await this.#lock(root, id, {
+      exclusive: true,
+      wait: 500,
+    });
     if (!archive) return "in use";
     const leases = root.folder("leases");
     try {
@@ -298,9 +308,6 @@ class Verifying {
     }
   }
 }
-
-/** How long to wait for what is locked for an instant, in milliseconds. */
-const INSTANT = 500;
 
 function signalOf({ signal }: VerifyOptions): { signal?: AbortSignal } {
   return signal ? { signal } : {};

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { Peer, runCli } from "../support/command.ts";
+import { openDirectory } from "../../lib/fs/open.ts";
+import { attemptLock } from "../../lib/lock/file.ts";
+import { cliCommand, must, Peer, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists, until } from "../support/until.ts";
@@ -231,3 +233,37 @@ Deno.test("rebuild-cache refuses what makes no sense of a cache, in one line", a
   assertEquals([none.code, none.stderr.includes("No --dir")], [2, true]);
   assertEquals(namesIn(dir.path), []);
 });
+
+test(
+  "rebuild-cache --if-busy fail waits for a cache's own locks, which are held for an instant",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ src: { file: "content" } });
+    const root = ["--dir", dir.at("root")];
+    await must(...cliCommand(["put", ...root, "key", dir.at("src")]));
+    for (const folder of ["locks", "leases"]) {
+      using held = new DisposableStack();
+      using place = openDirectory(dir.at("root", folder));
+      for (const name of namesOf(place.path)) {
+        const lock = attemptLock(place, name, true, "existing");
+        held.use(lock!);
+      }
+      const args = folder === "locks"
+        ? ["put", ...root, "key", dir.at("src"), "--if-busy", "fail"]
+        : ["verify", ...root];
+      await using peer = Peer.cli(args);
+      await peer.says("Waiting (");
+      held.dispose();
+      const { code, heard } = await peer.end();
+      assertEquals(code, 0, heard);
+      assert(!heard.includes("skipped"), heard);
+    }
+  },
+);
+
+function namesOf(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name);
+}
