@@ -55,14 +55,38 @@ export function openDestination(path: string, source: string): Destination {
 export const STANDS_THERE =
   "something stands there, and stays unless you say otherwise: --if-exists (ifExists) skip leaves it, merge puts files into it, replace deletes it";
 
+/** Something stands where something was to be put. */
+class Taken extends LinkError {}
+
 /** The error that something stands there. */
 export function taken(source: string, destination: string): LinkError {
-  return new LinkError(
+  return new Taken(
     `Cannot link "${source}" to "${destination}": ${STANDS_THERE}`,
     source,
     destination,
     "already-exists",
   );
+}
+
+/** How often who was outrun looks again at what stands there now. */
+const TRIES = 5;
+
+/**
+ * Links; and again, if somebody has put something there meanwhile and `ifExists` says
+ * what to do then.
+ */
+export async function unlessOutrun<T>(
+  ifExists: LinkTreeOptions["ifExists"],
+  link: () => Promise<T>,
+): Promise<T> {
+  for (let tries = 1;; tries++) {
+    try {
+      return await link();
+    } catch (error) {
+      const decides = ifExists !== undefined && ifExists !== "error";
+      if (!(error instanceof Taken) || !decides || tries >= TRIES) throw error;
+    }
+  }
 }
 
 /**

@@ -14,7 +14,12 @@ import { log } from "../log.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
-import { type Destination, openDestination, taken } from "./ends.ts";
+import {
+  type Destination,
+  openDestination,
+  taken,
+  unlessOutrun,
+} from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, pairState } from "./ladder.ts";
 import {
@@ -89,6 +94,15 @@ function openSource(source: string, destination: string): Place {
 
 /** Links a file of a directory that is held open. */
 export async function linkFileHeld(
+  from: Pick<Place, "parent" | "name">,
+  path: string,
+  options: LinkFileOptions,
+): Promise<LinkFileReport> {
+  const once = () => linkFileOnce(from, path, options);
+  return await unlessOutrun(options.ifExists, once);
+}
+
+async function linkFileOnce(
   from: Pick<Place, "parent" | "name">,
   path: string,
   options: LinkFileOptions,

@@ -33,6 +33,7 @@ import {
   refuseNested,
   refuseUnsafe,
   taken,
+  unlessOutrun,
 } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import {
@@ -140,6 +141,16 @@ async function link(
   options: LinkTreeOptions,
   listing?: string,
 ): Promise<LinkReport> {
+  const once = () => linkOnce(source, path, options, listing);
+  return await unlessOutrun(options.ifExists, once);
+}
+
+async function linkOnce(
+  source: Directory,
+  path: string,
+  options: LinkTreeOptions,
+  listing?: string,
+): Promise<LinkReport> {
   const started = performance.now();
   const { ifExists = "error", signal } = options;
   signal?.throwIfAborted();
@@ -241,7 +252,7 @@ async function publish(
     if (error instanceof LinkError) throw error;
     const kind = kindOfError(error);
     if (kind === "locked" || kind === "refused") throw error;
-    if (!existing && kind === "already-exists") throw taken(source, path);
+    if (kind === "already-exists") throw taken(source, path);
     const what = existing
       ? `Cannot replace "${path}"`
       : `Cannot put "${path}" in place`;

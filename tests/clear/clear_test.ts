@@ -3,9 +3,11 @@ import { clearCache } from "../../lib/clear/clear.ts";
 import { sweepAsides } from "../../lib/clear/sweep.ts";
 import { CacheError } from "../../lib/error.ts";
 import { siblingName } from "../../lib/fs/names.ts";
+import { lease } from "../../lib/lock/directory.ts";
 import { must } from "../support/command.ts";
 import { mayUse, test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
+import { exists, until } from "../support/until.ts";
 
 const TREE = { a: { b: { file: "x" }, empty: {} }, file: "y" };
 
@@ -351,4 +353,19 @@ test("clearCache() and sweepAsides() leave what only bears an aside's name", [
   assertEquals(await sweepAsides(dir.at("cache")), []);
   assertEquals(namesIn(dir.path), [...names, "outside"].sort());
   assertEquals(namesIn(dir.at("outside")), ["precious"]);
+});
+
+Deno.test("clearCache() finds nothing to clear when its parent was cleared while it waited", async () => {
+  await using dir = TempDir.make();
+  dir.write({ parent: { child: { file: "" } } });
+  const child = dir.at("parent", "child");
+  using held = await lease(child);
+  const waiting = clearCache(child);
+  await until("a clear that waits", () => exists(`${child}.turn.lock`));
+  // A lease on what lies in a directory is none on the directory.
+  assertEquals((await clearCache(dir.at("parent"))).outcome, "cleared");
+  held[Symbol.dispose]();
+  const { outcome, left } = await waiting;
+  assertEquals([outcome, left], ["absent", []]);
+  assertEquals(namesIn(dir.path), []);
 });

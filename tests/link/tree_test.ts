@@ -5,6 +5,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { LinkError } from "../../lib/link/error.ts";
+import { linkFile } from "../../lib/link/file.ts";
 import type { LinkMode } from "../../lib/link/ladder.ts";
 import type { LinkProgress } from "../../lib/link/options.ts";
 import { linkTree } from "../../lib/link/tree.ts";
@@ -560,3 +561,32 @@ test("linkTree() names what it can't read, and leaves nothing", [
   assertStringIncludes(error.message, "/proc/");
   assertEquals(namesIn(dir.path), []);
 });
+
+for (const ifExists of ["skip", "merge", "replace"] as const) {
+  Deno.test(`linkTree() and linkFile() do as '${ifExists}' says when many link to one place at once`, async () => {
+    await using dir = TempDir.make();
+    dir.write({ source: TREE });
+    const many = <T>(link: () => Promise<T>) =>
+      Promise.all(Array.from({ length: 4 }, link));
+    const how = { ifExists, mode: "copy" } as const;
+    const trees = await many(() =>
+      linkTree(dir.at("source"), dir.at("tree"), how)
+    );
+    const outcomes = Map.groupBy(trees, ({ outcome }) => outcome);
+    const late = { skip: "skipped", merge: "merged", replace: "replaced" };
+    assertEquals(outcomes.get("linked")?.length, 1);
+    assertEquals(outcomes.get(late[ifExists] as "merged")?.length, 3);
+    assertEquals(namesIn(dir.at("tree")), namesIn(dir.at("source")));
+    if (ifExists !== "merge") {
+      const files = await many(() =>
+        linkFile(dir.at("source/run.sh"), dir.at("file"), { ...how, ifExists })
+      );
+      const skipped = files.filter(({ mode }) => mode === "skipped").length;
+      assertEquals(skipped, ifExists === "skip" ? 3 : 0);
+    }
+    assertEquals(
+      namesIn(dir.path),
+      [...ifExists === "merge" ? [] : ["file"], "source", "tree"],
+    );
+  });
+}
