@@ -5,7 +5,7 @@
  */
 
 import { type Directory, pathIn, toMilliseconds } from "../fs/directory.ts";
-import { parseSiblingName, removeQuietly } from "../fs/names.ts";
+import { isNote, parseSiblingName, removeQuietly } from "../fs/names.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import {
@@ -51,8 +51,9 @@ export async function sweep(
   await each(root, removal, "locks", (folder, name) => {
     // Those for an instant are sixteen.
     const note = parseSiblingName(name);
-    if (note?.kind === "holder") removeNote(store, folder, name, note.stem);
-    else if (isPassingLock(name)) removeLock(store, folder, name, () => true);
+    if (note && isNote(note.kind)) {
+      removeNote(store, folder, name, note.stem);
+    } else if (isPassingLock(name)) removeLock(store, folder, name, () => true);
   });
 }
 

@@ -2,6 +2,7 @@ import { type Directory, isSameInode, isSameTime } from "../fs/directory.ts";
 import type { Place } from "../fs/open.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { ownId } from "../fs/trust.ts";
+import { sweepWaits } from "../lock/cycle.ts";
 import { lockName, lockPlace } from "../lock/directory.ts";
 import { sweepTurn } from "../lock/fairness.ts";
 import type { LockOptions } from "../lock/file.ts";
@@ -29,6 +30,7 @@ export async function lockToClear(
   return {
     removeFile() {
       sweepTurn(parent, place.name);
+      sweepWaits(parent, place.name);
       const now = look(parent, file);
       const me = ownId();
       if (now?.kind !== "file" || me !== undefined && now.uid !== me) return;

@@ -1,7 +1,7 @@
 /**
  * Names of the siblings that a run makes beside a directory: asides (`stale`,
  * garbage by construction), stagings (`partial`, not yet whole) and the notes of who
- * holds a lock (`holder`).
+ * holds a lock (`holder`) or waits for one (`waits`).
  *
  * A name carries the process id for the people who look at it. It proves
  * nothing: containers that share a cache share process ids. The random part is
@@ -14,8 +14,11 @@ import { errorKind } from "../os/error.ts";
 import type { Directory, Status } from "./directory.ts";
 import { ownId } from "./trust.ts";
 
-/** An aside (`stale`), a staging (`partial`) or a note of who holds a lock (`holder`). */
-export type SiblingKind = "stale" | "partial" | "holder";
+/**
+ * An aside (`stale`), a staging (`partial`), or a note of who holds a lock (`holder`) or
+ * waits for one (`waits`).
+ */
+export type SiblingKind = "stale" | "partial" | "holder" | "waits";
 
 /** A sibling's name, taken apart. */
 export interface SiblingName {
@@ -27,7 +30,8 @@ export interface SiblingName {
   readonly pid: number;
 }
 
-const PATTERN = /^(.*)\.(stale|partial|holder)-(\d{1,10})-([0-9a-f]{12})$/s;
+const PATTERN =
+  /^(.*)\.(stale|partial|holder|waits)-(\d{1,10})-([0-9a-f]{12})$/s;
 
 /**
  * A name has at most 255 bytes on every file system that we know (eCryptfs: 143);
@@ -87,6 +91,16 @@ export function listSiblingsIn(
   });
 }
 
+/** The names in a directory that siblings of that kind have, whatever they stand beside. */
+export function listSiblings(
+  directory: Directory,
+  kind: SiblingKind,
+): string[] {
+  return directory.list().flatMap(({ name }) =>
+    parseSiblingName(name)?.kind === kind ? [name] : []
+  );
+}
+
 /**
  * The names in a directory of the siblings of that kind that runs left beside
  * `name`. Only directories of ours, or of whom `owner` says: a name proves nothing.
@@ -112,9 +126,14 @@ export function isOwnSibling(
   status: Status,
   owner: number | undefined,
 ): boolean {
-  if (status.kind !== (kind === "holder" ? "file" : "directory")) return false;
+  if (status.kind !== (isNote(kind) ? "file" : "directory")) return false;
   const me = ownId();
   return me === undefined || status.uid === me || status.uid === owner;
+}
+
+/** Whether it is a file, for people or for peers to read. */
+export function isNote(kind: SiblingKind): boolean {
+  return kind === "holder" || kind === "waits";
 }
 
 function cutStem(name: string): string {

@@ -14,6 +14,7 @@ import {
   type LockOptions,
   waitFor,
 } from "./file.ts";
+import { CircleWatch } from "./cycle.ts";
 import { Turn } from "./fairness.ts";
 import { listHolders, noteHolder } from "./holder.ts";
 import { holds, isInside, noteHeld, refuseInside } from "./inside.ts";
@@ -136,6 +137,7 @@ export async function lockPlace(
   const { purpose, wait = DEFAULT_WAIT } = options;
   const file = lockName(name);
   using turn = new Turn(parent, name);
+  using circle = new CircleWatch(parent, name, file, exclusive);
   const mayPass = patienceOf(parent, name, wait);
   let isBehind = false;
   const locks = await waitFor(
@@ -146,6 +148,7 @@ export async function lockPlace(
         : attemptDirectory(parent, name, path, exclusive);
       if (locks) return locks;
       refuseInside(parent, file, exclusive, path);
+      circle.check(path);
       if (exclusive && !isBehind && wait > 0) turn.take();
       return undefined;
     },
@@ -216,11 +219,14 @@ export async function holdFile(
   options: LockOptions,
 ): Promise<HeldFile> {
   const guarded = name.replace(/\.lock$/, "");
+  using circle = new CircleWatch(parent, guarded, name, true);
   const file = await waitFor(
     () => {
       const file = attempt(parent, name, about);
-      if (!file) refuseInside(parent, name, true, about, what);
-      return file;
+      if (file) return file;
+      refuseInside(parent, name, true, about, what);
+      circle.check(about, what);
+      return undefined;
     },
     { wait: Infinity, ...options },
     () => new LockedError(about, listHolders(parent, guarded), what),

@@ -13,12 +13,12 @@ import { LockedError } from "./file.ts";
 /** The variable by which a command is told what it runs inside. */
 export const INSIDE = "REBUILD_CACHE_INSIDE";
 
-/** A lock that is held. */
-interface Holding {
+/** A lock that is held, or wanted. */
+export interface Holding {
   /** Which lock: its folder's inode, and its name in there. */
   readonly lock: string;
   readonly exclusive: boolean;
-  /** The process that holds it. */
+  /** The process that holds or wants it. */
   readonly pid: number;
 }
 
@@ -87,7 +87,13 @@ function holderAround(parent: Directory, file: string): Holding | undefined {
   return around.find(({ exclusive }) => exclusive) ?? around[0];
 }
 
-function keyOf(parent: Directory, file: string): string {
+/** The locks inside which this process runs, the innermost last. */
+export function locksAround(): readonly Holding[] {
+  return inherited().filter(({ pid }) => !isDeadHere(pid));
+}
+
+/** Which lock it is. */
+export function keyOf(parent: Directory, file: string): string {
   return `${inodeKey(parent.opened) ?? parent.path}/${file}`;
 }
 
@@ -112,7 +118,8 @@ function inherited(): Holding[] {
   }
 }
 
-function isHolding(value: unknown): value is Holding {
+/** Whether it is one, and not something else that was read. */
+export function isHolding(value: unknown): value is Holding {
   if (typeof value !== "object" || value === null) return false;
   const { lock, exclusive, pid } = value as Partial<Holding>;
   return typeof lock === "string" && typeof exclusive === "boolean" &&

@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { INSIDE } from "../../lib/lock/inside.ts";
 import { cliCommand, Peer, runCli } from "../support/command.ts";
+import { everyPath } from "../support/look.ts";
 import { test } from "../support/needs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { exists } from "../support/until.ts";
@@ -137,3 +138,48 @@ test("rebuild-cache says after a second for whom it waits, but not with -q", [
   await user.end();
   assertEquals((await clear.end()).code, 0);
 });
+
+/** Two that wait for each other. */
+const CIRCLES: Record<string, (path: string, mine: string) => string[]> = {
+  "ensures": (path, mine) => [
+    ...["ensure", "--dir", `${path}-root`, mine, `${path}-${mine}`, "--"],
+  ],
+  "uses and clears": (path, mine) => ["use", "--dir", `${path}-${mine}`, "--"],
+};
+
+const INNER: typeof CIRCLES = {
+  "ensures": (path, other) => [
+    ...["ensure", "--dir", `${path}-root`, other, `${path}-${other}-inner`],
+    ...["--", "touch", "{}/built"],
+  ],
+  "uses and clears": (path, other) => ["--dir", `${path}-${other}`],
+};
+
+for (const what of Object.keys(CIRCLES)) {
+  test(`rebuild-cache tells one of two ${what} that wait for each other`, [
+    "posix",
+    "sh",
+  ], async () => {
+    await using dir = TempDir.make();
+    const path = dir.at("it");
+    if (what !== "ensures") dir.write({ "it-a": {}, "it-b": {} });
+    const script = `touch "$1-begun-$2"
+      until [ -e "$1-begun-a" ] && [ -e "$1-begun-b" ]; do sleep 0.01; done
+      shift 2; "$@"`;
+    const peers = ["a", "b"].map((mine) => {
+      const inner = cli(...INNER[what]!(path, mine === "a" ? "b" : "a"));
+      return Peer.cli([
+        ...CIRCLES[what]!(path, mine),
+        ...["sh", "-c", script, "sh", path, mine, ...inner],
+      ]);
+    });
+    await using _all = new AsyncDisposableStack();
+    for (const peer of peers) _all.use(peer);
+    const ends = await Promise.all(peers.map((peer) => peer.end()));
+    const said = ends.map(({ heard }) => heard).join("\n---\n");
+    assertEquals(ends.map(({ code }) => code).sort(), [0, 75], said);
+    assertStringIncludes(said, "it would wait for itself");
+    const left = [...everyPath(dir.path)].filter((it) => /[.]waits-/.test(it));
+    assertEquals(left, []);
+  });
+}
