@@ -50,7 +50,7 @@ for (const count of [2, 8]) {
         const clears = Promise.all(
           Array.from(
             { length: count },
-            () => run(cliCommand(["--dir", cache])),
+            () => run(cliCommand(["-q", "--dir", cache])),
           ),
         );
         let done = false;
