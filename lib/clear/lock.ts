@@ -3,9 +3,9 @@ import type { Place } from "../fs/open.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { ownId } from "../fs/trust.ts";
 import { sweepWaits } from "../lock/cycle.ts";
-import { lockName, lockPlace } from "../lock/directory.ts";
+import { lockPlace } from "../lock/directory.ts";
 import { sweepTurn } from "../lock/fairness.ts";
-import type { LockOptions } from "../lock/file.ts";
+import { lockName, type LockOptions } from "../lock/file.ts";
 
 /** A guard that a clear has. */
 export interface ClearLock extends Disposable {

@@ -12,9 +12,8 @@ import {
   type Status,
 } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
-import { DEFAULT_WAIT, LockedError, waitFor } from "../lock/file.ts";
-import { lockName, patienceOf } from "../lock/directory.ts";
-import { Turn } from "../lock/fairness.ts";
+import { DEFAULT_WAIT, LockedError, lockName, waitFor } from "../lock/file.ts";
+import { patienceOf, Turn } from "../lock/fairness.ts";
 import { listHolders } from "../lock/holder.ts";
 import { refuseInside } from "../lock/inside.ts";
 import { log } from "../log.ts";

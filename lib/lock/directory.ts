@@ -11,13 +11,14 @@ import {
   DEFAULT_WAIT,
   LockedError,
   lockFailure,
+  lockName,
   type LockOptions,
   waitFor,
 } from "./file.ts";
 import { CircleWatch } from "./cycle.ts";
-import { Turn } from "./fairness.ts";
+import { patienceOf, Turn } from "./fairness.ts";
 import { listHolders, noteHolder } from "./holder.ts";
-import { holds, isInside, noteHeld, refuseInside } from "./inside.ts";
+import { noteHeld, refuseInside } from "./inside.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import type { CacheErrorKind } from "../error.ts";
@@ -167,34 +168,9 @@ export async function lockPlace(
   };
 }
 
-/** The name of the file beside a directory by which it is locked. */
-export function lockName(name: string): string {
-  return `${name}.lock`;
-}
-
 function whatIs(path: string, isBehind: boolean): string {
   const which = isBehind ? ", which somebody waits to clear or rebuild," : "";
   return `"${path}"${which}`;
-}
-
-/** For so long, in milliseconds, who has a lease holds back before the next one. */
-const HOLD_BACK = 1000;
-
-/**
- * Says when nobody's turn is waited for any more: what runs inside a lease keeps that
- * until it has ended, so that a guard that waits for it comes later anyway. In this
- * process one lease may depend on another one, or not.
- */
-export function patienceOf(
-  parent: Directory,
-  name: string,
-  wait: number,
-): () => boolean {
-  const file = lockName(name);
-  const inside = isInside(parent, file);
-  const has = holds(parent, file);
-  const end = performance.now() + Math.min(HOLD_BACK, wait / 2);
-  return () => inside || has && performance.now() >= end;
 }
 
 /** A file that is locked until it is disposed. */

@@ -12,7 +12,8 @@ import { ownId } from "../fs/trust.ts";
 import { kindOfError } from "../error.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
-import { attemptLock } from "./file.ts";
+import { attemptLock, lockName } from "./file.ts";
+import { holds, isInside } from "./inside.ts";
 
 /** The place in the queue of one who wants a lock. Disposed, it is given up. */
 export class Turn implements Disposable {
@@ -63,6 +64,26 @@ export class Turn implements Disposable {
     if (kindOfError(error) === "not-found") return;
     log.trace(() => `"${this.#name}" is not locked: ${osErrorText(error)}`);
   }
+}
+
+/** For so long, in milliseconds, who has a lease holds back before the next one. */
+const HOLD_BACK = 1000;
+
+/**
+ * Says when nobody's turn is waited for any more: what runs inside a lease keeps that
+ * until it has ended, so that a guard that waits for it comes later anyway. In this
+ * process one lease may depend on another one, or not.
+ */
+export function patienceOf(
+  parent: Directory,
+  name: string,
+  wait: number,
+): () => boolean {
+  const file = lockName(name);
+  const inside = isInside(parent, file);
+  const has = holds(parent, file);
+  const end = performance.now() + Math.min(HOLD_BACK, wait / 2);
+  return () => inside || has && performance.now() >= end;
 }
 
 /** Removes the file of one who was killed while waiting. */

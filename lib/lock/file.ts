@@ -92,6 +92,11 @@ function told([first, ...more]: readonly LockHolder[]): string {
   return ` by process ${pid}${where} (${purpose}) since ${since}${others}`;
 }
 
+/** The name of the file beside a directory by which it is locked. */
+export function lockName(name: string): string {
+  return `${name}.lock`;
+}
+
 /** How often who waits is told so, in milliseconds, after the first second. */
 const TELL_AGAIN = 30_000;
 

@@ -29,9 +29,9 @@ import {
   TREE,
 } from "../fs/staging.ts";
 import { swap, type Swapped } from "../fs/swap.ts";
-import { lockName, lockPlace } from "../lock/directory.ts";
+import { lockPlace } from "../lock/directory.ts";
 import { refuseInside } from "../lock/inside.ts";
-import type { LockOptions } from "../lock/file.ts";
+import { lockName, type LockOptions } from "../lock/file.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";

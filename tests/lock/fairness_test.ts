@@ -1,12 +1,22 @@
 /** Who comes first, however long others have leases, and whoever they are. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { openDirectory } from "../../lib/fs/open.ts";
 import { guard, lease } from "../../lib/lock/directory.ts";
+import { Turn } from "../../lib/lock/fairness.ts";
 import { LockedError } from "../../lib/lock/file.ts";
 import { cliCommand, denoRun, Peer, run, runCli } from "../support/command.ts";
+import { READ_WRITE, startProgram } from "../support/library.ts";
 import { test } from "../support/needs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { exists, until } from "../support/until.ts";
+
+/** Waits until somebody waits for the guard of `cache`. */
+async function untilGuardWaits(dir: TempDir): Promise<void> {
+  using parent = openDirectory(dir.path);
+  using turn = new Turn(parent, "cache");
+  await until("a guard that waits", () => turn.isTaken());
+}
 
 /** Processes that have leases which overlap all the time. */
 async function startLeases(dir: string): Promise<AsyncDisposable> {
@@ -62,7 +72,7 @@ test(
     ]);
     await user.says("using");
     await using clear = Peer.cli(["--dir", cache]);
-    await until("a waiting clear", () => exists(`${cache}.turn.lock`));
+    await untilGuardWaits(dir);
     const late = await assertRejects(
       () => lease(cache, { wait: 0 }),
       LockedError,
@@ -86,7 +96,7 @@ Deno.test("lease() of who has one already is had although a guard waits for that
   const controller = new AbortController();
   const { signal } = controller;
   const given = assertRejects(() => guard(dir.at("cache"), { signal }));
-  await until("a guard", () => exists(dir.at("cache.turn.lock")));
+  await untilGuardWaits(dir);
   using _second = await lease(dir.at("cache"));
   controller.abort();
   await given;
@@ -99,7 +109,7 @@ Deno.test("guard() that is killed while it waits keeps nobody away, and a clear 
   {
     using _ = await lease(dir.at("cache"));
     await using waiting = Peer.support("hold.ts", "guard", dir.at("cache"));
-    await until("a guard", () => exists(dir.at("cache.turn.lock")));
+    await untilGuardWaits(dir);
     waiting.kill();
     await waiting.end();
   }
@@ -122,4 +132,26 @@ Deno.test("guard() leaves a file that somebody has in its turn's place", async (
   }
   using _ = await guard(dir.at("cache"), { wait: 0 });
   assertEquals(Deno.readTextFileSync(dir.at("cache.turn.lock")), "not ours");
+});
+
+Deno.test("guard() of a program that may read and write only waits, and has its turn", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  const text = `import { guard } from "LIBRARY";
+    using _ = await guard(Deno.args[0]!);
+    console.log("had");`;
+  const held = await lease(dir.at("cache"));
+  const args = [dir.at("cache")];
+  await using peer = startProgram(dir, text, READ_WRITE, args);
+  await untilGuardWaits(dir);
+  // In another process, which has no lease yet.
+  const late = await runCli([
+    ...["use", "--dir", dir.at("cache"), "--if-busy", "fail"],
+    ...["--", Deno.execPath(), "--version"],
+  ]);
+  assertEquals(late.code, 75, late.stderr);
+  held[Symbol.dispose]();
+  const { code, heard } = await peer.end();
+  assertEquals([code, heard.includes("had")], [0, true], heard);
+  assert(!exists(dir.at("cache.turn.lock")));
 });
