@@ -15,11 +15,18 @@ import { osErrorText } from "../os/error.ts";
 import { attemptLock, lockName } from "./file.ts";
 import { holds, isInside } from "./inside.ts";
 
+/**
+ * How long a guard leaves the turn free after another guard has had it, in milliseconds:
+ * longer than who waits for a lease sleeps, so that guards keep no lease away for ever.
+ */
+const BETWEEN = 500;
+
 /** The place in the queue of one who wants a lock. Disposed, it is given up. */
 export class Turn implements Disposable {
   readonly #parent: Directory;
   readonly #name: string;
   #held: OpenFile | undefined;
+  #notBefore = 0;
 
   /**
    * @param parent What the locked directory lies in.
@@ -35,7 +42,9 @@ export class Turn implements Disposable {
     if (this.#held) return false;
     try {
       using file = attemptLock(this.#parent, this.#name, false, "existing");
-      return file === undefined;
+      if (file) return false;
+      this.#notBefore = performance.now() + BETWEEN;
+      return true;
     } catch (error) {
       // Mostly there is none. One that can't be used keeps nobody away.
       this.#trace(error);
@@ -43,9 +52,12 @@ export class Turn implements Disposable {
     }
   }
 
-  /** Takes the turn, unless somebody has it; where there can be none, nobody has. */
+  /**
+   * Takes the turn, unless somebody has it, or has just had it; where there can be none,
+   * nobody has.
+   */
   take(): void {
-    if (this.#held) return;
+    if (this.#held || performance.now() < this.#notBefore) return;
     try {
       this.#held = attemptLock(this.#parent, this.#name, true, "create");
     } catch (error) {

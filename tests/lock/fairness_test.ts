@@ -155,3 +155,24 @@ Deno.test("guard() of a program that may read and write only waits, and has its 
   assertEquals([code, heard.includes("had")], [0, true], heard);
   assert(!exists(dir.at("cache.turn.lock")));
 });
+
+Deno.test("lease() is had between two guards that wait in vain", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  const cache = dir.at("cache");
+  await using user = Peer.support("hold.ts", "lease", cache);
+  await user.says("held");
+  const stop = [new AbortController(), new AbortController()];
+  const guards: Promise<unknown>[] = [];
+  const wait = ({ signal }: AbortController) =>
+    guards.push(assertRejects(() => guard(cache, { signal })));
+  wait(stop[0]!);
+  await untilGuardWaits(dir);
+  wait(stop[1]!);
+  const waiting = lease(cache);
+  stop[0]!.abort();
+  (await waiting)[Symbol.dispose]();
+  await untilGuardWaits(dir);
+  stop[1]!.abort();
+  await Promise.all(guards);
+});
