@@ -247,3 +247,23 @@ test("lease() waits for no FIFO, neither in the lock's place nor in a note's", [
     dir.at("cache.lock"),
   );
 });
+
+Deno.test("LockedError has no control characters of a holder's note, nor all of a long one", async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: {} });
+  const evil = `\x1b[31mred\x07\r\n\u202e${"x".repeat(10_000)}`;
+  const note = { pid: Deno.pid, host: evil, purpose: evil, since: evil };
+  for (let i = 0; i < 300; i++) {
+    const name = `cache.holder-1-${`${i}`.padStart(12, "0")}`;
+    Deno.writeTextFileSync(dir.at(name), JSON.stringify(note));
+  }
+  using _ = await lease(dir.at("cache"));
+  const { message, holders } = await assertRejects(
+    () => guard(dir.at("cache"), AT_ONCE),
+    LockedError,
+  );
+  // deno-lint-ignore no-control-regex -- they are what is looked for
+  assert(!/[\x00-\x1f\u202e]/.test(message), JSON.stringify(message));
+  assert(message.length < 1000 + dir.path.length, `${message.length}`);
+  assert(holders.length <= 100);
+});
