@@ -38,7 +38,12 @@ export interface Lock extends Disposable {
 
 /**
  * Takes a lease on a directory: as long as it is held, nobody clears or swaps the
- * directory. Any number of processes may hold one.
+ * directory. Any number of processes may hold one. A lease on a directory inside keeps
+ * nobody from clearing the whole.
+ *
+ * While somebody waits for the guard, a new lease waits behind it, except for processes
+ * that run inside `rebuild-cache use` of that directory. One that this process holds
+ * already makes the next one hold back for a second only.
  *
  * The lock is the file `<dir>.lock` beside the directory, which stays when it is
  * released, and, but for Windows, the directory itself: so it also holds where the
@@ -76,7 +81,7 @@ export async function lease(
 /**
  * Takes the guard of a directory: as long as it is held, nobody has a lease on it,
  * and nobody else clears or swaps it. `clearCache()` and `rebuildCache()` take it
- * themselves.
+ * themselves. Who waits for it has the next turn, however many leases there are.
  *
  * Needs `--allow-read` and `--allow-write` for the directory and its parent.
  *

@@ -44,7 +44,8 @@ export interface LockOptions {
 }
 
 /**
- * A lock was not had in time. Nothing was changed.
+ * A lock was not had in time, or never would be, since this process runs inside what holds
+ * it. Nothing was changed.
  *
  * @example Going on without
  * ```ts
