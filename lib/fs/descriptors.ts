@@ -735,11 +735,13 @@ export class DescriptorFile implements OpenFile {
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
     const c = rareCalls();
-    if (
-      unlessInterrupted(() => c.ftruncate(this.fd, 0)) !== 0 ||
-      Number(c.lseek(this.fd, 0, SEEK_SET)) !== 0
-    ) throw failure("write", this.path);
+    if (Number(c.lseek(this.fd, 0, SEEK_SET)) !== 0) {
+      throw failure("write", this.path);
+    }
     this.write(bytes);
+    if (unlessInterrupted(() => c.ftruncate(this.fd, bytes.length)) !== 0) {
+      throw failure("write", this.path);
+    }
   }
 
   status(): Status {

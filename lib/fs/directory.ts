@@ -97,7 +97,10 @@ export interface OpenFile extends Disposable, Attributed {
   read(into: Uint8Array<ArrayBuffer>): number;
   /** Writes all of it. */
   write(bytes: Uint8Array<ArrayBuffer>): void;
-  /** Writes it in the place of what the file has in it, from its beginning on. */
+  /**
+   * Writes it in the place of what the file has in it, from its beginning on. Whoever
+   * reads meanwhile finds all of it where both are short and of one length.
+   */
   rewrite(bytes: Uint8Array<ArrayBuffer>): void;
   status(): Status;
   setAccess(access: Access): void;

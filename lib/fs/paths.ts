@@ -489,9 +489,9 @@ export class PathFile implements OpenFile {
   removeAttribute(): void {}
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#file.truncateSync(0);
     this.#file.seekSync(0, Deno.SeekMode.Start);
     this.write(bytes);
+    this.#file.truncateSync(bytes.length);
   }
 
   sync(): void {
