@@ -38,11 +38,12 @@ export type {
   ClearProgress,
   ClearReport,
 } from "./lib/clear/options.ts";
-export {
-  rebuildCache,
-  type RebuildOptions,
-  type RebuildReport,
-} from "./lib/rebuild/rebuild.ts";
+export { rebuildCache } from "./lib/rebuild/rebuild.ts";
+export type {
+  BuildContext,
+  RebuildOptions,
+  RebuildReport,
+} from "./lib/rebuild/options.ts";
 export type { Failure } from "./lib/fs/remove.ts";
 export { sweepAsides } from "./lib/clear/sweep.ts";
 export { CacheError, type CacheErrorKind } from "./lib/error.ts";

@@ -1,10 +1,10 @@
 import { type ErrorKind, errorKind, osErrorText } from "./os/error.ts";
 
 /**
- * What an error of this library means: what the OS meant, `refused`, or `locked`:
- * somebody uses it.
+ * What an error of this library means: what the OS meant, `refused`; `locked`: somebody
+ * uses it; `empty`: a build wrote nothing.
  */
-export type CacheErrorKind = ErrorKind | "refused" | "locked";
+export type CacheErrorKind = ErrorKind | "refused" | "locked" | "empty";
 
 /**
  * An error of this library: what was tried, on which path, and what the

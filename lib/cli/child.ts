@@ -29,7 +29,7 @@ export class CommandFailed extends Error {
 }
 
 /**
- * Runs a command that fills a directory, which it finds in `REBUILD_CACHE_DIR`, and
+ * Runs a command that fills a directory, which it finds in `REBUILD_CACHE_OUT`, and
  * wherever `{}` stands in its arguments.
  *
  * @throws {CommandFailed} If it does not exit with 0.
@@ -41,7 +41,7 @@ export async function runBuild(
 ): Promise<void> {
   const code = await runChild(
     [program, ...args.map((arg) => arg.replaceAll("{}", () => dir))],
-    { ...options, env: { REBUILD_CACHE_DIR: dir } },
+    { ...options, env: { REBUILD_CACHE_OUT: dir } },
   );
   if (code !== 0) throw new CommandFailed(code);
 }

@@ -42,7 +42,7 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
     dryRun: parsed.count("dry-run") > 0,
     defer: background,
   };
-  for (const flag of ["in-place", "always"]) {
+  for (const flag of ["in-place", "share", "allow-empty"]) {
     if (parsed.count(flag) > 0) {
       throw new UsageError(`--${flag} is for a rebuild: add -- COMMAND`);
     }

@@ -78,8 +78,8 @@ renamed aside at one stroke and deleted there. What an earlier run left is
 deleted, too. A missing directory is nothing to do.
 
 With COMMAND, rebuild DIR: COMMAND fills a directory beside it, which it finds in
-REBUILD_CACHE_DIR and wherever {} stands in its arguments. If it succeeds, that takes
-DIR's place; if not, DIR is as it was. Of equal rebuilds at the same time one runs.`,
+REBUILD_CACHE_OUT and wherever {} stands in its arguments. If it succeeds, that takes
+DIR's place; if not, or if it wrote nothing there, DIR is as it was.`,
   flags: [
     { name: "dir", value: "DIR", repeat: true, doc: "The directory" },
     {
@@ -100,8 +100,13 @@ DIR's place; if not, DIR is as it was. Of equal rebuilds at the same time one ru
       doc: "COMMAND fills DIR itself, which is cleared first",
     },
     {
-      name: "always",
-      doc: "Run COMMAND even if an equal rebuild has just ended",
+      name: "share",
+      value: "KEY",
+      doc: "Share one result with those who asked with KEY before it ran",
+    },
+    {
+      name: "allow-empty",
+      doc: "COMMAND may leave the directory empty",
     },
     ...LOCKS,
   ],
@@ -270,7 +275,7 @@ export const ENSURE: Command = {
   usage: "rebuild-cache ensure --dir ROOT KEY DST -- COMMAND…",
   doc:
     `Put what KEY points to at DST. On a miss, run COMMAND first, once among all processes
-that ask for KEY: it fills a directory, which it finds in REBUILD_CACHE_DIR and wherever
+that ask for KEY: it fills a directory, which it finds in REBUILD_CACHE_OUT and wherever
 {} stands in its arguments, and that is put under KEY. If it fails, nothing is.`,
   flags: [...CACHE, ...LINKS, DURABLE, ...LOCKS],
   runs: true,

@@ -1,8 +1,6 @@
-import {
-  rebuildCache,
-  type RebuildOptions,
-  type RebuildReport,
-} from "../rebuild/rebuild.ts";
+import type { RebuildOptions, RebuildReport } from "../rebuild/options.ts";
+import { rebuildCache } from "../rebuild/rebuild.ts";
+import { CacheError } from "../error.ts";
 import { clearTarget } from "../fs/guard_rails.ts";
 import { CommandFailed, runBuild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
@@ -31,12 +29,16 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
   using signals = untilSignal();
   const inPlace = parsed.count("in-place") > 0;
   const follow = parsed.count("follow") > 0;
+  const [share] = parsed.values("share");
+  if (share !== undefined && parsed.count("no-lock") > 0) {
+    throw new UsageError("--share needs the locks that --no-lock leaves out");
+  }
   const options: RebuildOptions = {
     ...lockOptions(parsed, signals.signal),
     inPlace,
     follow,
-    always: parsed.count("always") > 0,
-    key: JSON.stringify([inPlace, ...command]),
+    allowEmpty: parsed.count("allow-empty") > 0,
+    ...share !== undefined && { share },
   };
   if (parsed.count("dry-run")) {
     const { path } = clearTarget(dir, follow);
@@ -57,6 +59,14 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
     if (error instanceof CommandFailed) {
       fail(parsed, "command", `${error.message}${kept}`);
       return signals.exitCode ?? error.code;
+    }
+    if (error instanceof CacheError && error.kind === "empty") {
+      fail(
+        parsed,
+        "empty",
+        `COMMAND left {} (REBUILD_CACHE_OUT) empty${kept}. Say --allow-empty if that is right`,
+      );
+      return 1;
     }
     if (signals.exitCode === undefined || error !== signals.signal.reason) {
       throw error;

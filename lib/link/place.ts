@@ -244,7 +244,8 @@ function tryRung(
     } catch (error) {
       if (error instanceof LinkError) throw error;
       const kind = kindOfError(error);
-      const means = kind === "refused" || kind === "locked" || kind === "mount"
+      const means = kind === "refused" || kind === "locked" ||
+          kind === "empty" || kind === "mount"
         ? "stop"
         : verdict(mode, kind);
       if (means === "retry" && tries < TRIES) {

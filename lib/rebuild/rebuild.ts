@@ -1,101 +1,35 @@
 import { clearCache } from "../clear/clear.ts";
 import { asidesOf } from "../clear/sweep.ts";
-import {
-  CacheError,
-  type CacheErrorKind,
-  kindOfError,
-  osFailure,
-} from "../error.ts";
+import { CacheError, osFailure } from "../error.ts";
 import { makeDirectoryLike, makeParent } from "../fs/access.ts";
-import {
-  type Directory,
-  isSameInode,
-  pathIn,
-  type Status,
-} from "../fs/directory.ts";
-import {
-  type HeldTarget,
-  isWhatWasChecked,
-  lookAgain,
-  openTarget,
-  realPathOf,
-} from "../fs/guard_rails.ts";
+import type { Status } from "../fs/directory.ts";
+import { lookAgain, openTarget } from "../fs/guard_rails.ts";
 import { openParent, type Place } from "../fs/open.ts";
-import { mountedBelow, removeTree } from "../fs/remove.ts";
-import {
-  openStaging,
-  type Staging,
-  sweepStagings,
-  TREE,
-} from "../fs/staging.ts";
-import { swap, type Swapped } from "../fs/swap.ts";
+import { removeTree } from "../fs/remove.ts";
+import { openStaging, sweepStagings, TREE } from "../fs/staging.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { refuseInside } from "../lock/inside.ts";
 import { lockName, type LockOptions } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { errorKind, osErrorText } from "../os/error.ts";
+import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import { takeTurn } from "./turn.ts";
-
-/** Options for `rebuildCache()`. */
-export interface RebuildOptions extends LockOptions {
-  /**
-   * Whether to build in the directory's own place, which is cleared first, all under
-   * its guard: for what can't be told where to build. Then there is no old cache to
-   * keep when the build fails.
-   *
-   * @default {false}
-   */
-  inPlace?: boolean;
-  /**
-   * Whether to build even if somebody else has just done it. Otherwise a rebuild that
-   * was asked for while an equal one was running takes that one's result.
-   *
-   * @default {false}
-   */
-  always?: boolean;
-  /**
-   * What is built, so that only equal rebuilds share a result: a command line, say.
-   *
-   * @default {""}
-   */
-  key?: string;
-  /**
-   * Whether to take the locks: one that lets one rebuild of the directory run at a
-   * time, and the guard, when the new cache takes the old one's place.
-   *
-   * @default {true}
-   */
-  lock?: boolean;
-  /**
-   * Whether a symbolic link stands for the directory it leads to.
-   *
-   * @default {false}
-   */
-  follow?: boolean;
-}
-
-/** What `rebuildCache()` did. */
-export interface RebuildReport {
-  /** The absolute path of the directory. */
-  readonly path: string;
-  /** `shared`: somebody else built it while this call waited. */
-  readonly outcome: "rebuilt" | "shared";
-  /** Whether an old cache was replaced. */
-  readonly replaced: boolean;
-  /** Whether the new one took the old one's place without an instant in between. */
-  readonly exchanged: boolean;
-  /** Milliseconds in all. */
-  readonly durationMs: number;
-}
+import { openBuilt, refuseEmpty } from "./built.ts";
+import type {
+  Build,
+  BuildContext,
+  RebuildOptions,
+  RebuildReport,
+} from "./options.ts";
+import { buildable, publish, refuseMountPoint } from "./publish.ts";
+import { takeTurn, type Turn } from "./turn.ts";
 
 /**
  * Builds a cache anew beside the old one, which stays in use meanwhile, and puts it in
  * the old one's place when the build has succeeded. If it fails, or is killed, the old
  * cache is as it was.
  *
- * Of those who ask for the same while a build is running, nobody builds again: they
- * wait, and share its result. If it fails, the next one builds.
+ * Those who rebuild the same directory do so one after another. Those who say that they
+ * `share` the result need not build it again.
  *
  * The new cache takes the place when nobody has a lease on the old one: by one
  * exchange with `--allow-ffi` on Linux and macOS, so that there is always a cache; else
@@ -105,12 +39,13 @@ export interface RebuildReport {
  *
  * @param dir The directory. It need not exist.
  * @param build Fills a directory, which is empty and has the old one's mode and owner.
+ * It must not stay empty unless `allowEmpty`.
  * @param options How to build it.
  * @returns What was done.
  * @throws {LockedError} If somebody builds or uses it for longer than `wait`.
- * @throws {CacheError} If `dir` must not be cleared (see `clearCache()`), or the
- * operating system refuses; and whatever `build` throws. The old cache is then as it
- * was.
+ * @throws {CacheError} If `dir` must not be cleared (see `clearCache()`), the operating
+ * system refuses, or nothing was built (kind `empty`); and whatever `build` throws. The
+ * old cache is then as it was. If the signal is aborted, its reason.
  *
  * @example Rebuilding a cache
  * ```ts
@@ -129,7 +64,7 @@ export interface RebuildReport {
  */
 export async function rebuildCache(
   dir: string | URL,
-  build: (staging: string) => void | Promise<void>,
+  build: (staging: string, context: BuildContext) => void | Promise<void>,
   options: RebuildOptions = {},
 ): Promise<RebuildReport> {
   const started = performance.now();
@@ -153,13 +88,16 @@ export async function rebuildCache(
   if (lock) refuseInside(at.parent, lockName(at.name), true, path);
   using turn = lock ? await takeTurn(at, path, options) : undefined;
   if (turn?.shared) return done({ outcome: "shared", replaced: false });
-  const report = done(
+  return done(
     inPlace
-      ? await buildInPlace(at, path, build, options)
-      : await buildBeside(at, path, build, options),
+      ? await buildInPlace(at, path, build, options, turn)
+      : await buildBeside(at, path, build, options, turn),
   );
-  turn?.succeeded();
-  return report;
+}
+
+/** What a build is told. */
+function contextOf({ signal }: RebuildOptions): BuildContext {
+  return { signal: signal ?? new AbortController().signal };
 }
 
 function openPlace(path: string): Place {
@@ -173,8 +111,9 @@ function openPlace(path: string): Place {
 async function buildInPlace(
   place: Place,
   path: string,
-  build: (staging: string) => void | Promise<void>,
+  build: Build,
   options: RebuildOptions,
+  turn: Turn | undefined,
 ): Promise<Partial<RebuildReport>> {
   const { signal, lock = true } = options;
   using _ = lock ? await lockPlace(place, path, true, options) : undefined;
@@ -194,16 +133,22 @@ async function buildInPlace(
       first.kind,
     );
   }
-  await build(path);
+  await build(path, contextOf(options));
   signal?.throwIfAborted();
+  {
+    using built = openBuilt(place.parent, place.name, path, "");
+    if (!options.allowEmpty) refuseEmpty(built, path, "");
+  }
+  turn?.built();
   return { replaced: outcome === "cleared" };
 }
 
 async function buildBeside(
   place: Place,
   path: string,
-  build: (staging: string) => void | Promise<void>,
+  build: Build,
   options: RebuildOptions,
+  turn: Turn | undefined,
 ): Promise<Partial<RebuildReport>> {
   const { signal } = options;
   const { parent, name } = place;
@@ -215,9 +160,10 @@ async function buildBeside(
       like = target.status && buildable(target.status);
       makeDirectoryLike(staging.directory, TREE, like, path);
     }
-    await build(staging.tree);
+    await build(staging.tree, contextOf(options));
     signal?.throwIfAborted();
-    const { old, exchanged } = await publish(staging, place, path, options);
+    const published = await publish(staging, place, path, options, turn);
+    const { old, exchanged } = published;
     if (old && !exchanged) {
       const { parent, name, expected } = old;
       const options = { busyTimeout: 1000, signal, expected };
@@ -230,182 +176,6 @@ async function buildBeside(
   } finally {
     // Also after a build that failed: one that always does would pile up stagings.
     await sweep(place, like?.uid);
-  }
-}
-
-/** What stood there, wherever it is now. */
-type Replaced = Omit<Swapped, "old"> & {
-  readonly old:
-    | Pick<Place, "parent" | "name"> & { readonly expected: Status }
-    | undefined;
-};
-
-/** Puts what was built in its place, when nobody uses what stands there. */
-async function publish(
-  staging: Staging,
-  place: Place,
-  path: string,
-  options: RebuildOptions,
-): Promise<Replaced> {
-  const { lock = true } = options;
-  using tree = openTree(staging, path);
-  using _ = lock ? await lockPlace(place, path, true, options) : undefined;
-  // What stands there now need not be what stood there before the build.
-  using target = lookAgain(place, path);
-  refuseMountPoint(target);
-  const built = { parent: staging.directory, name: TREE };
-  const before = ask(path, () => tree.status());
-  const mode = target.status && before.mode === buildable(target.status).mode
-    ? target.status.mode // as it was given; else as the build has set it
-    : before.mode;
-  makeMovable(tree, before.mode);
-  if (target.directory) makeMovable(target.directory, target.status!.mode);
-  let swapped: Swapped;
-  try {
-    swapped = swap(built, place);
-  } catch (error) {
-    if (target.directory) setMode(target.directory, target.status!.mode);
-    if (error instanceof CacheError) throw error;
-    // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
-    const kind = errorKind(error);
-    const hint = kind === "cross-device" || kind === "busy"
-      ? "It can't be renamed here, so rebuild it with --in-place (inPlace: true). "
-      : "";
-    throw osFailure("replace", path, error, `${hint}${AS_IT_WAS}`);
-  }
-  const { old, exchanged } = swapped;
-  const swapBack = () => {
-    // Whoever made it: it is not ours, or not known to be.
-    ask(path, () => swap(exchanged ? built : old!, place), "");
-    if (target.directory) setMode(target.directory, target.status!.mode);
-  };
-  if (old) {
-    let expected: Status | undefined;
-    try {
-      expected = patiently(() => old.parent.look(old.name));
-    } catch (error) {
-      swapBack();
-      throw osFailure("replace", path, error, AS_IT_WAS);
-    }
-    // Somebody may have put something else there since it was checked.
-    if (!expected || !isWhatWasChecked(expected, target)) {
-      swapBack();
-      throw new CacheError(
-        `Cannot rebuild "${path}": somebody exchanged it meanwhile. It is as it was`,
-        path,
-        "refused",
-      );
-    }
-    restoreMode(place, { ...before, mode });
-    return { old: { ...old, expected }, exchanged };
-  }
-  restoreMode(place, { ...before, mode });
-  return { old, exchanged };
-}
-
-const AS_IT_WAS = "The old cache is as it was";
-
-/** Asks the operating system, before anything is put in its place. */
-function ask<T>(path: string, call: () => T, hint = AS_IT_WAS): T {
-  try {
-    return patiently(call);
-  } catch (error) {
-    throw osFailure("rebuild", path, error, hint);
-  }
-}
-
-/** Opens what was built, and sees that it can be published. */
-function openTree({ directory }: Staging, path: string): Directory {
-  let tree: Directory;
-  try {
-    tree = patiently(() => directory.open(TREE));
-  } catch (error) {
-    const kind = kindOfError(error);
-    if (kind === "mount") throw mountedIn(path, pathIn(directory, TREE));
-    if (!NO_DIRECTORY.has(kind)) {
-      throw osFailure("rebuild", path, error, AS_IT_WAS);
-    }
-    throw new CacheError(
-      `Cannot rebuild "${path}": the build left no directory where it was told to build. The old cache is as it was`,
-      path,
-      "not-directory",
-      error,
-    );
-  }
-  const mounted = mountedBelow(tree, realPathOf(tree));
-  if (mounted === undefined) return tree;
-  tree[Symbol.dispose]();
-  throw mountedIn(path, mounted);
-}
-
-/** What is said where the build left nothing, a file or a symbolic link. */
-const NO_DIRECTORY: ReadonlySet<CacheErrorKind> = new Set([
-  "not-found",
-  "not-directory",
-  "loop",
-]);
-
-function mountedIn(path: string, mounted: string): CacheError {
-  return new CacheError(
-    `Cannot rebuild "${path}": the build left "${mounted}" mounted in it, which is not touched. Unmount it. The old cache is as it was`,
-    path,
-    "mount",
-  );
-}
-
-/**
- * To be renamed into another directory, a directory must be writable to an ordinary user:
- * its `..` changes. Some caches are not (Go modules, Nix).
- */
-function makeMovable(directory: Directory, mode: number): void {
-  if ((mode & 0o200) === 0) setMode(directory, mode | 0o200);
-}
-
-function setMode(directory: Directory, mode: number): void {
-  try {
-    if (directory.safe && directory.status().mode !== mode) {
-      directory.setAccess({ mode });
-    }
-  } catch (error) {
-    log.debug(() =>
-      `The mode of "${directory.path}" stays: ${osErrorText(error)}`
-    );
-  }
-}
-
-/** What somebody can build in: the old one may be read-only. */
-function buildable(old: Status): Status {
-  return { ...old, mode: old.mode | 0o700 };
-}
-
-/** Undoes what {@linkcode makeMovable} and {@linkcode buildable} did to what stands there now. */
-function restoreMode({ parent, name }: Place, before: Status): void {
-  if ((before.mode & 0o700) === 0o700) return;
-  try {
-    using now = parent.open(name);
-    if (isSameInode(now.status(), before)) setMode(now, before.mode);
-  } catch (error) {
-    log.debug(() =>
-      `"${pathIn(parent, name)}" stays writable: ${osErrorText(error)}`
-    );
-  }
-}
-
-/** Before a build that could not be put in place. */
-function refuseMountPoint({ path, place, status }: HeldTarget): void {
-  if (!place || !status) return;
-  try {
-    patiently(() => place.parent.open(place.name))[Symbol.dispose]();
-  } catch (error) {
-    const kind = kindOfError(error);
-    if (kind === "not-found") return; // somebody else has just cleared it
-    if (kind !== "mount") throw osFailure("open", path, error);
-    throw new CacheError(
-      `Cannot rebuild "${path}": it is a mount point, which can't be renamed. Rebuild it with --in-place (inPlace: true)`,
-      path,
-      "refused",
-      error,
-    );
   }
 }
 

@@ -1,9 +1,8 @@
 import {
   type Directory,
-  fromMilliseconds,
   inodeKey,
-  isSameTime,
   type OpenFile,
+  type Status,
   toMilliseconds,
 } from "../fs/directory.ts";
 import { osFailure } from "../error.ts";
@@ -11,71 +10,79 @@ import type { Place } from "../fs/open.ts";
 import { ownId } from "../fs/trust.ts";
 import { holdFile } from "../lock/directory.ts";
 import { log } from "../log.ts";
-import { osErrorText } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import type { RebuildOptions } from "./rebuild.ts";
+import type { RebuildOptions } from "./options.ts";
 
 /** The right to build, which one process has at a time. */
 export interface Turn extends Disposable {
-  /** Whether somebody else has just built the same. */
+  /** Whether what stands there was built for this one, too. */
   readonly shared: boolean;
-  /** Tells those who wait that they need not build. */
-  succeeded(): void;
+  /** Notes that what stands there now was built. To be called under its guard. */
+  built(): void;
 }
 
 /**
- * Waits until nobody else builds. The lock is the file `<dir>.rebuild.lock`. Its
- * modification time is that of the last build that succeeded, and its content says
- * what that one built: whoever finds the time changed when it is their turn asked
- * while it ran.
+ * Waits until nobody else builds. The lock is the file `<dir>.rebuild.lock`. It says
+ * which build began last, by a random id, and, when that has succeeded, what for and
+ * what stood there then.
+ *
+ * So no clock is needed to know who asked before a build began: whoever finds its id
+ * in the file when they ask came too late for it.
  */
 export async function takeTurn(
   place: Place,
   path: string,
   options: RebuildOptions,
 ): Promise<Turn> {
-  const { always = false, key = "" } = options;
+  const { share, allowEmpty = false } = options;
   const { parent } = place;
   const name = `${place.name}.rebuild.lock`;
-  const before = ask(path, () => parent.look(name))?.modified;
+  const wanted = share === undefined ? NOBODY : await digest(share);
+  const before = share === undefined ? undefined : recordIn(parent, name);
   const what = `The right to rebuild "${path}"`;
   using stack = new DisposableStack();
   const { file } = stack.use(
     await holdFile(parent, name, path, what, options),
   );
-  const wanted = await digest(key);
-  const said = read(file, path);
-  const last = ask(path, () => file.status()).modified;
-  const changed = before === undefined || !isSameTime(last, before);
-  const standing = ask(path, () => recordOf(wanted, place));
+  const said = ask(path, () => read(file));
+  const shared = share !== undefined && before !== "unknown" &&
+    ask(path, () => isFor(said, before?.id, wanted, file, place)) &&
+    (allowEmpty || !ask(path, () => isEmpty(place)));
   const held = stack.move();
-  const shared = !always && changed && standing !== undefined &&
-    said === standing;
+  const id = crypto.randomUUID().replaceAll("-", "");
+  const note = (record: BuildRecord) =>
+    attempt(() => file.rewrite(new TextEncoder().encode(format(record))));
+  let noted = false;
   if (shared) log.debug(() => `"${path}" was built while this one waited`);
+  else if (!isOwnRecord(file, said, parent)) {
+    log.debug(() => `"${file.path}" is not ours, so nothing is noted there`);
+  } else {
+    noted = note({ state: "begun", id, digest: wanted, result: "-" });
+  }
   return {
     shared,
-    succeeded() {
-      try {
-        const record = patiently(() => recordOf(wanted, place));
-        if (record === undefined) return;
-        if (!isOwnRecord(file, said, parent)) {
-          log.debug(() =>
-            `"${file.path}" is not ours, so nothing is noted there`
-          );
-          return;
-        }
-        file.rewrite(new TextEncoder().encode(record));
-        // Later than the last one, however fast that was.
-        const now = Math.max(Date.now(), toMilliseconds(last) + 1);
-        file.setAccess({ modified: fromMilliseconds(now) });
-      } catch (error) {
-        log.debug(() =>
-          `Those who wait will build again: ${osErrorText(error)}`
-        );
-      }
+    built() {
+      // What nobody could know to have begun must not be shared.
+      if (!noted) return;
+      attempt(() => {
+        const result = resultAt(place);
+        if (result) note({ state: "built", id, digest: wanted, result });
+      });
     },
     [Symbol.dispose]: () => held.dispose(),
   };
+}
+
+/** Does what only spares others work. Whether it could be done. */
+function attempt(work: () => void): boolean {
+  try {
+    patiently(work);
+    return true;
+  } catch (error) {
+    log.debug(() => `Those who wait will build again: ${osErrorText(error)}`);
+    return false;
+  }
 }
 
 /** Asks the operating system about the locks. */
@@ -87,16 +94,98 @@ function ask<T>(path: string, call: () => T): T {
   }
 }
 
-/** What was built, and which directory it is. `undefined` if there is none. */
-function recordOf(digest: string, { parent, name }: Place) {
-  const standing = parent.look(name);
-  return standing?.kind === "directory"
-    ? `${digest} ${inodeKey(standing) ?? "?"}`
-    : undefined;
+/** What the file says of the build that began last. */
+interface BuildRecord {
+  readonly state: "begun" | "built";
+  /** Random: no two builds have the same. */
+  readonly id: string;
+  /** What those have in common who share it. */
+  readonly digest: string;
+  /** What stood there when it had succeeded. */
+  readonly result: string;
 }
 
-/** What a record looks like, or a file that has none yet. */
-const RECORD = /^(?:[0-9a-f]{64} \S+)?$/;
+/** The digest of who shares with nobody. */
+const NOBODY = "-".repeat(64);
+
+/** All records are of one length, so that one takes the other's place by one write. */
+const LENGTH = 256;
+
+const RECORD = /^(begun|built) ([0-9a-f]{32}) ([0-9a-f]{64}|-{64}) (\S+) *\n$/;
+
+function format({ state, id, digest, result }: BuildRecord): string {
+  return `${state} ${id} ${digest} ${result}`.padEnd(LENGTH - 1) + "\n";
+}
+
+/** Anybody may have written it: what is no record says nothing. */
+function parse(text: string): BuildRecord | undefined {
+  const [, state, id, digest, result] = RECORD.exec(text) ?? [];
+  if (text.length !== LENGTH || !id || !digest || !result) return undefined;
+  return { state: state === "built" ? "built" : "begun", id, digest, result };
+}
+
+/** What is known before the lock is had; `undefined` if no build has begun yet. */
+function recordIn(
+  parent: Directory,
+  name: string,
+): BuildRecord | undefined | "unknown" {
+  try {
+    using file = patiently(() => parent.openFile(name, "read"));
+    const text = read(file);
+    return text === "" ? undefined : parse(text) ?? "unknown";
+  } catch (error) {
+    return errorKind(error) === "not-found" ? undefined : "unknown";
+  }
+}
+
+/** Whether it says that what stands there was built for who asked after `before`. */
+function isFor(
+  said: string,
+  before: string | undefined,
+  wanted: string,
+  file: OpenFile,
+  place: Place,
+): boolean {
+  const record = parse(said);
+  return record?.state === "built" && record.id !== before &&
+    record.digest === wanted && record.result === resultAt(place) &&
+    isBelieved(file.status(), place);
+}
+
+/**
+ * Which directory stands there, and as of when: one that was cleared or changed since
+ * is another one. `undefined` if there is none.
+ */
+function resultAt({ parent, name }: Place): string | undefined {
+  const standing = parent.look(name);
+  if (standing?.kind !== "directory") return undefined;
+  const { modified, changed } = standing;
+  const times = [modified, changed].map(toMilliseconds).join("/");
+  return `${inodeKey(standing) ?? "?"}/${times}`;
+}
+
+/** What was cleared within a tick of the clock that its times are taken from is empty. */
+function isEmpty({ parent, name }: Place): boolean {
+  try {
+    using directory = parent.open(name, "named");
+    return directory.list().length === 0;
+  } catch (error) {
+    if (errorKind(error) === "not-found") return true;
+    throw error;
+  }
+}
+
+/**
+ * Whether only those can have written the file who can change what stands there as
+ * well. In a sticky directory others can't, but may write the locks that we share.
+ */
+function isBelieved({ uid, mode }: Status, { parent, name }: Place): boolean {
+  const me = ownId();
+  if (me === undefined) return true;
+  const isSticky = (parent.status().mode & 0o1000) !== 0;
+  if (isSticky && (mode & 0o022) !== 0) return false;
+  return [me, 0, parent.look(name)?.uid].includes(uid);
+}
 
 /**
  * Whether the file is one that we made: not somebody else's, not one with another name,
@@ -106,17 +195,14 @@ function isOwnRecord(file: OpenFile, said: string, parent: Directory): boolean {
   const { uid, links } = patiently(() => file.status());
   const me = ownId();
   return parent.safe && links === 1 && (me === undefined || uid === me) &&
-    RECORD.test(said);
+    (said === "" || parse(said) !== undefined);
 }
 
-/** More than a record has. */
-const LONGEST = 256;
-
-function read(file: OpenFile, path: string): string {
-  const bytes = new Uint8Array(LONGEST);
+function read(file: OpenFile): string {
+  const bytes = new Uint8Array(2 * LENGTH);
   let length = 0;
   const more = () => file.read(bytes.subarray(length));
-  for (let n; (n = ask(path, more)) > 0;) length += n;
+  for (let n; (n = patiently(more)) > 0;) length += n;
   return new TextDecoder().decode(bytes.subarray(0, length));
 }
 

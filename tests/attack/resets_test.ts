@@ -129,7 +129,7 @@ const BUILD = `i=0
 
 function build(at: string, version: number): Promise<Ran> {
   const command = ["sh", "-c", BUILD, "sh", "{}", `${version}`];
-  return runCli(["--dir", at, "--always", "--", ...command]);
+  return runCli(["--dir", at, "--", ...command]);
 }
 
 for (const mode of ["hardlink", "copy"]) {

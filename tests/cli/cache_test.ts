@@ -69,7 +69,7 @@ test("rebuild-cache ensure runs a command once for four, then not at all", [
   await using dir = TempDir.make();
   const script = `echo run >> ${dir.at("runs")}; while [ ! -e ${
     dir.at("go")
-  } ]; do sleep 0.01; done; echo built > "$REBUILD_CACHE_DIR"/file; test {} = "$REBUILD_CACHE_DIR"`;
+  } ]; do sleep 0.01; done; echo built > "$REBUILD_CACHE_OUT"/file; test {} = "$REBUILD_CACHE_OUT"`;
   const args = (to: string) => [
     ...["ensure", "-v", "--dir", dir.at("cache"), "key", dir.at(to)],
     ...["--", "sh", "-c", script],

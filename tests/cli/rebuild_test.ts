@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { COMMANDS, variableOf } from "../../lib/cli/commands.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { cliCommand, Peer, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
@@ -10,7 +11,7 @@ const DENO = Deno.execPath();
 const TELL = [
   DENO,
   "eval",
-  "Deno.writeTextFileSync(Deno.env.get('REBUILD_CACHE_DIR') + '/told', Deno.args.join())",
+  "Deno.writeTextFileSync(Deno.env.get('REBUILD_CACHE_OUT') + '/told', Deno.args.join())",
 ];
 const EXIT = (code: number) => [DENO, "eval", `Deno.exit(${code})`];
 
@@ -63,7 +64,9 @@ Deno.test("rebuild-cache refuses what makes no sense with a command, and without
       ["--dir", cache, "--background", "--", ...TELL],
       ["--dir", cache, "--recreate", "--", ...TELL],
       ["--dir", cache, "--in-place"],
-      ["--dir", cache, "--always"],
+      ["--dir", cache, "--share", "key"],
+      ["--dir", cache, "--allow-empty"],
+      ["--dir", cache, "--share", "key", "--no-lock", "--", ...TELL],
       ["--dir", cache, "--wait", "soon"],
       ["--dir", cache, "--if-busy", "skip", "--wait", "3"],
       ["--dir", cache, "word", "--", ...TELL],
@@ -92,29 +95,68 @@ Deno.test("rebuild-cache --dry-run -- COMMAND runs nothing", async () => {
   assertEquals(namesIn(dir.at("cache")), ["old"]);
 });
 
-test("rebuild-cache -- COMMAND runs once for four who ask at the same time", [
+test(
+  "rebuild-cache --share KEY -- COMMAND runs once for three who asked before",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { old: "old" } });
+    const script = `echo run >> ${dir.at("runs")}; while [ ! -e ${
+      dir.at("go")
+    } ]; do sleep 0.01; done; echo new > {}/new`;
+    const args = ["-v", "--dir", dir.at("cache"), "--share", "key"];
+    args.push("--", "sh", "-c", script);
+    await using first = Peer.cli(args);
+    await until("the first run", () => exists(dir.at("runs")));
+    await using stack = new AsyncDisposableStack();
+    const others = [1, 2, 3].map(() => stack.use(Peer.cli(args)));
+    for (const other of others) {
+      await other.says(`in use by process ${first.pid} `);
+    }
+    Deno.writeTextFileSync(dir.at("go"), "");
+    for (const peer of [first, ...others]) {
+      const { code, heard } = await peer.end();
+      assertEquals(code, 0, heard);
+    }
+    // The first one's build had begun when the others asked.
+    assertEquals(Deno.readTextFileSync(dir.at("runs")), "run\nrun\n");
+    assertEquals(namesIn(dir.at("cache")), ["new"]);
+  },
+);
+
+for (const way of [[], ["--in-place"]]) {
+  Deno.test(`rebuild-cache ${["", ...way].join(" ").trim()} -- COMMAND fails when nothing was built, unless --allow-empty`, async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { old: "old" } });
+    const args = [...way, "--dir", dir.at("cache")];
+    const forgot = await runCli([...args, "--", ...EXIT(0)]);
+    assertEquals(forgot.code, 1);
+    assertStringIncludes(forgot.stderr, "REBUILD_CACHE_OUT");
+    assertStringIncludes(forgot.stderr, "--allow-empty");
+    assertEquals(forgot.stderr.trim().split("\n").length, 1, forgot.stderr);
+    const kept = way.length === 0 ? ["old"] : [];
+    assertEquals(namesIn(dir.at("cache")), kept);
+    const meant = await runCli([...args, "--allow-empty", "--", ...EXIT(0)]);
+    assertEquals(meant.code, 0, meant.stderr);
+    assertEquals(namesIn(dir.at("cache")), []);
+  });
+}
+
+test("rebuild-cache -- COMMAND gives COMMAND no variable that sets a flag", [
   "posix",
 ], async () => {
   await using dir = TempDir.make();
-  dir.write({ cache: { old: "old" } });
-  const script = `echo run >> ${dir.at("runs")}; while [ ! -e ${
-    dir.at("go")
-  } ]; do sleep 0.01; done; echo new > {}/new`;
-  const args = ["-v", "--dir", dir.at("cache"), "--", "sh", "-c", script];
-  await using first = Peer.cli(args);
-  await until("the first run", () => exists(dir.at("runs")));
-  await using stack = new AsyncDisposableStack();
-  const others = [1, 2, 3].map(() => stack.use(Peer.cli(args)));
-  for (const other of others) {
-    await other.says(`in use by process ${first.pid} `);
-  }
-  Deno.writeTextFileSync(dir.at("go"), "");
-  for (const peer of [first, ...others]) {
-    const { code, heard } = await peer.end();
-    assertEquals(code, 0, heard);
-  }
-  assertEquals(Deno.readTextFileSync(dir.at("runs")), "run\n");
-  assertEquals(namesIn(dir.at("cache")), ["new"]);
+  const script = "env > {}/env";
+  const args = ["--dir", dir.at("cache"), "--", "sh", "-c", script];
+  const { code, stderr } = await runCli(args);
+  assertEquals(code, 0, stderr);
+  const names = Deno.readTextFileSync(dir.at("cache", "env")).split("\n")
+    .map((line) => line.split("=", 1)[0]!);
+  assert(names.includes("REBUILD_CACHE_OUT"));
+  const flags = COMMANDS.flatMap(({ flags }) => flags).map(variableOf);
+  assertEquals(names.filter((name) => flags.includes(name)), []);
 });
 
 for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {

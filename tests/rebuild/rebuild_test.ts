@@ -69,6 +69,47 @@ Deno.test("rebuildCache() keeps the old cache, when the build fails or leaves no
   assertEquals(namesIn(dir.path), ["cache"]);
 });
 
+for (const inPlace of [false, true]) {
+  Deno.test(`rebuildCache({ inPlace: ${inPlace} }) refuses what is still empty after the build, unless that may be`, async () => {
+    await using dir = TempDir.make();
+    dir.write({ cache: { old: "old" } });
+    const error = await assertRejects(
+      () => rebuildCache(dir.at("cache"), () => {}, { inPlace }),
+      CacheError,
+      "allowEmpty",
+    );
+    assertEquals(error.kind, "empty");
+    assertEquals(namesIn(dir.at("cache")), inPlace ? [] : ["old"]);
+    await rebuildCache(dir.at("cache"), () => {}, {
+      inPlace,
+      allowEmpty: true,
+    });
+    assertEquals(namesIn(dir.at("cache")), []);
+    assertEquals(namesIn(dir.path), ["cache"]);
+  });
+}
+
+Deno.test("rebuildCache() tells the build when it is aborted, and rejects with the reason", async () => {
+  await using dir = TempDir.make();
+  const reason = new Error("enough");
+  for (const inPlace of [false, true]) {
+    const controller = new AbortController();
+    const thrown = await assertRejects(() =>
+      rebuildCache(dir.at("cache"), async (at, { signal }) => {
+        await fill("new")(at);
+        assertEquals(signal.aborted, false);
+        controller.abort(reason);
+        assertEquals(signal.reason, reason);
+      }, { inPlace, signal: controller.signal })
+    );
+    assertEquals(thrown, reason);
+    await rebuildCache(dir.at("cache"), async (at, { signal }) => {
+      assertEquals(signal.aborted, false);
+      await fill("whole")(at);
+    }, { inPlace });
+  }
+});
+
 Deno.test("rebuildCache() waits for who uses the old cache, but not with building", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { old: "old" } });
@@ -93,28 +134,6 @@ Deno.test("rebuildCache() waits for who uses the old cache, but not with buildin
   held[Symbol.dispose]();
   await waiting;
   assertEquals(namesIn(dir.at("cache")), ["new"]);
-});
-
-Deno.test("rebuildCache() builds once for all who ask for the same meanwhile, unless always", async () => {
-  await using dir = TempDir.make();
-  dir.write({ cache: { old: "old" } });
-  let built = 0;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const build = async (at: string) => {
-    built++;
-    await promise;
-    await fill(`new${built}`)(at);
-  };
-  const ask = (options = {}) => rebuildCache(dir.at("cache"), build, options);
-  const first = ask();
-  const others = [ask(), ask(), ask({ key: "other" }), ask({ always: true })];
-  resolve();
-  assertEquals((await first).outcome, "rebuilt");
-  const outcomes = (await Promise.all(others)).map(({ outcome }) => outcome);
-  assertEquals(outcomes.slice(3), ["rebuilt"]);
-  // Those whose turn came after another key's build have to build again.
-  assertEquals(built, 1 + outcomes.filter((it) => it === "rebuilt").length);
-  assertEquals((await ask()).outcome, "rebuilt");
 });
 
 Deno.test("rebuildCache() builds again, when the build that it waited for fails", async () => {
@@ -208,7 +227,7 @@ test(
     dir.write({ cache: { old: "old" } });
     // The first opens it to check it, the second to see whether it is a mount point.
     const { code, stderr } = await runCli(
-      ["--dir", "cache", "--", "sh", "-c", `touch "$REBUILD_CACHE_DIR/new"`],
+      ["--dir", "cache", "--", "sh", "-c", `touch "$REBUILD_CACHE_OUT/new"`],
       {
         cwd: dir.path,
         wrap: [

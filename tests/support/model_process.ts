@@ -157,7 +157,7 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
             await staging.commit();
           }
           mid("begun");
-        }, { key, wait: 600_000 });
+        }, { share: key, wait: 600_000, allowEmpty: true });
         return { outcome };
       },
     };

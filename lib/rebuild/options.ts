@@ -1,0 +1,68 @@
+import type { LockOptions } from "../lock/file.ts";
+
+/** Options for `rebuildCache()`. */
+export interface RebuildOptions extends LockOptions {
+  /**
+   * Whether to build in the directory's own place, which is cleared first, all under
+   * its guard: for what can't be told where to build. Then there is no old cache to
+   * keep when the build fails.
+   *
+   * @default {false}
+   */
+  inPlace?: boolean;
+  /**
+   * Shares one result with those who ask with the same text (what is built from what,
+   * say) before its build begins. Nobody gets what began to be built before they
+   * asked. Without it, every call builds.
+   *
+   * A rebuild that is shared is noted in the lock file, so there is no sharing where
+   * others may write that file but not the cache: in a sticky directory.
+   */
+  share?: string;
+  /**
+   * Whether the build may leave its directory empty. Otherwise that is an error,
+   * since somebody most likely forgot to say where to build.
+   *
+   * @default {false}
+   */
+  allowEmpty?: boolean;
+  /**
+   * Whether to take the locks: one that lets one rebuild of the directory run at a
+   * time, and the guard, when the new cache takes the old one's place.
+   *
+   * @default {true}
+   */
+  lock?: boolean;
+  /**
+   * Whether a symbolic link stands for the directory it leads to.
+   *
+   * @default {false}
+   */
+  follow?: boolean;
+}
+
+/** What a `build` of `rebuildCache()` is told beside where to build. */
+export interface BuildContext {
+  /** Aborted when the call's `signal` is: then nobody needs what is built any more. */
+  readonly signal: AbortSignal;
+}
+
+/** Fills a directory. */
+export type Build = (
+  staging: string,
+  context: BuildContext,
+) => void | Promise<void>;
+
+/** What `rebuildCache()` did. */
+export interface RebuildReport {
+  /** The absolute path of the directory. */
+  readonly path: string;
+  /** `shared`: somebody else built it, for this call too, while this call waited. */
+  readonly outcome: "rebuilt" | "shared";
+  /** Whether an old cache was replaced. */
+  readonly replaced: boolean;
+  /** Whether the new one took the old one's place without an instant in between. */
+  readonly exchanged: boolean;
+  /** Milliseconds in all. */
+  readonly durationMs: number;
+}

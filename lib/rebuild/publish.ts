@@ -1,0 +1,158 @@
+/**
+ * Puts what was built in the old cache's place.
+ *
+ * @module
+ */
+
+import { CacheError, kindOfError, osFailure } from "../error.ts";
+import {
+  type Directory,
+  isSameInode,
+  pathIn,
+  type Status,
+} from "../fs/directory.ts";
+import {
+  type HeldTarget,
+  isWhatWasChecked,
+  lookAgain,
+} from "../fs/guard_rails.ts";
+import type { Place } from "../fs/open.ts";
+import { type Staging, TREE } from "../fs/staging.ts";
+import { swap, type Swapped } from "../fs/swap.ts";
+import { lockPlace } from "../lock/directory.ts";
+import { log } from "../log.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
+import { patiently } from "../os/patience.ts";
+import { AS_IT_WAS, ask, openTree, refuseEmpty } from "./built.ts";
+import type { RebuildOptions } from "./options.ts";
+import type { Turn } from "./turn.ts";
+
+/** What stood there, wherever it is now. */
+export type Replaced = Omit<Swapped, "old"> & {
+  readonly old:
+    | Pick<Place, "parent" | "name"> & { readonly expected: Status }
+    | undefined;
+};
+
+/** Puts what was built in its place, when nobody uses what stands there. */
+export async function publish(
+  staging: Staging,
+  place: Place,
+  path: string,
+  options: RebuildOptions,
+  turn: Turn | undefined,
+): Promise<Replaced> {
+  const { lock = true, allowEmpty = false } = options;
+  using tree = openTree(staging, path);
+  if (!allowEmpty) refuseEmpty(tree, path, AS_IT_WAS);
+  using _ = lock ? await lockPlace(place, path, true, options) : undefined;
+  // What stands there now need not be what stood there before the build.
+  using target = lookAgain(place, path);
+  refuseMountPoint(target);
+  const built = { parent: staging.directory, name: TREE };
+  const before = ask(path, () => tree.status());
+  const mode = target.status && before.mode === buildable(target.status).mode
+    ? target.status.mode // as it was given; else as the build has set it
+    : before.mode;
+  makeMovable(tree, before.mode);
+  if (target.directory) makeMovable(target.directory, target.status!.mode);
+  let swapped: Swapped;
+  try {
+    swapped = swap(built, place);
+  } catch (error) {
+    if (target.directory) setMode(target.directory, target.status!.mode);
+    if (error instanceof CacheError) throw error;
+    // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
+    const kind = errorKind(error);
+    const hint = kind === "cross-device" || kind === "busy"
+      ? "It can't be renamed here, so rebuild it with --in-place (inPlace: true). "
+      : "";
+    throw osFailure("replace", path, error, `${hint}${AS_IT_WAS}`);
+  }
+  const { old, exchanged } = swapped;
+  const swapBack = () => {
+    // Whoever made it: it is not ours, or not known to be.
+    ask(path, () => swap(exchanged ? built : old!, place), "");
+    if (target.directory) setMode(target.directory, target.status!.mode);
+  };
+  if (old) {
+    let expected: Status | undefined;
+    try {
+      expected = patiently(() => old.parent.look(old.name));
+    } catch (error) {
+      swapBack();
+      throw osFailure("replace", path, error, AS_IT_WAS);
+    }
+    // Somebody may have put something else there since it was checked.
+    if (!expected || !isWhatWasChecked(expected, target)) {
+      swapBack();
+      throw new CacheError(
+        `Cannot rebuild "${path}": somebody exchanged it meanwhile. It is as it was`,
+        path,
+        "refused",
+      );
+    }
+    restoreMode(place, { ...before, mode });
+    turn?.built();
+    return { old: { ...old, expected }, exchanged };
+  }
+  restoreMode(place, { ...before, mode });
+  turn?.built();
+  return { old, exchanged };
+}
+
+/** Before a build that could not be put in place. */
+export function refuseMountPoint({ path, place, status }: HeldTarget): void {
+  if (!place || !status) return;
+  try {
+    patiently(() => place.parent.open(place.name))[Symbol.dispose]();
+  } catch (error) {
+    const kind = kindOfError(error);
+    if (kind === "not-found") return; // somebody else has just cleared it
+    if (kind !== "mount") throw osFailure("open", path, error);
+    throw new CacheError(
+      `Cannot rebuild "${path}": it is a mount point, which can't be renamed. Rebuild it with --in-place (inPlace: true)`,
+      path,
+      "refused",
+      error,
+    );
+  }
+}
+
+/**
+ * To be renamed into another directory, a directory must be writable to an ordinary user:
+ * its `..` changes. Some caches are not (Go modules, Nix).
+ */
+function makeMovable(directory: Directory, mode: number): void {
+  if ((mode & 0o200) === 0) setMode(directory, mode | 0o200);
+}
+
+function setMode(directory: Directory, mode: number): void {
+  try {
+    if (directory.safe && directory.status().mode !== mode) {
+      directory.setAccess({ mode });
+    }
+  } catch (error) {
+    log.debug(() =>
+      `The mode of "${directory.path}" stays: ${osErrorText(error)}`
+    );
+  }
+}
+
+/** What somebody can build in: the old one may be read-only. */
+export function buildable(old: Status): Status {
+  return { ...old, mode: old.mode | 0o700 };
+}
+
+/** Undoes what {@linkcode makeMovable} and {@linkcode buildable} did to what stands there now. */
+function restoreMode({ parent, name }: Place, before: Status): void {
+  if ((before.mode & 0o700) === 0o700) return;
+  try {
+    using now = parent.open(name);
+    if (isSameInode(now.status(), before)) setMode(now, before.mode);
+  } catch (error) {
+    log.debug(() =>
+      `"${pathIn(parent, name)}" stays writable: ${osErrorText(error)}`
+    );
+  }
+}
