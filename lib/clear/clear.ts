@@ -45,9 +45,8 @@ import { asidesOf } from "./sweep.ts";
  * @returns What was done, and what could not be removed and why.
  * @throws {CacheError} Of kind `refused` if `dir` is a root, the home directory,
  * the working directory or contains one of them, is a file, or is a symbolic
- * link without `follow`. Of kind `interrupted` if the signal was aborted; its
- * `path` is the aside that is left, if there is one. Of another kind if the
- * operating system permits neither strategy.
+ * link without `follow`. Of another kind if the operating system permits neither
+ * strategy. If the signal is aborted, its reason.
  * @throws {LockedError} If somebody uses the directory for longer than `wait`.
  *
  * @example Clearing a cache
@@ -61,7 +60,7 @@ import { asidesOf } from "./sweep.ts";
  * const report = await clearCache(dir);
  *
  * assertEquals(report.outcome, "cleared");
- * assertEquals(report.left, []);
+ * assertEquals(report.failures, []);
  * ```
  */
 export async function clearCache(
@@ -75,28 +74,24 @@ export async function clearCache(
   } = options;
   using target = openTarget(dir, follow);
   const { path } = target;
-  if (signal?.aborted) throw interrupted(path, path, signal);
+  signal?.throwIfAborted();
   using clear = new Clear(target, { ...options, busyTimeout });
   try {
     return options.dryRun ? clear.preview() : await clear.run();
   } catch (error) {
-    if (!signal?.aborted || error !== signal.reason) throw error;
-    throw interrupted(path, clear.left, signal);
+    if (signal?.aborted && error === signal.reason) tellLeft(path, clear.left);
+    throw error;
   }
 }
 
-/** @param left What is left: the directory itself, or an aside. */
-function interrupted(
-  path: string,
-  left: string | undefined,
-  signal: AbortSignal,
-): CacheError {
-  const message = left === path
-    ? `Interrupted: "${path}" was not touched`
-    : left
-    ? `Interrupted: "${path}" is cleared, but "${left}" still has files in it. The next clear of "${path}" deletes it`
-    : `Interrupted: "${path}" is only partly cleared. Clear it again`;
-  return new CacheError(message, left ?? path, "interrupted", signal.reason);
+/** @param left What an interruption has left: the directory itself, or an aside. */
+function tellLeft(path: string, left: string | undefined): void {
+  if (left === path) return; // it was not touched
+  log.warn(() =>
+    left
+      ? `"${path}" is cleared, but "${left}" still has files in it. The next clear of "${path}" deletes it`
+      : `"${path}" is only partly cleared. Clear it again`
+  );
 }
 
 /** How the directory was taken out of everybody's way. */
@@ -151,7 +146,7 @@ class Clear implements Disposable {
         ? "cleared"
         : "absent",
       ...how,
-      left: this.#failures,
+      failures: this.#failures,
       swept,
       asides: this.#asides,
       goneMs,
@@ -165,7 +160,7 @@ class Clear implements Disposable {
       path,
       outcome: status ? "would-clear" : "absent",
       stands: status !== undefined || this.#options.recreate === true,
-      left: [],
+      failures: [],
       swept: asidesOf(this.#target, status?.uid).map(({ path }) => path),
       asides: [],
       goneMs: 0,

@@ -45,8 +45,9 @@ export interface ClearOptions extends LockOptions {
    */
   busyTimeout?: number;
   /**
-   * Stops the clear. Before the directory is renamed aside, nothing has
-   * happened; afterwards it is gone, and some of it may be left aside.
+   * Stops the clear: the promise is rejected with its reason. Before the directory is
+   * renamed aside, nothing has happened; afterwards it is gone, and some of it may be
+   * left aside, for the next clear.
    */
   signal?: AbortSignal;
   /**
@@ -70,7 +71,7 @@ export interface ClearReport {
   readonly path: string;
   /**
    * `cleared`; `absent`: there was nothing; `incomplete`: something is left, and
-   * `left` says what and why; `would-clear`: a dry run.
+   * `failures` says what and why; `would-clear`: a dry run.
    */
   readonly outcome: "cleared" | "absent" | "incomplete" | "would-clear";
   /**
@@ -83,7 +84,7 @@ export interface ClearReport {
   /** Whether an empty directory stands at `path` at the end. */
   readonly stands: boolean;
   /** What could not be removed, and why. */
-  readonly left: readonly Failure[];
+  readonly failures: readonly Failure[];
   /** Asides and stagings of earlier runs that were deleted, or in a dry run (asides) would be. */
   readonly swept: readonly string[];
   /** Asides that still have files in them: deferred, or not to be removed. */

@@ -61,10 +61,14 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
           })),
       );
     } catch (error) {
+      if (signals.exitCode !== undefined && error === signals.signal.reason) {
+        const message = `Interrupted while clearing "${dir}"`;
+        errors.push(new CacheError(message, dir, "interrupted"));
+        break;
+      }
       if (!(error instanceof CacheError)) throw error;
       const skips = error.kind === "locked" && skipsBusy(parsed);
       (skips ? skipped : errors).push(error);
-      if (error.kind === "interrupted") break;
     }
   }
   if (background && !options.dryRun) {
@@ -86,7 +90,7 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
     for (const { message } of skipped) printLine(`Skipped: ${message}`);
   }
   for (const report of results) {
-    for (const { path, message } of report.left) {
+    for (const { path, message } of report.failures) {
       complain(`Cannot remove "${path}": ${message}`);
     }
   }
@@ -141,7 +145,8 @@ function deleteInBackground(
 }
 
 function describe(report: ClearReport, background: boolean): string {
-  const { path, outcome, strategy, stands, left, swept, durationMs } = report;
+  const { path, outcome, strategy, stands, failures, swept, durationMs } =
+    report;
   const also = swept.length === 0
     ? ""
     : `, and ${plural(swept.length, "aside")} of earlier runs`;
@@ -152,7 +157,7 @@ function describe(report: ClearReport, background: boolean): string {
       return `Would clear ${path} (${contentOf(path)})${also}`;
     case "incomplete":
       return `Cleared ${path} but for ${
-        plural(left.length, "entry", "entries")
+        plural(failures.length, "entry", "entries")
       }${also}`;
   }
   const how = strategy === "in-place" && stands

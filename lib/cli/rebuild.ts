@@ -5,6 +5,7 @@ import { clearTarget } from "../fs/guard_rails.ts";
 import { CommandFailed, runBuild } from "./child.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
+import { complain } from "./output.ts";
 import { milliseconds } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 import { fail, report } from "./ending.ts";
@@ -53,6 +54,9 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
         toStderr: parsed.count("json") > 0,
       }), options);
     report(parsed, result, () => describe(result));
+    for (const { path, message } of result.failures) {
+      complain(`Cannot remove "${path}": ${message}`);
+    }
     return 0;
   } catch (error) {
     const kept = inPlace ? "" : `: "${dir}" is as it was`;

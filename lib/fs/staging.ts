@@ -28,8 +28,8 @@ export interface Staging extends AsyncDisposable {
   readonly directory: Directory;
   /** The path of what is built, which does not exist yet: {@linkcode TREE} in it. */
   readonly tree: string;
-  /** Removes it, and says what could not be removed. */
-  remove(): Promise<Failure[]>;
+  /** Removes it, and says what could not be removed. Throws the signal's reason. */
+  remove(signal?: AbortSignal): Promise<Failure[]>;
 }
 
 /** A day, in milliseconds: what is older than that where there are no locks is dead. */
@@ -99,11 +99,11 @@ class LockedStaging implements Staging {
    * The lock goes last, under the lock: whoever finds the staging of a process that
    * was killed meanwhile finds that it is dead.
    */
-  async remove(): Promise<Failure[]> {
+  async remove(signal?: AbortSignal): Promise<Failure[]> {
     using _ = this.#lock;
     using directory = this.directory;
     // Not the tree alone: who built may have left a lock file beside it.
-    const failures = await removeContent(directory, 1000);
+    const failures = await removeContent(directory, 1000, signal);
     if (failures.length > 0) return failures;
     removeQuietly(directory, LOCK);
     try {
@@ -213,11 +213,13 @@ async function sweepOne(
 async function removeContent(
   directory: Directory,
   busyTimeout: number,
+  signal?: AbortSignal,
 ): Promise<Failure[]> {
   const failures: Failure[] = [];
+  const options = { busyTimeout, signal };
   for (const name of namesIn(directory)) {
     if (name === LOCK) continue;
-    failures.push(...await removeTree(directory, name, { busyTimeout }));
+    failures.push(...await removeTree(directory, name, options));
   }
   return failures;
 }

@@ -1,3 +1,4 @@
+import type { Failure } from "../fs/remove.ts";
 import type { LockOptions } from "../lock/file.ts";
 
 /** Options for `rebuildCache()`. */
@@ -63,6 +64,8 @@ export interface RebuildReport {
   readonly replaced: boolean;
   /** Whether the new one took the old one's place without an instant in between. */
   readonly exchanged: boolean;
+  /** What of the old cache could not be removed, and why. The next run tries again. */
+  readonly failures: readonly Failure[];
   /** Milliseconds in all. */
   readonly durationMs: number;
 }

@@ -5,11 +5,11 @@ import { makeDirectoryLike, makeParent } from "../fs/access.ts";
 import type { Status } from "../fs/directory.ts";
 import { lookAgain, openTarget } from "../fs/guard_rails.ts";
 import { openParent, type Place } from "../fs/open.ts";
-import { removeTree } from "../fs/remove.ts";
+import { type Failure, removeTree } from "../fs/remove.ts";
 import { openStaging, sweepStagings, TREE } from "../fs/staging.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { refuseInside } from "../lock/inside.ts";
-import { lockName, type LockOptions } from "../lock/file.ts";
+import { lockName } from "../lock/file.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -20,7 +20,12 @@ import type {
   RebuildOptions,
   RebuildReport,
 } from "./options.ts";
-import { buildable, publish, refuseMountPoint } from "./publish.ts";
+import {
+  buildable,
+  publish,
+  refuseMountPoint,
+  type Replaced,
+} from "./publish.ts";
 import { takeTurn, type Turn } from "./turn.ts";
 
 /**
@@ -81,6 +86,7 @@ export async function rebuildCache(
     outcome: "rebuilt",
     replaced: target.status !== undefined,
     exchanged: false,
+    failures: [],
     ...how,
     durationMs: performance.now() - started,
   });
@@ -117,18 +123,15 @@ async function buildInPlace(
 ): Promise<Partial<RebuildReport>> {
   const { signal, lock = true } = options;
   using _ = lock ? await lockPlace(place, path, true, options) : undefined;
-  const { outcome, left } = await clearCache(path, {
+  const { outcome, failures } = await clearCache(path, {
     recreate: true,
     lock: false,
     ...signal && { signal },
-  }).catch((error) => {
-    signal?.throwIfAborted();
-    throw error;
   });
-  const [first] = left;
+  const [first] = failures;
   if (first) {
     throw new CacheError(
-      `Cannot rebuild "${path}" in place, since not all of it can be removed (${left.length} left): "${first.path}": ${first.message}`,
+      `Cannot rebuild "${path}" in place, since not all of it can be removed (${failures.length} left): "${first.path}": ${first.message}`,
       path,
       first.kind,
     );
@@ -153,29 +156,63 @@ async function buildBeside(
   const { signal } = options;
   const { parent, name } = place;
   let like: Status | undefined;
+  let published: Replaced | undefined;
+  const failures: Failure[] = [];
   try {
-    await using staging = openStaging(parent, name);
-    {
-      using target = lookAgain(place, path);
-      like = target.status && buildable(target.status);
-      makeDirectoryLike(staging.directory, TREE, like, path);
+    const staging = openStaging(parent, name);
+    try {
+      {
+        using target = lookAgain(place, path);
+        like = target.status && buildable(target.status);
+        makeDirectoryLike(staging.directory, TREE, like, path);
+      }
+      await build(staging.tree, contextOf(options));
+      signal?.throwIfAborted();
+      published = await publish(staging, place, path, options, turn);
+    } finally {
+      // What stood there is in the staging, if both were exchanged.
+      const until = published && signal;
+      failures.push(
+        ...await unlessAborted(path, until, () => staging.remove(until)),
+      );
     }
-    await build(staging.tree, contextOf(options));
-    signal?.throwIfAborted();
-    const published = await publish(staging, place, path, options, turn);
     const { old, exchanged } = published;
     if (old && !exchanged) {
       const { parent, name, expected } = old;
       const options = { busyTimeout: 1000, signal, expected };
-      const [failure] = await removeTree(parent, name, options);
-      if (failure) {
-        log.warn(() => `Cannot remove "${failure.path}": ${failure.message}`);
+      failures.push(
+        ...await unlessAborted(
+          path,
+          signal,
+          () => removeTree(parent, name, options),
+        ),
+      );
+    }
+    return { replaced: old !== undefined, exchanged, failures };
+  } finally {
+    if (!published) {
+      for (const { path, message } of failures) {
+        log.warn(() => `Cannot remove "${path}": ${message}`);
       }
     }
-    return { replaced: old !== undefined, exchanged };
-  } finally {
     // Also after a build that failed: one that always does would pile up stagings.
-    await sweep(place, like?.uid);
+    if (!published || !signal?.aborted) await sweep(place, like?.uid);
+  }
+}
+
+/** The new cache stands, so an abort ends the cleaning only: the next run goes on with it. */
+async function unlessAborted(
+  path: string,
+  signal: AbortSignal | undefined,
+  remove: () => Promise<Failure[]>,
+): Promise<Failure[]> {
+  try {
+    return await remove();
+  } catch (error) {
+    if (!signal?.aborted || error !== signal.reason) throw error;
+    const message =
+      "What was replaced is only partly removed, since it was aborted";
+    return [{ path, kind: "interrupted", message }];
   }
 }
 

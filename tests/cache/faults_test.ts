@@ -102,7 +102,7 @@ for (const what of ["commit", "get", "prune", "verify", "rebuild"]) {
           } else await checkCache(root, answer);
           assertEquals(exists(dst), answer.done === "got");
           if (answer.done === "got") assert(isWhole(dst, ["old"]));
-          assertEquals((await clearCache(root)).left, []);
+          assertEquals((await clearCache(root)).failures, []);
           if (exists(dst)) Deno.removeSync(dst, { recursive: true });
           for (const name of Deno.readDirSync(at)) {
             if (/^cache.*lock$/.test(name.name)) {

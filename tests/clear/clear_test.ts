@@ -1,9 +1,14 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { sweepAsides } from "../../lib/clear/sweep.ts";
-import { CacheError } from "../../lib/error.ts";
 import { siblingName } from "../../lib/fs/names.ts";
 import { lease } from "../../lib/lock/directory.ts";
+import { setLogSink } from "../../lib/log.ts";
 import { must } from "../support/command.ts";
 import { mayUse, test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
@@ -17,7 +22,7 @@ Deno.test("clearCache() removes the directory and nothing beside it", async () =
   const report = await clearCache(dir.at("cache"));
   assertEquals(report.outcome, "cleared");
   assertEquals(report.strategy, "rename");
-  assertEquals([report.left, report.swept, report.asides], [[], [], []]);
+  assertEquals([report.failures, report.swept, report.asides], [[], [], []]);
   assertEquals(report.stands, false);
   assert(report.goneMs >= 0 && report.durationMs >= report.goneMs);
   assertEquals(namesIn(dir.path), ["cache.bak", "cache2"]);
@@ -88,26 +93,37 @@ Deno.test("clearCache() changes nothing in a dry run", async () => {
   assertEquals(namesIn(dir.at("cache")), ["a", "file"]);
 });
 
-Deno.test("clearCache() touches nothing, when it is aborted before it begins", async () => {
+Deno.test("clearCache() touches nothing, and rejects with the reason, when it is aborted before it begins", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: TREE });
-  const error = await assertRejects(
-    () => clearCache(dir.at("cache"), { signal: AbortSignal.abort() }),
-    CacheError,
+  const reason = new Error("enough");
+  const thrown = await assertRejects(() =>
+    clearCache(dir.at("cache"), { signal: AbortSignal.abort(reason) })
   );
-  assertEquals(error.kind, "interrupted");
+  assertEquals(thrown, reason);
   assertEquals(namesIn(dir.at("cache")), ["a", "file"]);
 });
 
 Deno.test("clearCache() leaves an aside and names it, when it is aborted half way", async () => {
   await using dir = TempDir.make();
   makeManyFiles(dir.at("cache"), 200, 10);
-  const controller = new AbortController();
-  const clearing = clearCache(dir.at("cache"), { signal: controller.signal });
-  controller.abort(); // the rename is done synchronously
-  const error = await assertRejects(() => clearing, CacheError);
-  assertEquals(error.kind, "interrupted");
-  assertEquals(namesIn(dir.path).map((it) => dir.at(it)), [error.path]);
+  const warnings: string[] = [];
+  const before = setLogSink({
+    debug() {},
+    warn: (text) => warnings.push(text),
+  });
+  try {
+    const controller = new AbortController();
+    const clearing = clearCache(dir.at("cache"), { signal: controller.signal });
+    const reason = new Error("enough");
+    controller.abort(reason); // the rename is done synchronously
+    assertEquals(await assertRejects(() => clearing), reason);
+  } finally {
+    setLogSink(before);
+  }
+  const [aside, ...more] = namesIn(dir.path);
+  assertEquals([more, warnings.length], [[], 1]);
+  assertStringIncludes(warnings[0]!, dir.at(aside!));
   await sweepAsides(dir.at("cache"));
   assertEquals(namesIn(dir.path), []);
 });
@@ -166,7 +182,7 @@ test(
       transport: "unix",
       path: dir.at("cache", "socket"),
     });
-    assertEquals((await clearCache(dir.at("cache"))).left, []);
+    assertEquals((await clearCache(dir.at("cache"))).failures, []);
     dir.write({ ["d".repeat(255)]: TREE });
     assertEquals(
       (await clearCache(dir.at("d".repeat(255)))).strategy,
@@ -190,7 +206,7 @@ test(
     touch "$(printf '${folder}/f\\376')" "$(printf 'f\\376')" "$(printf 'a/f\\376')"`;
     await must("bash", "-c", script);
     const report = await clearCache(dir.at("cache"));
-    assertEquals([report.outcome, report.left], ["cleared", []]);
+    assertEquals([report.outcome, report.failures], ["cleared", []]);
     assertEquals(namesIn(dir.path), []);
   },
 );
@@ -214,7 +230,7 @@ for (const thousands of [1, 5]) {
       }
       Deno.renameSync(dir.at("deep"), dir.at("cache", "deep"));
       const report = await clearCache(dir.at("cache"));
-      assertEquals([report.outcome, report.left], ["cleared", []]);
+      assertEquals([report.outcome, report.failures], ["cleared", []]);
       assertEquals(namesIn(dir.path), []);
     },
   );
@@ -260,10 +276,10 @@ test(
     dir.write({ cache: { a: { keep: "x", go: "x" }, b: TREE, go: "x" } });
     await must("chattr", "+i", dir.at("cache", "a", "keep"));
     const report = await clearCache(dir.at("cache"));
-    const [left] = report.left;
+    const [left] = report.failures;
     const kept = left!.path;
     await must("chattr", "-i", kept);
-    assertEquals([report.outcome, report.left.length], ["incomplete", 1]);
+    assertEquals([report.outcome, report.failures.length], ["incomplete", 1]);
     assertEquals(left!.kind, "permission");
     assertEquals(kept, `${report.asides[0]}/a/keep`);
     assertEquals(namesIn(report.asides[0]!), ["a"]);

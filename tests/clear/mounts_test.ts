@@ -66,8 +66,8 @@ for (const ffi of [true, false]) {
         return;
       }
       assertEquals([code, report.outcome], [1, "incomplete"]);
-      assertEquals(report.left.length, 2, stdout);
-      for (const { message } of report.left) {
+      assertEquals(report.failures.length, 2, stdout);
+      for (const { message } of report.failures) {
         assertStringIncludes(message, "not valid UTF-8");
       }
       // And the aside, with what has such a name inside.
@@ -126,7 +126,7 @@ for (const recreate of [false, true]) {
       // In the upper layer, beside what comes from below.
       dir.write({ new: TREE }, dir.at("merged", "cache"));
       const report = await clearCache(dir.at("merged", "cache"), { recreate });
-      assertEquals([report.outcome, report.left], ["cleared", []]);
+      assertEquals([report.outcome, report.failures], ["cleared", []]);
       assertEquals(report.strategy, "in-place");
       assertStringIncludes(report.reason!, "os error 18");
       assertEquals(report.stands, recreate);
@@ -151,7 +151,7 @@ mountTest(
     const report = await clearCache(`${mount}/cache`);
     assertEquals(report.outcome, "incomplete");
     assert(
-      report.left.every(({ kind }) => kind === "read-only"),
+      report.failures.every(({ kind }) => kind === "read-only"),
       JSON.stringify(report),
     );
     assertEquals(namesIn(`${mount}/cache`), ["a", "file"]);
@@ -167,7 +167,7 @@ for (const kind of ["ext4", "xfs", "btrfs", "tmpfs", "exfat"] as const) {
       const mount = await makeFileSystem(dir, kind);
       makeManyFiles(`${mount}/cache`, 300, 10);
       const report = await clearCache(`${mount}/cache`);
-      assertEquals([report.outcome, report.strategy, report.left], [
+      assertEquals([report.outcome, report.strategy, report.failures], [
         "cleared",
         "rename",
         [],
@@ -194,7 +194,7 @@ mountTest(
       } catch { /* full */ }
       const options = { recreate: true, defer };
       const report = await clearCache(`${mount}/cache`, options);
-      assertEquals([report.outcome, report.left], ["cleared", []]);
+      assertEquals([report.outcome, report.failures], ["cleared", []]);
       assertEquals(namesIn(mount), ["cache"]);
       assertEquals(namesIn(`${mount}/cache`), []);
     }
@@ -264,10 +264,10 @@ for (const how of ["--allow-all", "--deny-ffi"]) {
       const permissions = how === "--allow-all" ? [how] : ["--allow-all", how];
       const { stdout, stderr } = await runProgram(dir, text, permissions, args);
       assert(stdout, stderr);
-      const { outcome, left, asides: [aside] } = JSON.parse(stdout);
+      const { outcome, failures, asides: [aside] } = JSON.parse(stdout);
       assertEquals(outcome, "incomplete");
       assertEquals(
-        left.map(({ path, kind }: Failure) => [path, kind]).sort(),
+        failures.map(({ path, kind }: Failure) => [path, kind]).sort(),
         [[`${aside}/bound`, "mount"], [`${aside}/deep/inner`, "mount"]],
       );
       assertEquals(namesIn(aside), ["bound", "deep"]);

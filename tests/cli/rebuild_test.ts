@@ -3,7 +3,7 @@ import { COMMANDS, variableOf } from "../../lib/cli/commands.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { cliCommand, Peer, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
-import { namesIn, TempDir } from "../support/temp_dir.ts";
+import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists, until } from "../support/until.ts";
 
 const DENO = Deno.execPath();
@@ -158,6 +158,31 @@ test("rebuild-cache -- COMMAND gives COMMAND no variable that sets a flag", [
   const flags = COMMANDS.flatMap(({ flags }) => flags).map(variableOf);
   assertEquals(names.filter((name) => flags.includes(name)), []);
 });
+
+for (const during of ["the clear", "the command"]) {
+  test(
+    `rebuild-cache --in-place -- COMMAND exits with 130, when it is interrupted in ${during}`,
+    [
+      "posix",
+    ],
+    async () => {
+      await using dir = TempDir.make();
+      const cache = dir.at("cache");
+      if (during === "the clear") makeManyFiles(cache, 1000, 10);
+      const script = "echo begun; while :; do sleep 0.01; done";
+      const args = ["--in-place", "--dir", cache, "--", "sh", "-c", script];
+      await using peer = Peer.cli(args);
+      if (during === "the command") await peer.says("begun");
+      else {await until("the clear", () =>
+          namesIn(dir.path).some((it) =>
+            it.includes(".stale-")
+          ));}
+      peer.kill("SIGINT");
+      const { code, heard } = await peer.end();
+      assertEquals(code, 130, heard);
+    },
+  );
+}
 
 for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
   test(`rebuild-cache -- COMMAND keeps the old cache, when ${signal} comes`, [

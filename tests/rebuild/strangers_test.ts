@@ -176,3 +176,21 @@ Deno.test("rebuildCache() sweeps stagings and asides that a dead run left", asyn
   await rebuildCache(dir.at("cache"), fill);
   assertEquals(namesIn(dir.path), ["cache"]);
 });
+
+test("rebuildCache() reports what of the old cache could not be removed", [
+  "linux",
+  "root",
+  "chattr",
+], async () => {
+  await using dir = TempDir.make();
+  dir.write({ cache: { sub: { keep: "x", go: "x" } } });
+  await must("chattr", "+i", dir.at("cache", "sub", "keep"));
+  const { failures, outcome } = await rebuildCache(dir.at("cache"), fill);
+  for (const { path } of failures) await must("chattr", "-i", path);
+  assertEquals(outcome, "rebuilt");
+  assertEquals(failures.map(({ kind }) => kind), ["permission"]);
+  assertStringIncludes(failures[0]!.path, "/sub/keep");
+  assertEquals(namesIn(dir.at("cache")), ["new"]);
+  await rebuildCache(dir.at("cache"), fill);
+  assertEquals(namesIn(dir.path), ["cache"]);
+});

@@ -136,8 +136,8 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
     return {
       async run() {
         const options = { wait: 600_000, defer };
-        const { outcome, left } = await clearCache(root, options);
-        const wrong = left.map((failure) => JSON.stringify(failure));
+        const { outcome, failures } = await clearCache(root, options);
+        const wrong = failures.map((failure) => JSON.stringify(failure));
         return { outcome, wrong };
       },
     };
