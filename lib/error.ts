@@ -2,9 +2,14 @@ import { type ErrorKind, errorKind, osErrorText } from "./os/error.ts";
 
 /**
  * What an error of this library means: what the OS meant, `refused`; `locked`: somebody
- * uses it; `empty`: a build wrote nothing.
+ * uses it; `empty`: a build wrote nothing; `unfinished`: a build in place failed.
  */
-export type CacheErrorKind = ErrorKind | "refused" | "locked" | "empty";
+export type CacheErrorKind =
+  | ErrorKind
+  | "refused"
+  | "locked"
+  | "empty"
+  | "unfinished";
 
 /**
  * An error of this library: what was tried, on which path, and what the

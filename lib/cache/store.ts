@@ -11,6 +11,7 @@ import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
+import { refuseUnfinished } from "../fs/unfinished.ts";
 import { lockPlace } from "../lock/directory.ts";
 import type { LockOptions } from "../lock/file.ts";
 import { sweepNotes } from "../lock/holder.ts";
@@ -147,6 +148,7 @@ async function lockRoot(
         throw new Deno.errors.NotADirectory("It is no directory");
       }
       held.use(await lockPlace(place, store.path, false, store.options));
+      refuseUnfinished(place, store.path);
     }
     for (;;) {
       try {

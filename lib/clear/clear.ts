@@ -5,6 +5,7 @@ import { type HeldTarget, lookAgain, openTarget } from "../fs/guard_rails.ts";
 import type { Place } from "../fs/open.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import { sweepStagings } from "../fs/staging.ts";
+import { markFinished } from "../fs/unfinished.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { type Aside, renameAside } from "./aside.ts";
@@ -183,6 +184,7 @@ class Clear implements Disposable {
     using turn = locks ? await this.#lock(place) : undefined;
     if (turn) this.#target = this.#held.use(lookAgain(place, this.#path));
     const taken = await this.#takeAwayHeld(place);
+    if (this.#failures.length === 0) markFinished(place);
     if (!taken.stands) turn?.removeFile();
     return taken;
   }

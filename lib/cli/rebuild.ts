@@ -59,7 +59,9 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
     }
     return 0;
   } catch (error) {
-    const kept = inPlace ? "" : `: "${dir}" is as it was`;
+    const kept = inPlace
+      ? `: "${dir}" is unfinished, until it is rebuilt or cleared`
+      : `: "${dir}" is as it was`;
     if (error instanceof CommandFailed) {
       fail(parsed, "command", `${error.message}${kept}`);
       return signals.exitCode ?? error.code;
@@ -75,7 +77,7 @@ export async function rebuildCommand(parsed: Parsed): Promise<number> {
     if (signals.exitCode === undefined || error !== signals.signal.reason) {
       throw error;
     }
-    fail(parsed, "interrupted", `Interrupted${kept}`);
+    fail(parsed, "interrupted", `Interrupted${inPlace ? "" : kept}`);
     return signals.exitCode;
   }
 }

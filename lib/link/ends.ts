@@ -12,6 +12,7 @@ import {
   type Status,
 } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
+import { refuseUnfinished } from "../fs/unfinished.ts";
 import { DEFAULT_WAIT, LockedError, lockName, waitFor } from "../lock/file.ts";
 import { patienceOf, Turn } from "../lock/fairness.ts";
 import { listHolders } from "../lock/holder.ts";
@@ -107,7 +108,14 @@ export async function leaseSource(
     () => new LockedError(path, listHolders(parent, name)),
   );
   const open = () => name === "" ? parent.again() : parent.open(name, "named");
-  return await openLocked(open, false, path, options);
+  const directory = await openLocked(open, false, path, options);
+  try {
+    if (name !== "") refuseUnfinished(place, path);
+    return directory;
+  } catch (error) {
+    directory[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /**

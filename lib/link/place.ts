@@ -245,7 +245,7 @@ function tryRung(
       if (error instanceof LinkError) throw error;
       const kind = kindOfError(error);
       const means = kind === "refused" || kind === "locked" ||
-          kind === "empty" || kind === "mount"
+          kind === "empty" || kind === "unfinished" || kind === "mount"
         ? "stop"
         : verdict(mode, kind);
       if (means === "retry" && tries < TRIES) {

@@ -24,6 +24,7 @@ import { osErrorText } from "../os/error.ts";
 import type { CacheErrorKind } from "../error.ts";
 import type { Directory, OpenFile } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
+import { refuseUnfinished } from "../fs/unfinished.ts";
 import { kindOfError } from "../error.ts";
 import { toPath } from "../os/path.ts";
 import { steady } from "../os/patience.ts";
@@ -55,8 +56,8 @@ export interface Lock extends Disposable {
  * @param options How long to wait, and what for.
  * @returns The lease. Dispose of it when the directory is no longer used.
  * @throws {LockedError} If somebody clears or swaps it, and does not end in time.
- * @throws {CacheError} If there are no locks there (`kind` is `no-locks`), or the
- * operating system refuses.
+ * @throws {CacheError} If there are no locks there (`kind` is `no-locks`), a rebuild in
+ * its place has left it half (`unfinished`), or the operating system refuses.
  *
  * @example Using a cache that nobody shall clear meanwhile
  * ```ts
@@ -124,6 +125,7 @@ async function lockDirectory(
     throw lockFailure(path, error);
   }
   held.use(await lockPlace(place, path, exclusive, options));
+  if (!exclusive) refuseUnfinished(place, path);
   const kept = held.move();
   return { path, exclusive, [Symbol.dispose]: () => kept.dispose() };
 }

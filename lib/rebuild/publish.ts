@@ -19,6 +19,7 @@ import {
 import type { Place } from "../fs/open.ts";
 import { type Staging, TREE } from "../fs/staging.ts";
 import { swap, type Swapped } from "../fs/swap.ts";
+import { markFinished } from "../fs/unfinished.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
@@ -70,6 +71,10 @@ export async function publish(
     throw osFailure("replace", path, error, `${hint}${AS_IT_WAS}`);
   }
   const { old, exchanged } = swapped;
+  const succeed = () => {
+    markFinished(place);
+    turn?.built();
+  };
   const swapBack = () => {
     // Whoever made it: it is not ours, or not known to be.
     ask(path, () => swap(exchanged ? built : old!, place), "");
@@ -93,11 +98,11 @@ export async function publish(
       );
     }
     restoreMode(place, { ...before, mode });
-    turn?.built();
+    succeed();
     return { old: { ...old, expected }, exchanged };
   }
   restoreMode(place, { ...before, mode });
-  turn?.built();
+  succeed();
   return { old, exchanged };
 }
 

@@ -1,12 +1,17 @@
 import { clearCache } from "../clear/clear.ts";
 import { asidesOf } from "../clear/sweep.ts";
-import { CacheError, osFailure } from "../error.ts";
+import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { makeDirectoryLike, makeParent } from "../fs/access.ts";
 import type { Status } from "../fs/directory.ts";
 import { lookAgain, openTarget } from "../fs/guard_rails.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import { openStaging, sweepStagings, TREE } from "../fs/staging.ts";
+import {
+  isUnfinished,
+  markFinished,
+  markUnfinished,
+} from "../fs/unfinished.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { refuseInside } from "../lock/inside.ts";
 import { lockName } from "../lock/file.ts";
@@ -123,10 +128,17 @@ async function buildInPlace(
 ): Promise<Partial<RebuildReport>> {
   const { signal, lock = true } = options;
   using _ = lock ? await lockPlace(place, path, true, options) : undefined;
+  signal?.throwIfAborted();
+  const wasUnfinished = isUnfinished(place, path);
+  markUnfinished(place, path);
   const { outcome, failures } = await clearCache(path, {
     recreate: true,
     lock: false,
     ...signal && { signal },
+  }).catch((error) => {
+    // Nothing was touched.
+    if (kindOfError(error) === "refused" && !wasUnfinished) markFinished(place);
+    throw error;
   });
   const [first] = failures;
   if (first) {
@@ -136,12 +148,14 @@ async function buildInPlace(
       first.kind,
     );
   }
+  markUnfinished(place, path); // a clear takes the note away
   await build(path, contextOf(options));
   signal?.throwIfAborted();
   {
     using built = openBuilt(place.parent, place.name, path, "");
     if (!options.allowEmpty) refuseEmpty(built, path, "");
   }
+  markFinished(place);
   turn?.built();
   return { replaced: outcome === "cleared" };
 }
