@@ -12,6 +12,7 @@ import { type Aside, renameAside } from "./aside.ts";
 import { clearInPlace } from "./in_place.ts";
 import { type ClearLock, lockToClear } from "./lock.ts";
 import {
+  checkClearArguments,
   type ClearOptions,
   type ClearReport,
   DEFAULT_BUSY_TIMEOUT,
@@ -49,6 +50,7 @@ import { asidesOf } from "./sweep.ts";
  * link without `follow`. Of another kind if the operating system permits neither
  * strategy. If the signal is aborted, its reason.
  * @throws {LockedError} If somebody uses the directory for longer than `wait`.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
  *
  * @example Clearing a cache
  * ```ts
@@ -68,6 +70,7 @@ export async function clearCache(
   dir: string | URL,
   options: ClearOptions = {},
 ): Promise<ClearReport> {
+  checkClearArguments(dir, options);
   const {
     busyTimeout = DEFAULT_BUSY_TIMEOUT,
     follow = false,

@@ -1,3 +1,10 @@
+import {
+  checkNumber,
+  checkOptions,
+  checkPath,
+  checkSignal,
+  checkType,
+} from "../os/arguments.ts";
 import type { LockOptions } from "../lock/file.ts";
 import type { Failure } from "../fs/remove.ts";
 
@@ -97,3 +104,26 @@ export interface ClearReport {
 
 /** How long busy things are tried again by default, in milliseconds. */
 export const DEFAULT_BUSY_TIMEOUT = 5000;
+
+/**
+ * Refuses arguments that are none, before anything is done. (An empty path is refused
+ * like others that are never cleared.)
+ *
+ * @throws {TypeError} If one is of another type.
+ * @throws {RangeError} If a number is too small.
+ */
+export function checkClearArguments(
+  dir: unknown,
+  options: ClearOptions,
+): void {
+  if (dir !== "") checkPath("dir", dir);
+  checkOptions(options);
+  for (
+    const name of ["lock", "recreate", "follow", "defer", "dryRun"] as const
+  ) checkType(name, options[name], "boolean");
+  checkType("purpose", options.purpose, "string");
+  checkType("onProgress", options.onProgress, "function");
+  checkNumber("wait", options.wait, 0);
+  checkNumber("busyTimeout", options.busyTimeout, 0);
+  checkSignal(options.signal);
+}

@@ -5,7 +5,11 @@ import { findSiblings } from "../fs/names.ts";
 import type { Failure } from "../fs/remove.ts";
 import { errorKind } from "../os/error.ts";
 import { deleteAside } from "./delete_asides.ts";
-import { type ClearOptions, DEFAULT_BUSY_TIMEOUT } from "./options.ts";
+import {
+  checkClearArguments,
+  type ClearOptions,
+  DEFAULT_BUSY_TIMEOUT,
+} from "./options.ts";
 
 /**
  * Deletes the asides that earlier clears of a directory left: of runs that were
@@ -34,6 +38,7 @@ export async function sweepAsides(
   dir: string | URL,
   options: Pick<ClearOptions, "signal" | "busyTimeout"> = {},
 ): Promise<Failure[]> {
+  checkClearArguments(dir, options);
   using target = openTarget(dir, true);
   const { busyTimeout = DEFAULT_BUSY_TIMEOUT, signal } = options;
   const failures: Failure[] = [];

@@ -1,5 +1,12 @@
 import type { Failure } from "../fs/remove.ts";
 import type { LockOptions } from "../lock/file.ts";
+import {
+  checkNumber,
+  checkOptions,
+  checkPath,
+  checkSignal,
+  checkType,
+} from "../os/arguments.ts";
 
 /** Options for `rebuildCache()`. */
 export interface RebuildOptions extends LockOptions {
@@ -68,4 +75,34 @@ export interface RebuildReport {
   readonly failures: readonly Failure[];
   /** Milliseconds in all. */
   readonly durationMs: number;
+}
+
+/**
+ * Refuses arguments that are none, before anything is done. (An empty path is refused
+ * like others that are never cleared.)
+ *
+ * @throws {TypeError} If one is of another type.
+ * @throws {RangeError} If a number is too small.
+ */
+export function checkRebuildArguments(
+  dir: unknown,
+  build: unknown,
+  options: RebuildOptions,
+): void {
+  if (dir !== "") checkPath("dir", dir);
+  if (build === undefined) {
+    throw new TypeError("build must be a function, not undefined");
+  }
+  checkType("build", build, "function");
+  checkOptions(options);
+  for (const name of ["inPlace", "allowEmpty", "lock", "follow"] as const) {
+    checkType(name, options[name], "boolean");
+  }
+  checkType("share", options.share, "string");
+  checkType("purpose", options.purpose, "string");
+  checkNumber("wait", options.wait, 0);
+  checkSignal(options.signal);
+  if (options.share !== undefined && options.lock === false) {
+    throw new TypeError("share needs the lock that lock: false leaves out");
+  }
 }

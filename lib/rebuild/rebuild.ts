@@ -19,11 +19,12 @@ import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { openBuilt, refuseEmpty } from "./built.ts";
-import type {
-  Build,
-  BuildContext,
-  RebuildOptions,
-  RebuildReport,
+import {
+  type Build,
+  type BuildContext,
+  checkRebuildArguments,
+  type RebuildOptions,
+  type RebuildReport,
 } from "./options.ts";
 import {
   buildable,
@@ -56,6 +57,7 @@ import { takeTurn, type Turn } from "./turn.ts";
  * @throws {CacheError} If `dir` must not be cleared (see `clearCache()`), the operating
  * system refuses, or nothing was built (kind `empty`); and whatever `build` throws. The
  * old cache is then as it was. If the signal is aborted, its reason.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
  *
  * @example Rebuilding a cache
  * ```ts
@@ -77,6 +79,7 @@ export async function rebuildCache(
   build: (staging: string, context: BuildContext) => void | Promise<void>,
   options: RebuildOptions = {},
 ): Promise<RebuildReport> {
+  checkRebuildArguments(dir, build, options);
   const started = performance.now();
   const { inPlace = false, lock = true, follow = false, signal } = options;
   using target = openTarget(dir, follow);
