@@ -1,6 +1,6 @@
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { putDirectoryLike } from "../fs/access.ts";
-import type { Directory, Status } from "../fs/directory.ts";
+import type { Directory, OpenUse, Status } from "../fs/directory.ts";
 import { type HeldTarget, lookAgain, openTarget } from "../fs/guard_rails.ts";
 import type { Place } from "../fs/open.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
@@ -9,6 +9,7 @@ import { markFinished } from "../fs/unfinished.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { type Aside, renameAside } from "./aside.ts";
+import { freedBy } from "./freed.ts";
 import { clearInPlace } from "./in_place.ts";
 import { type ClearLock, lockToClear } from "./lock.ts";
 import {
@@ -81,7 +82,7 @@ export async function clearCache(
   signal?.throwIfAborted();
   using clear = new Clear(target, { ...options, busyTimeout });
   try {
-    return options.dryRun ? clear.preview() : await clear.run();
+    return await (options.dryRun ? clear.preview() : clear.run());
   } catch (error) {
     if (signal?.aborted && error === signal.reason) tellLeft(path, clear.left);
     throw error;
@@ -113,6 +114,8 @@ class Clear implements Disposable {
   #aside: Aside | undefined;
   /** Asides that still have something in them. */
   readonly #asides: string[] = [];
+  /** What is freed; `undefined` if that is not known. */
+  #freed: number | undefined;
   /** Whether the directory is still as it was, wholly. */
   #untouched = true;
 
@@ -140,7 +143,10 @@ class Clear implements Disposable {
     const { found, ...how } = await this.#takeAway();
     const goneMs = performance.now() - this.#started;
     if (this.#aside && defer) this.#asides.push(this.#aside.path);
-    else await this.#deleteAside();
+    else {
+      if (how.strategy === "rename") await this.#weighAside();
+      await this.#deleteAside();
+    }
     const swept = defer ? [] : await this.#sweep(owner, how.stands);
     return {
       path: this.#path,
@@ -150,6 +156,7 @@ class Clear implements Disposable {
         ? "cleared"
         : "absent",
       ...how,
+      ...this.#freedBytes(),
       failures: this.#failures,
       swept,
       asides: this.#asides,
@@ -158,12 +165,21 @@ class Clear implements Disposable {
     };
   }
 
-  preview(): ClearReport {
-    const { path, status } = this.#target;
+  /** Nothing, unless all that was weighed is gone. */
+  #freedBytes(): Pick<ClearReport, "freedBytes"> {
+    const isKnown = this.#freed !== undefined && !this.#options.defer &&
+      this.#failures.length === 0;
+    return isKnown ? { freedBytes: this.#freed! } : {};
+  }
+
+  async preview(): Promise<ClearReport> {
+    const { path, status, directory } = this.#target;
+    if (directory) await this.#weigh(directory, "use");
     return {
       path,
       outcome: status ? "would-clear" : "absent",
       stands: status !== undefined || this.#options.recreate === true,
+      ...this.#freedBytes(),
       failures: [],
       swept: asidesOf(this.#target, status?.uid).map(({ path }) => path),
       asides: [],
@@ -222,6 +238,7 @@ class Clear implements Disposable {
         this.#options,
       );
       this.#aside = aside;
+      if (refusal) await this.#weigh(directory, "use");
       const found = refusal !== undefined || this.#aside !== undefined;
       const strategy = refusal ? "in-place" : "rename";
       taken = {
@@ -273,6 +290,22 @@ class Clear implements Disposable {
       );
       return errorKind(error) !== "not-found";
     }
+  }
+
+  async #weighAside(): Promise<void> {
+    if (!this.#aside || !this.#options.weigh) return;
+    try {
+      using directory = this.#aside.parent.open(this.#aside.name, "doomed");
+      await this.#weigh(directory, "doomed");
+    } catch (error) {
+      this.#options.signal?.throwIfAborted();
+      log.debug(() => `What is freed is not known: ${osErrorText(error)}`);
+    }
+  }
+
+  async #weigh(directory: Directory, use: OpenUse): Promise<void> {
+    const { weigh, signal } = this.#options;
+    if (weigh) this.#freed = await freedBy(directory, use, signal);
   }
 
   async #deleteAside(): Promise<void> {

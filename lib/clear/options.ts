@@ -46,6 +46,13 @@ export interface ClearOptions extends LockOptions {
    */
   dryRun?: boolean;
   /**
+   * Whether to find out what is freed, which takes a quarter to half as long again, since
+   * each file must be looked at.
+   *
+   * @default {false}
+   */
+  weigh?: boolean;
+  /**
    * How long busy things are tried again, in milliseconds, all together.
    *
    * @default {5000}
@@ -90,6 +97,12 @@ export interface ClearReport {
   readonly reason?: string;
   /** Whether an empty directory stands at `path` at the end. */
   readonly stands: boolean;
+  /**
+   * What the file system got back, in bytes on the disk: of files that have no other
+   * name. In a dry run, what it would get back. Only with `weigh`; not known, and so not
+   * there, where something could not be read or removed, or is deferred.
+   */
+  readonly freedBytes?: number;
   /** What could not be removed, and why. */
   readonly failures: readonly Failure[];
   /** Asides and stagings of earlier runs that were deleted, or in a dry run (asides) would be. */
@@ -119,7 +132,14 @@ export function checkClearArguments(
   if (dir !== "") checkPath("dir", dir);
   checkOptions(options);
   for (
-    const name of ["lock", "recreate", "follow", "defer", "dryRun"] as const
+    const name of [
+      "lock",
+      "recreate",
+      "follow",
+      "defer",
+      "dryRun",
+      "weigh",
+    ] as const
   ) checkType(name, options[name], "boolean");
   checkType("purpose", options.purpose, "string");
   checkType("onProgress", options.onProgress, "function");

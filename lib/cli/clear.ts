@@ -12,7 +12,7 @@ import { type Parsed, UsageError } from "./flags.ts";
 import { BUSY, lockOptions, skipsBusy } from "./locks.ts";
 import { complain, printJson, printLine } from "./output.ts";
 import { withMeter } from "./progress.ts";
-import { milliseconds, plural } from "./render.ts";
+import { milliseconds, plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 
 /** `rebuild-cache --dir DIR …` */
@@ -41,6 +41,8 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
     recreate: parsed.count("recreate") > 0,
     dryRun: parsed.count("dry-run") > 0,
     defer: background,
+    // Each file must be looked at.
+    weigh: parsed.count("verbose") > 0 || parsed.count("dry-run") > 0,
   };
   for (const flag of ["in-place", "share", "allow-empty"]) {
     if (parsed.count(flag) > 0) {
@@ -145,8 +147,8 @@ function deleteInBackground(
 }
 
 function describe(report: ClearReport, background: boolean): string {
-  const { path, outcome, strategy, stands, failures, swept, durationMs } =
-    report;
+  const { path, outcome, strategy, stands, failures, freedBytes } = report;
+  const { swept, durationMs } = report;
   const also = swept.length === 0
     ? ""
     : `, and ${plural(swept.length, "aside")} of earlier runs`;
@@ -154,7 +156,9 @@ function describe(report: ClearReport, background: boolean): string {
     case "absent":
       return `Nothing to clear: ${path} does not exist${also}`;
     case "would-clear":
-      return `Would clear ${path} (${contentOf(path)})${also}`;
+      return `Would clear ${path} (${contentOf(path)}${
+        freedBytes === undefined ? "" : `; frees ${size(freedBytes)}`
+      })${also}`;
     case "incomplete":
       return `Cleared ${path} but for ${
         plural(failures.length, "entry", "entries")
@@ -165,9 +169,9 @@ function describe(report: ClearReport, background: boolean): string {
     : `Cleared ${path}`;
   const when = background
     ? `gone in ${milliseconds(report.goneMs)}, deleting in the background`
-    : `gone in ${milliseconds(report.goneMs)}, deleted in ${
-      milliseconds(durationMs)
-    }`;
+    : `gone in ${milliseconds(report.goneMs)}, ${
+      freedBytes === undefined ? "deleted" : `freed ${size(freedBytes)}`
+    } in ${milliseconds(durationMs)}`;
   return `${how} (${when})${also}`;
 }
 

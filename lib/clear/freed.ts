@@ -1,0 +1,68 @@
+import { type Directory, inodeKey, type OpenUse } from "../fs/directory.ts";
+import { log } from "../log.ts";
+import { osErrorText } from "../os/error.ts";
+import { Breath } from "../os/patience.ts";
+
+/** Levels that are held open at once. Of what is deeper, nobody knows what it takes. */
+const HELD = 200;
+
+/**
+ * What a file system gets back when a tree goes: the blocks of files that have no name
+ * elsewhere, in bytes. No symbolic link is followed, no mount crossed.
+ *
+ * Each file is looked at, which a removal need not do: on ext4 and tmpfs that costs a
+ * quarter to half of the time of the removal itself.
+ *
+ * @returns `undefined` if not all of it can be read.
+ * @throws The signal's reason.
+ */
+export async function freedBy(
+  tree: Directory,
+  use: OpenUse,
+  signal: AbortSignal | undefined,
+): Promise<number | undefined> {
+  let freed = 0;
+  const names = new Map<string, number>();
+  const stack: { here: Directory; below: string[] }[] = [];
+  const enter = (here: Directory) => {
+    const below: string[] = [];
+    stack.push({ here, below });
+    for (const { name, kind } of here.list()) {
+      if (kind === "directory") {
+        below.push(name);
+        continue;
+      }
+      const status = here.look(name);
+      if (!status) continue;
+      const { links, size, allocated = size } = status;
+      const inode = links > 1 ? inodeKey(status) : undefined;
+      if (inode !== undefined) {
+        const seen = (names.get(inode) ?? 0) + 1;
+        names.set(inode, seen);
+        if (seen < links) continue;
+      }
+      freed += allocated;
+    }
+  };
+  const breath = new Breath(signal);
+  try {
+    enter(tree.again());
+    for (let top; (top = stack.at(-1));) {
+      const pause = breath.due();
+      if (pause) await pause;
+      const name = top.below.pop();
+      if (name === undefined) stack.pop()!.here[Symbol.dispose]();
+      else if (stack.length >= HELD) return undefined;
+      else enter(top.here.open(name, use));
+    }
+    return freed;
+  } catch (error) {
+    signal?.throwIfAborted();
+    log.debug(() =>
+      `Nobody knows what "${tree.path}" takes: ${osErrorText(error)}`
+    );
+    return undefined;
+  } finally {
+    for (const { here } of stack) here[Symbol.dispose]();
+  }
+}
