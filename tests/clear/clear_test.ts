@@ -381,7 +381,7 @@ Deno.test("clearCache() finds nothing to clear when its parent was cleared while
   // A lease on what lies in a directory is none on the directory.
   assertEquals((await clearCache(dir.at("parent"))).outcome, "cleared");
   held[Symbol.dispose]();
-  const { outcome, left } = await waiting;
-  assertEquals([outcome, left], ["absent", []]);
+  const { outcome, failures } = await waiting;
+  assertEquals([outcome, failures], ["absent", []]);
   assertEquals(namesIn(dir.path), []);
 });
