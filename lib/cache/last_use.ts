@@ -25,18 +25,30 @@ function isNoted(time: Time): boolean {
   return age >= 0 && age < HOUR;
 }
 
-/** Notes that an archive is used: its lease file's modification time, once an hour. */
+/**
+ * Notes that an archive is used: its lease file's modification time, once an hour, by
+ * anybody who may write to that file. One in the future, of a clock that was wrong,
+ * would keep the archive for ever, so it is replaced.
+ */
 export function touch(root: Root, id: ArchiveId): void {
   const leases = root.folder("leases");
   const name = leaseName(id);
   try {
     const status = leases.look(name);
     if (!status || isNoted(status.modified)) return;
-    const time = fromMilliseconds(Date.now());
-    leases.setAccessOf(name, { accessed: time, modified: time });
+    leases.touch(name);
   } catch (error) {
     log.trace(() => `Its use is not noted: "${name}": ${osErrorText(error)}`);
   }
+}
+
+/**
+ * Corrects a note that an archive was used in the future: as if it were now, so that it
+ * ages from then on.
+ */
+export function correct(root: Root, id: ArchiveId): void {
+  const lease = root.ifThere("leases")?.look(leaseName(id));
+  if (lease && toMilliseconds(lease.modified) > Date.now()) touch(root, id);
 }
 
 /**

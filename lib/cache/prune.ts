@@ -20,7 +20,7 @@ import { type Found, listPointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
 import { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
-import { lastUse } from "./last_use.ts";
+import { correct, lastUse } from "./last_use.ts";
 import { attempt, type LockedArchive } from "./locks.ts";
 import { isCache, type Store, sweepUsers, useRoot } from "./store.ts";
 import { sweep } from "./sweep.ts";
@@ -238,6 +238,7 @@ class Prune {
     try {
       const header = id === undefined ? undefined : headerOf(this.#root, id);
       const { bytes = 0, key = found.name } = header ?? {};
+      if (id !== undefined && !this.#options.dryRun) correct(this.#root, id);
       return {
         // A damaged pointer, or one to a damaged archive, is of no use to anybody.
         lastUse: header && id !== undefined ? lastUse(this.#root, id) : NEVER,

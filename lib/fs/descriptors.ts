@@ -427,6 +427,17 @@ export class DescriptorDirectory implements Directory {
     }
   }
 
+  touch(name: string): void {
+    const c = placeCalls();
+    const at = nameSlot.put(name);
+    const flags = AT_SYMLINK_NOFOLLOW;
+    this.#did(
+      unlessInterrupted(() => c.utimensat(this.fd, at, NOW, flags)),
+      "set the times of",
+      name,
+    );
+  }
+
   /** Through a descriptor of the entry itself: fchmodat(2) would follow it. */
   #setMode(name: string, mode: number): void {
     const path = pathIn(this, name);
@@ -467,6 +478,9 @@ export class DescriptorDirectory implements Directory {
 
 /** (uid_t) -1: what chown(2) leaves as it is. */
 const KEEP = 0xffffffff;
+
+/** A null pointer: what utimensat(2) takes for this instant. */
+const NOW = 0;
 
 function nameAt(bytes: Uint8Array<ArrayBuffer>, begin: number): string {
   let end = begin;

@@ -175,6 +175,11 @@ export interface Directory extends Disposable, Attributed {
   removeAttribute(name: string): void;
   /** Sets what is given of an entry. Never follows. A symbolic link has no mode. */
   setAccessOf(name: string, access: Access): void;
+  /**
+   * Sets the times of a file to now, which everybody may who may write to it: others
+   * than its owner may give it no times of their own choice. Never follows.
+   */
+  touch(name: string): void;
   /** An entry as what has attributes of its own: also a symbolic link. */
   attributesOf(name: string): Attributed;
   /** Waits until its entries' names are on the disk. */

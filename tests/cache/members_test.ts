@@ -1,30 +1,9 @@
 // Caches of several users, each with no rights but their own.
 import { assertEquals } from "@std/assert";
-import { denoRun, must, run } from "../support/command.ts";
+import { must } from "../support/command.ts";
+import { as, GROUP, prepare } from "../support/members.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
-
-const GROUP = 4242;
-
-/** Does something with a cache as a user of the group, and gives the answer. */
-async function as(uid: number, umask: number, ...args: string[]) {
-  const { code, stdout, stderr } = await run([
-    ...[Deno.execPath(), ...denoRun("tests/support/as_member.ts")],
-    ...[String(uid), String(GROUP), String(umask), ...args],
-  ]);
-  assertEquals([code, stderr], [0, ""]);
-  return JSON.parse(stdout);
-}
-
-/** A directory of the group, and one for each of two users. */
-function prepare(dir: TempDir): void {
-  Deno.chmodSync(dir.path, 0o755);
-  for (const [i, name] of ["shared", "one", "two"].entries()) {
-    Deno.mkdirSync(dir.at(name));
-    Deno.chownSync(dir.at(name), 1000 + i, GROUP);
-  }
-  Deno.chmodSync(dir.at("shared"), 0o2770);
-}
 
 test("Cache of a group is used by all its members, whatever their umask", [
   "linux",
