@@ -20,7 +20,9 @@ export type { Archive, CacheStaging, Entry } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache } from "./lib/cache/cache.ts";
 export type { Listed } from "./lib/cache/list.ts";
+export type { Limits } from "./lib/cache/limits.ts";
 export type {
+  Evicted,
   PruneOptions,
   PruneProgress,
   PruneReport,

@@ -31,7 +31,7 @@ import {
   TREE,
 } from "./layout.ts";
 import { copyTreeInto } from "../link/tree.ts";
-import { manifestBytes } from "./manifest.ts";
+import { diskBytesOf, manifestBytes } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
 import { failure, isShared, shareDirectory, writeFile } from "./root.ts";
 import { hold } from "./locks.ts";
@@ -51,6 +51,11 @@ export interface Archive {
   readonly files: number;
   /** Bytes of its files; one with several names counts once. */
   readonly bytes: number;
+  /**
+   * Bytes that it took on the disk when it was put. File systems that share the content
+   * of clones (Btrfs, XFS, APFS) may need less for it.
+   */
+  readonly diskBytes: number;
   /** SHA-256 of what is in it: names, modes, contents and links. */
   readonly digest: string;
 }
@@ -206,11 +211,14 @@ export class SlotStaging implements CacheStaging {
     }
   }
 
-  #describe({ files, bytes, digest }: Content): Archive {
+  #describe(content: Content): Archive {
+    const { files, bytes, digest } = content;
     const { bucket } = this.#store;
     const created = new Date().toISOString();
-    const { id } = this.slot;
-    return { bucket, key: this.#key, id, created, files, bytes, digest };
+    const { id, directory } = this.slot;
+    const diskBytes = diskBytesOf(directory, content);
+    const size = { files, bytes, diskBytes };
+    return { bucket, key: this.#key, id, created, ...size, digest };
   }
 
   async #place(): Promise<void> {
@@ -245,10 +253,11 @@ export class SlotStaging implements CacheStaging {
 }
 
 function headerOf(
-  { bucket, key, created, files, bytes, digest }: Archive,
+  { bucket, key, created, files, bytes, diskBytes, digest }: Archive,
   { directories }: Content,
 ) {
-  return { bucket, key, created, files, directories, bytes, digest };
+  const size = { files, directories, bytes, diskBytes };
+  return { bucket, key, created, ...size, digest };
 }
 
 /** Lets those in who may enter the cache. */

@@ -35,6 +35,8 @@ export interface Blob {
   readonly path: string;
   readonly digest: string;
   readonly bytes: number;
+  /** Bytes that it takes on the disk. */
+  readonly diskBytes: number;
   readonly nlink: number;
   /** In milliseconds since 1970. */
   readonly lastUse: number;
@@ -184,10 +186,10 @@ function blobAt(
   const digest = digestOf(name);
   const status = digest === undefined ? undefined : look(folder, name);
   if (!status || digest === undefined) return undefined;
-  const { size, links } = status;
+  const { size: bytes, allocated: diskBytes = bytes, links: nlink } = status;
   const lastUse = lastUseOfBlob(status);
   const path = pathIn(folder, name);
-  return { shard, name, path, digest, bytes: size, nlink: links, lastUse };
+  return { shard, name, path, digest, bytes, diskBytes, nlink, lastUse };
 }
 
 /** Takes a blob's name in the cache away. Those who have it linked keep it. */

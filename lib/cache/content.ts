@@ -29,6 +29,8 @@ export interface Content {
   readonly directories: number;
   /** Bytes of all files; what has several names counts once. */
   readonly bytes: number;
+  /** Bytes that its files and directories take on the disk, as far as that is known. */
+  readonly diskBytes: number;
   /** SHA-256 of the lines, in hexadecimal digits. */
   readonly digest: string;
   /** A listing of it. */
@@ -66,8 +68,15 @@ export async function readContent(
   }
   const hash = createHash("sha256");
   for (const line of lines) hash.update(`${line}\n`);
-  const { files, bytes, directories } = reader;
-  return { files, directories, bytes, digest: hash.digest("hex"), lines };
+  const { files, bytes, diskBytes, directories } = reader;
+  return {
+    files,
+    directories,
+    bytes,
+    diskBytes,
+    digest: hash.digest("hex"),
+    lines,
+  };
 }
 
 /** The SHA-256 of a file, in hexadecimal digits. */
@@ -92,6 +101,7 @@ class Reader {
   files = 0;
   directories = 0;
   bytes = 0;
+  diskBytes = 0;
   readonly #newHash: () => Hash;
   readonly #onFile: ((bytes: number) => void) | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -139,7 +149,8 @@ class Reader {
     const pause = this.#breath.due();
     if (pause) await pause;
     this.directories += directories.length;
-    const { mode } = directory.opened;
+    const { mode, allocated = 0 } = directory.opened;
+    this.diskBytes += allocated;
     return { path, mode, files, links, directories };
   }
 
@@ -153,6 +164,7 @@ class Reader {
       if (!read) {
         read = await this.digest(file);
         this.bytes += read.size;
+        this.diskBytes += file.opened.allocated ?? read.size;
         this.#onFile?.(read.size);
         if (inode !== undefined) this.#seen.set(inode, read);
       }

@@ -172,8 +172,8 @@ export function headerOf(root: Root, id: ArchiveId): Header | undefined {
 
 /** A header without what is not for everybody. */
 export function toArchive(header: Header, id: string): Archive {
-  const { bucket, key, created, files, bytes, digest } = header;
-  return { bucket, key, id, created, files, bytes, digest };
+  const { bucket, key, created, files, bytes, diskBytes, digest } = header;
+  return { bucket, key, id, created, files, bytes, diskBytes, digest };
 }
 
 /** Gives what a key points to; on a miss, builds it, once among all who ask. */

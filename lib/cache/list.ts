@@ -42,12 +42,11 @@ function raise(_path: string, error: unknown): never {
   throw error;
 }
 
-/** All pointers of all buckets of this version. */
-export function listPointers(
+/** All pointers of all buckets of this version, one by one: there may be very many. */
+export function* pointers(
   root: Root,
   onUnreadable: OnUnreadable = raise,
-): Found[] {
-  const all: Found[] = [];
+): Generator<Found> {
   for (const bucket of root.buckets()) {
     let folder: Directory | undefined;
     let names: string[] = [];
@@ -61,14 +60,16 @@ export function listPointers(
     for (const name of names) {
       if (!isKeyName(name)) continue;
       const path = pathIn(folder, name);
+      let found: Found | undefined;
       try {
-        all.push({ bucket, folder, name, path, id: readPointer(folder, name) });
+        const id = readPointer(folder, name);
+        found = { bucket, folder, name, path, id };
       } catch (error) {
         onUnreadable(path, error);
       }
+      if (found) yield found;
     }
   }
-  return all;
 }
 
 /** Everything that has a key, in the order of buckets and keys. */
@@ -76,7 +77,7 @@ export function listEntries(store: Store): Listed[] {
   const listed: Listed[] = [];
   using root = openRoot(store);
   if (!root) return listed;
-  for (const { id } of listPointers(root)) {
+  for (const { id } of pointers(root)) {
     const header = id === undefined ? undefined : headerOf(root, id);
     if (!header || id === undefined) continue;
     listed.push({

@@ -31,6 +31,8 @@ export interface Header {
   readonly directories: number;
   /** Bytes of all files; what has several names counts once. */
   readonly bytes: number;
+  /** Bytes that the archive took on the disk when it was put. */
+  readonly diskBytes: number;
   /** SHA-256 of the listing, in hexadecimal digits. */
   readonly digest: string;
 }
@@ -61,6 +63,16 @@ export async function manifestBytes(
 
 /** 64 digits and the end of the line. */
 const LAST = 65;
+
+/** What file systems give to files at a time, mostly. */
+const BLOCK = 4096;
+
+/** What an archive will take on the disk: its tree, itself, and its manifest. */
+export function diskBytesOf(archive: Directory, content: Content): number {
+  const { allocated = 0 } = archive.opened;
+  const manifest = content.lines.reduce((sum, { length }) => sum + length, 512);
+  return content.diskBytes + allocated + Math.ceil(manifest / BLOCK) * BLOCK;
+}
 
 /** The SHA-256 of bytes, in hexadecimal digits. */
 export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
@@ -157,13 +169,13 @@ function isHeader(value: unknown): value is Header {
     string,
     unknown
   >;
-  const { files, directories, bytes, ...more } = counts;
+  const { files, directories, bytes, diskBytes, ...more } = counts;
   return version === VERSION && typeof bucket === "string" &&
     isBucket(bucket) && typeof key === "string" && key !== "" &&
     key.isWellFormed() && typeof created === "string" &&
     ISO.test(created) && !Number.isNaN(Date.parse(created)) &&
     typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest) &&
-    [files, directories, bytes].every((it) =>
+    [files, directories, bytes, diskBytes].every((it) =>
       Number.isSafeInteger(it) && (it as number) >= 0
     ) && Object.keys(more).length === 0;
 }

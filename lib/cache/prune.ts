@@ -16,7 +16,8 @@ import { Breath, patiently } from "../os/patience.ts";
 import { type Blob, listBlobs, removeBlob } from "./blobs.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
-import { type Found, listPointers } from "./list.ts";
+import { checkLimits, type Limits } from "./limits.ts";
+import { type Found, pointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
 import { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
@@ -26,13 +27,7 @@ import { isCache, type Store, sweepUsers, useRoot } from "./store.ts";
 import { sweep } from "./sweep.ts";
 
 /** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
-export interface PruneOptions {
-  /** What has not been used for so many milliseconds goes. */
-  maxAge?: number;
-  /** So many bytes may stay; the least recently used go first. */
-  maxSize?: number;
-  /** So many keys and blobs may stay; the least recently used go first. */
-  maxEntries?: number;
+export interface PruneOptions extends Limits {
   /**
    * Whether to look only.
    *
@@ -55,15 +50,33 @@ export interface PruneProgress {
   readonly bytes: number;
 }
 
+/** A key that `Cache.prune()` removed, or in a dry run would remove. */
+export interface Evicted {
+  /** The bucket that the key was in. */
+  readonly bucket: string;
+  /** The key; its name in the bucket's folder where no better is known. */
+  readonly key: string;
+  /** The archive that it pointed to; empty if that is not known. */
+  readonly id: string;
+  /** Bytes of the archive's files. */
+  readonly bytes: number;
+  /** Bytes that the archive took on the disk. */
+  readonly diskBytes: number;
+  /** When it was last used: an ISO 8601 date and time. Missing if it was damaged. */
+  readonly lastUse?: string;
+}
+
 /** What `Cache.prune()` did, or in a dry run would do. */
 export interface PruneReport {
-  /** Keys that were removed, by their names in the bucket's folder where no better is known. */
-  readonly evicted: readonly {
-    readonly bucket: string;
-    readonly key: string;
-    readonly id: string;
-    readonly bytes: number;
-  }[];
+  /** The absolute path of the cache. */
+  readonly path: string;
+  /**
+   * `pruned`; `absent`: there is no cache; `incomplete`: something could not be removed
+   * or read, and `failures` says what and why; `would-prune`: a dry run.
+   */
+  readonly outcome: "pruned" | "absent" | "incomplete" | "would-prune";
+  /** Keys that were removed. */
+  readonly evicted: readonly Evicted[];
   /** Blobs that were removed. */
   readonly blobs: number;
   /** Archives that no key pointed to, and what dead processes left. */
@@ -72,15 +85,19 @@ export interface PruneReport {
   readonly inUse: number;
   /** Their bytes. */
   readonly inUseBytes: number;
-  /** Bytes of what was removed, each file counted once. */
-  readonly bytes: number;
-  /** Bytes that the file system has back: what is linked elsewhere takes as much as before. */
-  readonly freed: number;
+  /** Bytes of the files that were removed, each counted once. */
+  readonly removedBytes: number;
+  /**
+   * Bytes on the disk that were freed: the blocks of directories, and of files that had
+   * no other name. At most so many where file systems share the content of clones
+   * (Btrfs, XFS, APFS): what another file shares stays in use.
+   */
+  readonly freedBytes: number;
   /** Keys and blobs that stay. */
   readonly entries: number;
-  /** Their bytes. */
-  readonly size: number;
-  /** What could not be removed, and why. */
+  /** Bytes that they take on the disk. */
+  readonly diskBytes: number;
+  /** What could not be removed or read, and why. */
   readonly failures: readonly Failure[];
   /** Milliseconds in all. */
   readonly durationMs: number;
@@ -89,6 +106,7 @@ export interface PruneReport {
 /** Something that may be evicted. */
 interface Candidate {
   readonly lastUse: number;
+  /** On the disk. */
   readonly bytes: number;
   /** False if it stays, since it is in use or was replaced; `undefined` if that failed. */
   readonly evict: () => Promise<boolean | undefined>;
@@ -99,26 +117,34 @@ export async function prune(
   store: Store,
   options: PruneOptions,
 ): Promise<PruneReport> {
+  checkLimits(options);
   const started = performance.now();
   using root = await isCache(store) ? await useRoot(store) : undefined;
-  if (!root) return { ...EMPTY, durationMs: performance.now() - started };
-  if (!options.dryRun) sweepUsers(store);
-  return {
-    ...await new Prune(root, store, options).run(),
-    durationMs: performance.now() - started,
-  };
+  if (!options.dryRun && root) sweepUsers(store);
+  const done = root ? await new Prune(root, store, options).run() : NOTHING;
+  const outcome = !root
+    ? "absent"
+    : done.failures.length > 0
+    ? "incomplete"
+    : options.dryRun
+    ? "would-prune"
+    : "pruned";
+  const durationMs = performance.now() - started;
+  return { path: store.path, outcome, ...done, durationMs };
 }
 
-const EMPTY = {
+type Done = Omit<PruneReport, "path" | "outcome" | "durationMs">;
+
+const NOTHING: Done = {
   evicted: [],
   blobs: 0,
   unreferenced: 0,
   inUse: 0,
   inUseBytes: 0,
-  bytes: 0,
-  freed: 0,
+  removedBytes: 0,
+  freedBytes: 0,
   entries: 0,
-  size: 0,
+  diskBytes: 0,
   failures: [],
 };
 
@@ -128,7 +154,7 @@ class Prune {
   readonly #options: PruneOptions;
   readonly #removal: Removal;
   readonly #breath: Breath;
-  readonly #evicted: PruneReport["evicted"][number][] = [];
+  readonly #evicted: Evicted[] = [];
   #progress = { done: 0, total: 0 };
   #blobs = 0;
   #inUse = 0;
@@ -148,13 +174,22 @@ class Prune {
     });
   }
 
-  async run(): Promise<Omit<PruneReport, "durationMs">> {
+  async run(): Promise<Done> {
     const archives = this.#archives();
     const told = (path: string, error: unknown) =>
       this.#removal.note(path, error);
-    const pointers = listPointers(this.#root, told);
-    await this.#evictBeyondLimits(pointers);
-    const referenced = new Set(pointers.map(({ id }) => id));
+    const referenced = new Set<ArchiveId>();
+    const all: Candidate[] = [];
+    for (const found of pointers(this.#root, told)) {
+      if (found.id !== undefined) referenced.add(found.id);
+      const candidate = this.#keyCandidate(found);
+      if (candidate) all.push(candidate);
+      await this.#breathe(0, all.length);
+    }
+    for (const blob of listBlobs(this.#root, told)) {
+      all.push(this.#blobCandidate(blob));
+    }
+    await this.#evictBeyondLimits(all);
     const garbage = archives.filter((id) => !referenced.has(id));
     for (const [i, id] of garbage.entries()) {
       await this.#removeUnreferenced(id);
@@ -168,10 +203,10 @@ class Prune {
       unreferenced,
       inUse: this.#inUse,
       inUseBytes: this.#inUseBytes,
-      bytes,
-      freed,
+      removedBytes: bytes,
+      freedBytes: freed,
       entries: this.#entries,
-      size: this.#size,
+      diskBytes: this.#size,
       failures,
     };
   }
@@ -191,18 +226,8 @@ class Prune {
   }
 
   /** By age, then the least recently used until the rest is small enough. */
-  async #evictBeyondLimits(pointers: readonly Found[]): Promise<void> {
+  async #evictBeyondLimits(all: Candidate[]): Promise<void> {
     const { maxAge, maxEntries = Infinity, maxSize = Infinity } = this.#options;
-    const told = (path: string, error: unknown) =>
-      this.#removal.note(path, error);
-    const all: Candidate[] = [];
-    for (const found of pointers) {
-      const candidate = this.#keyCandidate(found);
-      if (candidate) all.push(candidate);
-    }
-    for (const blob of listBlobs(this.#root, told)) {
-      all.push(this.#blobCandidate(blob));
-    }
     all.sort((a, b) => a.lastUse - b.lastUse);
     const oldest = maxAge === undefined ? -Infinity : Date.now() - maxAge;
     this.#entries = all.length;
@@ -234,49 +259,52 @@ class Prune {
 
   /** `undefined` if its archive can't be read: it stays, and is told. */
   #keyCandidate(found: Found): Candidate | undefined {
-    const { id } = found;
+    const { bucket, id, path } = found;
     try {
       const header = id === undefined ? undefined : headerOf(this.#root, id);
-      const { bytes = 0, key = found.name } = header ?? {};
-      if (id !== undefined && !this.#options.dryRun) correct(this.#root, id);
-      return {
-        // A damaged pointer, or one to a damaged archive, is of no use to anybody.
-        lastUse: header && id !== undefined ? lastUse(this.#root, id) : NEVER,
-        bytes,
-        evict: () =>
-          this.#removal.tried(found.path, () => this.#evict(found, key, bytes)),
-      };
+      const { bytes = 0, diskBytes = 0, key = found.name } = header ?? {};
+      const known = { bucket, key, id: id ?? "", bytes, diskBytes };
+      const evict = (what: Evicted) => () =>
+        this.#removal.tried(path, () => this.#evict(found, what));
+      // A damaged pointer, or one to a damaged archive, is of no use to anybody.
+      if (!header || id === undefined) {
+        return { lastUse: NEVER, bytes: diskBytes, evict: evict(known) };
+      }
+      if (!this.#options.dryRun) correct(this.#root, id);
+      const used = lastUse(this.#root, id);
+      const what = { ...known, lastUse: new Date(used).toISOString() };
+      return { lastUse: used, bytes: diskBytes, evict: evict(what) };
     } catch (error) {
-      this.#removal.note(found.path, error);
+      this.#removal.note(path, error);
       return undefined;
     }
   }
 
   #blobCandidate(blob: Blob): Candidate {
-    const { lastUse, bytes, path, nlink } = blob;
+    const { lastUse, bytes, diskBytes, path, nlink } = blob;
     return {
       lastUse,
-      bytes,
+      bytes: diskBytes,
       evict: () =>
         this.#removal.tried(path, () => {
           if (!this.#options.dryRun) removeBlob(this.#root, blob);
           this.#blobs++;
-          this.#removal.count({ bytes, freed: nlink <= 1 ? bytes : 0 });
+          this.#removal.count({ bytes, freed: nlink <= 1 ? diskBytes : 0 });
           return Promise.resolve(true);
         }),
     };
   }
 
-  async #evict(found: Found, key: string, bytes: number): Promise<boolean> {
-    const { bucket, id, path } = found;
+  async #evict(found: Found, what: Evicted): Promise<boolean> {
+    const { id, path } = found;
     const taken = await this.#takeKey(found);
     if (taken === "in use") {
       this.#inUse++;
-      this.#inUseBytes += bytes;
+      this.#inUseBytes += what.bytes;
     }
     if (typeof taken === "string") return false;
     using _ = taken;
-    this.#evicted.push({ bucket, key, id: id ?? "", bytes });
+    this.#evicted.push(what);
     // Its key is gone, whatever becomes of the rest: the next prune finds that.
     await this.#removal.tried(path, async () => {
       if (id !== undefined) await this.#removal.archive(id);

@@ -6,7 +6,12 @@ import { weigh, type Weight } from "../fs/weigh.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import { type ArchiveId, leaseName, temporaryName, TREE } from "./layout.ts";
+import {
+  type ArchiveId,
+  leaseName,
+  MANIFEST,
+  temporaryName,
+} from "./layout.ts";
 import { look, type Root, toFailure } from "./root.ts";
 import { attemptArchive, type LockedArchive } from "./locks.ts";
 import type { Store } from "./store.ts";
@@ -19,7 +24,9 @@ export class Removal {
   readonly failures: Failure[] = [];
   /** Archives that no key pointed to, and what dead processes left. */
   unreferenced = 0;
+  /** Of files, each counted once. */
   bytes = 0;
+  /** On the disk, at most. */
   freed = 0;
   readonly dryRun: boolean;
   /** Names in `tmp` that were deleted already, as far as that was possible. */
@@ -87,7 +94,7 @@ export class Removal {
   async archive(id: ArchiveId): Promise<void> {
     const archives = this.#root.folder("archives");
     if (!look(archives, id)) return;
-    const weight = this.#weighTree(archives, id);
+    const weight = this.#weighArchive(archives, id);
     if (!this.dryRun) {
       const name = temporaryName(id, "gone");
       const tmp = this.#root.folder("tmp");
@@ -104,10 +111,13 @@ export class Removal {
     this.count(weight);
   }
 
-  #weighTree(archives: Directory, id: ArchiveId): Weight {
+  /** Its manifest takes room, but is not among the bytes of its files. */
+  #weighArchive(archives: Directory, id: ArchiveId): Weight {
+    const { bytes, freed } = this.weigh(archives, id);
     try {
       using archive = archives.open(id);
-      return this.weigh(archive, TREE);
+      const manifest = archive.look(MANIFEST)?.size ?? 0;
+      return { bytes: Math.max(0, bytes - manifest), freed };
     } catch {
       return NOTHING; // no directory: its removal says more
     }

@@ -11,7 +11,7 @@ import { compare, type Compared } from "./compare.ts";
 import type { ReadOptions } from "./content.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, leaseName, swapLockName } from "./layout.ts";
-import { type Found, listPointers } from "./list.ts";
+import { type Found, pointers } from "./list.ts";
 import { readPointer } from "./pointer.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
 import { attemptArchive, hold, INSTANT } from "./locks.ts";
@@ -131,7 +131,7 @@ class Verifying {
       );
     }
     const told = (path: string, error: unknown) => this.#note(path, error);
-    for (const found of listPointers(root, told)) {
+    for (const found of pointers(root, told)) {
       await this.#tried(found.path, () => this.#pointer(root, found));
     }
     for (const blob of listBlobs(root, told)) {
@@ -189,7 +189,7 @@ class Verifying {
     if (wrong.length === 0) return;
     // Its key first: from then on nobody new comes.
     const told = (path: string, error: unknown) => this.#note(path, error);
-    for (const found of listPointers(root, told)) {
+    for (const found of pointers(root, told)) {
       if (found.id === id) await this.#removePointer(root, found);
     }
     const outcome = await this.#quarantine(root, id);

@@ -32,7 +32,7 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
       }));
     report(
       parsed,
-      { path: cache.path, dryRun, ...result },
+      { dryRun, ...result },
       () => describe(result, dryRun),
     );
     for (const { path, message } of result.failures) {
@@ -43,20 +43,20 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
 }
 
 function describe(report: PruneReport, dryRun: boolean): string {
-  const { evicted, blobs, unreferenced, inUse, freed } = report;
+  const { evicted, blobs, unreferenced, inUse, removedBytes, freedBytes } =
+    report;
   const gone = [
     plural(evicted.length, "key"),
     ...blobs ? [plural(blobs, "blob")] : [],
     `${plural(unreferenced, "archive")} without a key`,
   ].join(", ");
-  const elsewhere = report.bytes > freed
-    ? `, ${size(freed)} freed: the rest is linked elsewhere`
-    : "";
   const skipped = inUse > 0
     ? `; ${thousands(inUse)} in use (${size(report.inUseBytes)})`
     : "";
   const verb = dryRun ? "Would remove" : "Removed";
-  return `${verb} ${gone} (${size(report.bytes)}${elsewhere})${skipped}; ` +
+  return `${verb} ${gone} (${size(removedBytes)}, ${
+    size(freedBytes)
+  } on the disk)${skipped}; ` +
     `${plural(report.entries, "entry stays", "entries stay")}, ` +
-    `${size(report.size)} (${milliseconds(report.durationMs)})`;
+    `${size(report.diskBytes)} (${milliseconds(report.durationMs)})`;
 }

@@ -4,7 +4,10 @@ import { type Directory, inodeKey, type Status } from "./directory.ts";
 export interface Weight {
   /** Content, each file counted once. */
   readonly bytes: number;
-  /** What the file system gets back when the tree goes: files that have no name elsewhere. */
+  /**
+   * What the file system gets back when the tree goes: the blocks of directories, and of
+   * files that have no name elsewhere. At most: blocks that a clone shares stay in use.
+   */
   readonly freed: number;
 }
 
@@ -17,14 +20,15 @@ export function weigh(parent: Directory, name: string): Weight {
   let [bytes, freed] = [0, 0];
   const names = new Map<string, number>();
   const count = (status: Status) => {
-    const { links, size } = status;
+    const { links, size, allocated = size } = status;
     const inode = links > 1 ? inodeKey(status) : undefined;
     const seen = inode === undefined ? 1 : (names.get(inode) ?? 0) + 1;
     if (inode !== undefined) names.set(inode, seen);
     if (seen === 1) bytes += size;
-    if (seen === links) freed += size;
+    if (seen === links) freed += allocated;
   };
   const walk = (directory: Directory) => {
+    freed += directory.opened.allocated ?? 0;
     const below: string[] = [];
     for (const { name, kind } of directory.list()) {
       if (kind === "directory") below.push(name);

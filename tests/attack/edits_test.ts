@@ -155,6 +155,8 @@ Deno.test("Cache takes an edited header of a manifest for damage, and counts not
     { bytes: 0.5 },
     { bytes: "many" },
     { bytes: undefined },
+    { diskBytes: -1 },
+    { diskBytes: undefined },
     { directories: 0 },
     { key: "other" },
     { key: "" },

@@ -108,7 +108,10 @@ Deno.test("Cache.prune() evicts blobs as it does keys, and those who have them k
     Deno.utimeSync(path, then, then);
   }
   const report = await cache.prune({ maxEntries: 1 });
-  assertEquals([report.blobs, report.bytes, report.freed], [1, 3, 0]);
+  assertEquals(
+    [report.blobs, report.removedBytes, report.freedBytes],
+    [1, 3, 0],
+  );
   const { fetched } = await cache.blob(await digestOf("new"), dir.at("more"), {
     fetch: never,
   });

@@ -62,7 +62,7 @@ test("Cache.get() makes nothing that a forged manifest asks for", [
   const lib = { ...line, path: "/lib", files: [], directories: [] };
   const bytes = await manifestBytes({
     ...{ bucket: "default", key: "key", created, digest },
-    ...{ files: 2, directories: 1, bytes: 1 },
+    ...{ files: 2, directories: 1, bytes: 1, diskBytes: 1 },
     // deno-lint-ignore no-explicit-any -- it is not what it should be
   }, { lines: [line, lib].map((it) => listingLine(it as any)) } as any);
   Deno.writeFileSync(dir.at("cache", "archive-v0", id, "manifest"), bytes);

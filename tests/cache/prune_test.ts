@@ -1,8 +1,15 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertObjectMatch,
+  assertRejects,
+} from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
+import type { Listed } from "../../lib/cache/list.ts";
+import type { PruneOptions } from "../../lib/cache/prune.ts";
 import { CacheError } from "../../lib/error.ts";
 import { linkTree } from "../../lib/link/tree.ts";
-import { Peer, run } from "../support/command.ts";
+import { must, Peer, run } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
@@ -27,29 +34,38 @@ const keys = (cache: Cache) => cache.entries().map(({ key }) => key);
 
 Deno.test("Cache.prune() removes the least recently used, beyond age, number or size", async () => {
   for (
-    const [limits, left] of [
+    const [{ maxArchives, ...given }, left] of [
       [{}, ["a", "b", "c", "d"]],
       [{ maxAge: 5 * DAY }, ["a", "b"]],
       [{ maxEntries: 3 }, ["a", "b", "c"]],
-      [{ maxSize: 250 }, ["a", "b"]],
+      [{ maxArchives: 2.5 }, ["a", "b"]],
       [{ maxAge: 5 * DAY, maxEntries: 1 }, ["a"]],
       [{ maxSize: 0 }, []],
-    ] as const
+    ] as [PruneOptions & { maxArchives?: number }, string[]][]
   ) {
     await using dir = TempDir.make();
     const cache = await cacheOf(dir, { d: 30, b: 2, c: 10, a: 1 });
+    const { diskBytes } = cache.entries()[0]!;
+    const maxSize = maxArchives && maxArchives * diskBytes;
+    const limits = { ...given, ...maxSize && { maxSize } };
     const dry = await cache.prune({ ...limits, dryRun: true });
     assertEquals(keys(cache), ["a", "b", "c", "d"]);
     const report = await cache.prune(limits);
     assertEquals(keys(cache), [...left]);
     const gone = 4 - left.length;
     assertEquals(report.evicted.length, gone);
-    assertEquals([report.bytes, report.freed], [gone * 100, gone * 100]);
-    assertEquals([report.entries, report.size], [
-      left.length,
-      left.length * 100,
-    ]);
-    assertEquals({ ...dry, durationMs: 0 }, { ...report, durationMs: 0 });
+    assertEquals(
+      report.evicted.map(({ key }) => key),
+      ["d", "c", "b", "a"].filter((key) => !left.includes(key)),
+    );
+    assertEquals(report.removedBytes, gone * 100);
+    assertEquals(
+      [report.entries, report.diskBytes],
+      [left.length, left.length * diskBytes],
+    );
+    assertEquals([dry.outcome, report.outcome], ["would-prune", "pruned"]);
+    const { outcome: _, durationMs: __, ...done } = report;
+    assertObjectMatch(dry, done);
     assertEquals(namesIn(dir.at("cache", "archive-v0")).length, left.length);
     const leases = [...Deno.readDirSync(dir.at("cache", "leases"))];
     assertEquals(leases.length, left.length);
@@ -168,8 +184,8 @@ Deno.test("Cache.prune() removes an archive whose key was replaced", async () =>
   const cache = await cacheOf(dir, { a: 1 });
   Deno.writeTextFileSync(dir.at("source"), "another");
   await cache.put("a", dir.at("source"));
-  const { unreferenced, evicted, bytes } = await cache.prune();
-  assertEquals([unreferenced, evicted.length, bytes], [1, 0, 100]);
+  const { unreferenced, evicted, removedBytes } = await cache.prune();
+  assertEquals([unreferenced, evicted.length, removedBytes], [1, 0, 100]);
   await using entry = await cache.get("a");
   assertEquals(Deno.readTextFileSync(entry!.path), "another");
 });
@@ -184,10 +200,12 @@ test(
     const cache = openCache(dir.at("cache"));
     {
       await using staging = await cache.stage("key");
-      Deno.writeTextFileSync(`${staging.path}/shared`, "x".repeat(1000));
+      Deno.writeTextFileSync(`${staging.path}/shared`, "x".repeat(1e6));
       Deno.writeTextFileSync(`${staging.path}/twice`, "x".repeat(10));
       Deno.linkSync(`${staging.path}/twice`, `${staging.path}/again`);
-      assertEquals((await staging.commit()).bytes, 1010);
+      const { bytes, diskBytes } = await staging.commit();
+      assertEquals(bytes, 1_000_010);
+      assert(diskBytes > 1e6 && diskBytes < 1.1e6, `${diskBytes}`);
     }
     {
       await using entry = await cache.get("key");
@@ -197,7 +215,8 @@ test(
       });
     }
     const report = await cache.prune({ maxSize: 0 });
-    assertEquals([report.bytes, report.freed], [1010, 10]);
+    assertEquals(report.removedBytes, 1_000_010);
+    assert(report.freedBytes < 1e5, `${report.freedBytes}`);
     assertEquals(namesIn(dir.at("out")), ["shared"]);
   },
 );
@@ -238,12 +257,88 @@ test("Cache.prune() reports what it can't remove, and removes the rest", [
   const { code } = await run(["chattr", "+i", file]);
   assertEquals(code, 0, "no immutable files here");
   try {
-    const { failures, evicted } = await cache.prune({ maxSize: 0 });
-    assertEquals(evicted.length, 2);
-    assertEquals(failures.length, 1);
+    const report = await cache.prune({ maxSize: 0 });
+    assertEquals(report.evicted.length, 2);
+    assertEquals([report.failures.length, report.outcome], [1, "incomplete"]);
   } finally {
     const [doomed] = namesIn(dir.at("cache", "tmp"));
     await run(["chattr", "-i", dir.at("cache", "tmp", doomed!, "tree")]);
   }
   assertEquals((await cache.prune()).failures, []);
+});
+
+test("Cache.prune() frees what du says that it takes", [
+  "linux",
+  "du",
+], async () => {
+  await using dir = TempDir.make();
+  const cache = openCache(dir.at("cache"));
+  {
+    await using staging = await cache.stage("key");
+    for (let i = 0; i < 50; i++) {
+      Deno.mkdirSync(`${staging.path}/${i}`);
+      Deno.writeTextFileSync(`${staging.path}/${i}/small`, "x");
+    }
+    Deno.linkSync(`${staging.path}/0/small`, `${staging.path}/again`);
+    using sparse = Deno.createSync(`${staging.path}/sparse`);
+    sparse.truncateSync(30e6);
+    await staging.commit();
+  }
+  const archives = dir.at("cache", "archive-v0");
+  const [id] = namesIn(archives);
+  const du = await must("du", "-s", "--block-size=1", `${archives}/${id}`);
+  const [entry] = cache.entries();
+  assertEquals(entry!.bytes, 30_000_050);
+  assertEquals(entry!.diskBytes, Number.parseInt(du));
+  const { removedBytes, freedBytes } = await cache.prune({ maxSize: 0 });
+  assertEquals([removedBytes, freedBytes], [30_000_050, Number.parseInt(du)]);
+});
+
+Deno.test("Cache.prune() evicts for the size on the disk, not for that of the content", async () => {
+  await using dir = TempDir.make();
+  const cache = await cacheOf(dir, { a: 1, b: 2 });
+  const { bytes, diskBytes } = cache.entries()[0]!;
+  assert(diskBytes >= bytes);
+  if (diskBytes === bytes) return; // not known here
+  const { evicted } = await cache.prune({ maxSize: 2 * diskBytes - 1 });
+  assertEquals(evicted.map(({ key }) => key), ["b"]);
+});
+
+Deno.test("Cache.prune() refuses what is no limit, and removes nothing", async () => {
+  await using dir = TempDir.make();
+  const cache = await cacheOf(dir, { a: 1 });
+  for (
+    const [limits, type, message] of [
+      [{ maxSize: NaN }, RangeError, "not NaN"],
+      [{ maxSize: -1 }, RangeError, "not -1"],
+      [{ maxSize: 0.5 }, RangeError, "not 0.5"],
+      [{ maxEntries: 1.5 }, RangeError, "not 1.5"],
+      [{ maxEntries: -Infinity }, RangeError, "not -Infinity"],
+      [{ maxAge: -5 }, RangeError, "not -5"],
+      [{ maxAge: "12h" }, TypeError, 'not "12h"'],
+      [{ maxSize: null }, TypeError, "not null"],
+      [{ maxEntries: 1n }, TypeError, "not 1"],
+    ] as const
+  ) {
+    const wrong = limits as PruneOptions;
+    await assertRejects(() => cache.prune(wrong), type, message);
+  }
+  assertEquals(keys(cache), ["a"]);
+  const all = { maxSize: Infinity, maxAge: Infinity, maxEntries: Infinity };
+  assertEquals((await cache.prune(all)).evicted, []);
+});
+
+Deno.test("Cache.prune() tells which keys would go, and what they are, in a dry run", async () => {
+  await using dir = TempDir.make();
+  const cache = await cacheOf(dir, { a: 1, b: 2, c: 3 });
+  const [, { bucket, key, id, bytes, diskBytes, lastUse }] = cache
+    .entries() as [unknown, Listed];
+  const { evicted, outcome } = await cache.prune({
+    maxEntries: 1,
+    dryRun: true,
+  });
+  assertEquals(outcome, "would-prune");
+  assertEquals(evicted.map(({ key }) => key), ["c", "b"]);
+  assertEquals(evicted[1], { bucket, key, id, bytes, diskBytes, lastUse });
+  assertEquals((await openCache(dir.at("none")).prune()).outcome, "absent");
 });
