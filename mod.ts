@@ -27,6 +27,7 @@ export type {
   PruneProgress,
   PruneReport,
 } from "./lib/cache/prune.ts";
+export type { CacheStats, StatsOptions } from "./lib/cache/stats.ts";
 export type { CacheOptions } from "./lib/cache/store.ts";
 export type {
   Damage,

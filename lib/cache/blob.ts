@@ -15,6 +15,7 @@ import { log } from "../log.ts";
 import { patiently } from "../os/patience.ts";
 import { toPath } from "../os/path.ts";
 import { isWhole, markedTime, shardIfThere, wrongDigest } from "./blobs.ts";
+import { count } from "./counters.ts";
 import { flushDirectory } from "./flush.ts";
 import { touchBlob } from "./last_use.ts";
 import {
@@ -88,6 +89,7 @@ export async function placeBlob(
             link,
           );
           if (!fetched) touchBlob(parent, name);
+          count(root, fetched ? "misses" : "hits");
           return { ...report, fetched };
         } catch (error) {
           // Evicted since: once more.

@@ -11,6 +11,7 @@ import { ensureEntry, getEntry } from "./entry.ts";
 import { checkBucket } from "./layout.ts";
 import { type Listed, listEntries } from "./list.ts";
 import { prune, type PruneOptions, type PruneReport } from "./prune.ts";
+import { type CacheStats, stats, type StatsOptions } from "./stats.ts";
 import type { CacheOptions, Store } from "./store.ts";
 import { verify, type VerifyOptions, type VerifyReport } from "./verify.ts";
 
@@ -95,6 +96,32 @@ export interface Cache {
   verify(options?: VerifyOptions): Promise<VerifyReport>;
 
   /**
+   * Counts what is in the cache: keys, archives, blobs, and what they take on the disk;
+   * hits and misses.
+   *
+   * @param options A signal stops the work.
+   * @returns The numbers; zeros if there is no cache yet.
+   * @throws {CacheError} If the cache can't be listed. What else can't be read is
+   * reported, and not counted.
+   *
+   * @example How much it takes, and whether it helps
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const dir = await Deno.makeTempDir();
+   * await Deno.writeTextFile(`${dir}/file`, "content");
+   * const cache = openCache(`${dir}/cache`);
+   * await cache.put("key", `${dir}/file`);
+   * for (const key of ["key", "other"]) (await cache.get(key))?.[Symbol.dispose]();
+   * const { entries, bytes, hits, misses } = await cache.stats();
+   * assertEquals([entries, bytes, hits, misses], [1, 7, 1, 1]);
+   * await Deno.remove(dir, { recursive: true });
+   * ```
+   */
+  stats(options?: StatsOptions): Promise<CacheStats>;
+
+  /**
    * Puts a file with a known digest where it is needed: hard-linked from the cache, or
    * copied. On a miss it is fetched first, once among all processes, and nobody can see
    * it before its digest was checked.
@@ -174,6 +201,7 @@ export function openCache(
     entries: () => listEntries(store),
     prune: (options = {}) => prune(store, options),
     verify: (options = {}) => verify(store, options),
+    stats: (options = {}) => stats(store, options),
     blob: (digest, dst, options) => placeBlob(store, digest, dst, options),
   };
 }

@@ -13,6 +13,7 @@ import { log } from "../log.ts";
 import { toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
 import { type Archive, type Entry, openCacheStaging } from "./archive.ts";
+import { count } from "./counters.ts";
 import {
   type ArchiveId,
   buildLockName,
@@ -49,10 +50,15 @@ export async function getEntry(
     // A miss needs no lock, nor a cache at all.
     using root = openRoot(store);
     const bucket = root?.bucketIfThere(store.bucket);
-    if (!bucket || readPointer(bucket, name) === undefined) return undefined;
+    if (!bucket || readPointer(bucket, name) === undefined) {
+      if (root) count(root, "misses");
+      return undefined;
+    }
   }
   using root = await useRoot(store);
-  return root && await entryIn(root, store, key, name);
+  const entry = root && await entryIn(root, store, key, name);
+  if (root) count(root, entry ? "hits" : "misses");
+  return entry;
 }
 
 async function entryIn(

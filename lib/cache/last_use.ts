@@ -36,6 +36,7 @@ export function touch(root: Root, id: ArchiveId): void {
   try {
     const status = leases.look(name);
     if (!status || isNoted(status.modified)) return;
+    if (status.links > 1) return; // not one that we made
     leases.touch(name);
   } catch (error) {
     log.trace(() => `Its use is not noted: "${name}": ${osErrorText(error)}`);

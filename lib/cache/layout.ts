@@ -10,6 +10,7 @@
  *     locks/                    of those who swap a key, or build what is missing
  *     tmp/<id>                  what is being put, or being deleted
  *     quarantine/<id>           archives that were found damaged
+ *     stats/                    hits and misses, and when it was pruned last
  *
  * No name in a cache is typed anywhere else.
  *
@@ -27,6 +28,7 @@ export const FOLDERS = {
   locks: "locks",
   tmp: "tmp",
   quarantine: "quarantine",
+  stats: "stats",
 } as const;
 
 /** A folder of a cache. */
@@ -44,6 +46,15 @@ export const MANIFEST = "manifest";
 /** Where a file is fetched to, in a slot, and a copy of it that is ours alone. */
 export const FETCHED = "blob";
 export const OWN = "own";
+
+/** What is counted, each in a file of `stats`. */
+export const COUNTERS = ["hits", "misses"] as const;
+
+/** One of what is counted. */
+export type Counter = typeof COUNTERS[number];
+
+/** The file in `stats` that was made when the last prune began. */
+export const PRUNED = "pruned";
 
 export const TAG_NAME = "CACHEDIR.TAG";
 
@@ -86,8 +97,11 @@ export function leaseName(id: ArchiveId): string {
   return `${id}.lock`;
 }
 
-/** Names in `tmp`: a key and a tag before they are placed, and what is being deleted. */
-export function temporaryName(id: ArchiveId, what: "key" | "tag" | "gone") {
+/** Names in `tmp`: what is about to be placed elsewhere, and what is being deleted. */
+export function temporaryName(
+  id: ArchiveId,
+  what: "key" | "tag" | "note" | "gone",
+) {
   return `${id}.${what}`;
 }
 

@@ -14,6 +14,7 @@ import type { Failure } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { type Blob, listBlobs, removeBlob } from "./blobs.ts";
+import { notePrune, renewCounters } from "./counters.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
 import { checkLimits, type Limits } from "./limits.ts";
@@ -155,6 +156,8 @@ class Prune {
   readonly #removal: Removal;
   readonly #breath: Breath;
   readonly #evicted: Evicted[] = [];
+  /** How many keys point to each archive. */
+  readonly #keys = new Map<ArchiveId, number>();
   #progress = { done: 0, total: 0 };
   #blobs = 0;
   #inUse = 0;
@@ -175,13 +178,16 @@ class Prune {
   }
 
   async run(): Promise<Done> {
+    if (!this.#options.dryRun) {
+      notePrune(this.#root);
+      renewCounters(this.#root);
+    }
     const archives = this.#archives();
     const told = (path: string, error: unknown) =>
       this.#removal.note(path, error);
-    const referenced = new Set<ArchiveId>();
     const all: Candidate[] = [];
     for (const found of pointers(this.#root, told)) {
-      if (found.id !== undefined) referenced.add(found.id);
+      if (found.id !== undefined) this.#refer(found.id, 1);
       const candidate = this.#keyCandidate(found);
       if (candidate) all.push(candidate);
       await this.#breathe(0, all.length);
@@ -190,7 +196,7 @@ class Prune {
       all.push(this.#blobCandidate(blob));
     }
     await this.#evictBeyondLimits(all);
-    const garbage = archives.filter((id) => !referenced.has(id));
+    const garbage = archives.filter((id) => !this.#keys.has(id));
     for (const [i, id] of garbage.entries()) {
       await this.#removeUnreferenced(id);
       await this.#breathe(i + 1, garbage.length);
@@ -209,6 +215,13 @@ class Prune {
       diskBytes: this.#size,
       failures,
     };
+  }
+
+  /** Counts a key that points to an archive, or one that does so no longer. */
+  #refer(id: ArchiveId, change: 1 | -1): number {
+    const keys = (this.#keys.get(id) ?? 0) + change;
+    this.#keys.set(id, keys);
+    return keys;
   }
 
   #archives(): ArchiveId[] {
@@ -307,7 +320,9 @@ class Prune {
     this.#evicted.push(what);
     // Its key is gone, whatever becomes of the rest: the next prune finds that.
     await this.#removal.tried(path, async () => {
-      if (id !== undefined) await this.#removal.archive(id);
+      // Where somebody copied a key, the other one still needs it.
+      const isLast = id !== undefined && this.#refer(id, -1) === 0;
+      if (isLast) await this.#removal.archive(id);
       return true;
     });
     return true;

@@ -26,6 +26,7 @@ import {
   LOCK_NB,
   LOCK_SH,
   lookCalls,
+  O_APPEND,
   O_CLOEXEC,
   O_CREAT,
   O_DIRECTORY,
@@ -353,6 +354,8 @@ export class DescriptorDirectory implements Directory {
       ? tryOpen(this.fd, name, O_RDONLY | common)
       : use === "create"
       ? tryOpen(this.fd, name, O_RDWR | O_CREAT | O_EXCL | common, mode)
+      : use === "append"
+      ? tryOpen(this.fd, name, O_RDWR | O_APPEND | common)
       : openToLock(this.fd, name, common);
     if (fd < 0) throw openError(path);
     const file = new DescriptorFile(fd, path);

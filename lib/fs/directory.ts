@@ -67,8 +67,8 @@ export interface Access {
  */
 export type RenameHow = "replace" | "new" | "exchange";
 
-/** How a file is opened: to read it, to write a new one, or to lock it. */
-export type FileUse = "read" | "create" | "lock";
+/** How a file is opened: to read it, to write a new one, to lock it, or to read it and `append` to it. */
+export type FileUse = "read" | "create" | "lock" | "append";
 
 /**
  * Why a directory is opened: to use it, to remove what is in it, or since the user

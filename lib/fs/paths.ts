@@ -234,7 +234,11 @@ export class PathDirectory implements Directory {
     }
     if (!before.isFile) throw notRegular(path);
     const file = new PathFile(
-      use === "read" ? openSync(path) : openToLock(path),
+      use === "read"
+        ? openSync(path)
+        : use === "append"
+        ? openSync(path, { read: true, append: true })
+        : openToLock(path),
       path,
       this.#shown(name),
     );

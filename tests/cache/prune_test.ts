@@ -191,6 +191,25 @@ Deno.test("Cache.prune() removes an archive whose key was replaced", async () =>
 });
 
 test(
+  "Cache.prune() keeps an archive as long as one of several keys points to it",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    const cache = await cacheOf(dir, { a: 1 });
+    const bucket = dir.at("cache", "default-v0");
+    const [name] = namesIn(bucket);
+    const text = Deno.readLinkSync(`${bucket}/${name}`);
+    Deno.symlinkSync(text, `${bucket}/copy-${"0".repeat(40)}`);
+    const { evicted, removedBytes } = await cache.prune({ maxEntries: 1 });
+    assertEquals([evicted.length, removedBytes], [1, 0]);
+    assertEquals(keys(cache), ["a"]);
+    assertEquals((await cache.prune({ maxEntries: 0 })).removedBytes, 100);
+  },
+);
+
+test(
   "Cache.prune() tells what it frees from what is linked elsewhere, and counts inodes once",
   [
     "posix",

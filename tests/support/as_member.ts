@@ -42,6 +42,7 @@ const DO: Record<string, () => unknown> = {
   },
   verify: () => cache.verify(),
   prune: () => cache.prune({ maxSize: 0 }),
+  stats: () => cache.stats(),
   entries: () => cache.entries(),
 };
 let answer: object;
