@@ -20,13 +20,13 @@ export type { Archive, CacheStaging, Entry } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache } from "./lib/cache/cache.ts";
 export type { Listed } from "./lib/cache/list.ts";
-export type { Limits } from "./lib/cache/limits.ts";
+export type { Limits, StandingLimits } from "./lib/cache/limits.ts";
 export type {
   Evicted,
   PruneOptions,
   PruneProgress,
   PruneReport,
-} from "./lib/cache/prune.ts";
+} from "./lib/cache/prune_options.ts";
 export type { CacheStats, StatsOptions } from "./lib/cache/stats.ts";
 export type { CacheOptions } from "./lib/cache/store.ts";
 export type {

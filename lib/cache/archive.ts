@@ -34,6 +34,7 @@ import { copyTreeInto } from "../link/tree.ts";
 import { diskBytesOf, manifestBytes } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
 import { failure, isShared, shareDirectory, writeFile } from "./root.ts";
+import { pruneWhenDue } from "./limits.ts";
 import { hold } from "./locks.ts";
 import { closeSlot, openSlot, type Slot, type Store } from "./store.ts";
 
@@ -191,6 +192,7 @@ export class SlotStaging implements CacheStaging {
       throw failure("put into the cache", root.path, error);
     }
     log.debug(() => `Put "${printable(this.#key)}" as ${id}`);
+    await pruneWhenDue(root, this.#store, id);
     return archive;
   }
 

@@ -26,6 +26,7 @@ import {
   OWN,
   shardOf,
 } from "./layout.ts";
+import { pruneWhenDue } from "./limits.ts";
 import { holdLong } from "./locks.ts";
 import { failure, look, makeShared, openFolder } from "./root.ts";
 import {
@@ -90,6 +91,7 @@ export async function placeBlob(
           );
           if (!fetched) touchBlob(parent, name);
           count(root, fetched ? "misses" : "hits");
+          if (fetched) await pruneWhenDue(root, store);
           return { ...report, fetched };
         } catch (error) {
           // Evicted since: once more.

@@ -9,8 +9,10 @@ import {
 import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
 import { ensureEntry, getEntry } from "./entry.ts";
 import { checkBucket } from "./layout.ts";
+import { checkLimits } from "./limits.ts";
 import { type Listed, listEntries } from "./list.ts";
-import { prune, type PruneOptions, type PruneReport } from "./prune.ts";
+import { prune } from "./prune.ts";
+import type { PruneOptions, PruneReport } from "./prune_options.ts";
 import { type CacheStats, stats, type StatsOptions } from "./stats.ts";
 import type { CacheOptions, Store } from "./store.ts";
 import { verify, type VerifyOptions, type VerifyReport } from "./verify.ts";
@@ -82,6 +84,9 @@ export interface Cache {
    * @param options The limits.
    * @returns What was removed, and what stays.
    * @throws {CacheError} If the cache can't be listed. What can't be removed is reported.
+   * @throws {TypeError} If a limit is no number.
+   * @throws {RangeError} If a limit is `NaN`, below 0, or no whole number of bytes or
+   * entries.
    */
   prune(options?: PruneOptions): Promise<PruneReport>;
 
@@ -156,9 +161,12 @@ export interface Cache {
  * links (except on Windows), else small files.
  *
  * @param root The cache's path. Its parents are made.
- * @param options Its bucket, and how long to wait for locks.
+ * @param options Its bucket, its limits, and how long to wait for locks.
  * @returns The cache.
  * @throws {CacheError} Of kind `refused` if the bucket's name is not one.
+ * @throws {TypeError} If a limit is no number.
+ * @throws {RangeError} If a limit is `NaN`, below 0, or no whole number of bytes or
+ * entries.
  *
  * @example Using what is cached, or building it
  * ```ts
@@ -188,8 +196,9 @@ export function openCache(
   root: string | URL,
   options: CacheOptions = {},
 ): Cache {
-  const { bucket = "default" } = options;
+  const { bucket = "default", limits } = options;
   checkBucket(bucket);
+  if (limits !== undefined) checkLimits(limits);
   const path = toPath(root);
   const store: Store = { path, bucket, options };
   return {

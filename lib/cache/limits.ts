@@ -1,8 +1,16 @@
 /**
- * How much may stay in a cache.
+ * How much may stay in a cache, and the prune that sees to it when something is put.
  *
  * @module
  */
+
+import { log } from "../log.ts";
+import { osErrorText } from "../os/error.ts";
+import { lastPrune } from "./counters.ts";
+import type { ArchiveId } from "./layout.ts";
+import type { Done } from "./prune_options.ts";
+import type { Root } from "./root.ts";
+import type { Store } from "./store.ts";
 
 /** Limits of a cache. What is least recently used goes first. */
 export interface Limits {
@@ -14,13 +22,90 @@ export interface Limits {
   maxEntries?: number;
 }
 
+/** Limits that are kept whenever something is put. */
+export interface StandingLimits extends Limits {
+  /**
+   * How long who puts something may be kept waiting for it, in milliseconds. What is not
+   * removed by then is left for the next time.
+   *
+   * @default {1000}
+   */
+  budget?: number;
+}
+
+/** How long a cache that was pruned is left alone, in milliseconds. */
+const PAUSE = 5 * 60 * 1000;
+
+/**
+ * Prunes a cache that has limits, after something was put: not longer than it may take,
+ * and not if it was pruned in the last five minutes. What was put is in the cache
+ * whatever comes of it, so nothing is thrown, and the log says what was done.
+ *
+ * @param keep What was put.
+ */
+export async function pruneWhenDue(
+  root: Root,
+  store: Store,
+  keep?: ArchiveId,
+): Promise<void> {
+  const { limits, signal } = store.options;
+  if (!limits) return;
+  const { budget = 1000 } = limits;
+  const time = new AbortController();
+  const longest = Math.min(budget, 2 ** 31 - 1); // as a timer takes it
+  const timer = setTimeout(() => time.abort(), longest);
+  try {
+    if (!isDue(root)) return;
+    const signals = signal ? [signal, time.signal] : [time.signal];
+    // Imports what imports this.
+    const { Prune } = await import("./prune.ts");
+    const prune = new Prune(root, store, {
+      ...limits,
+      ...keep !== undefined && { keep },
+      signal: AbortSignal.any(signals),
+    });
+    try {
+      await prune.run();
+    } finally {
+      tell(root, prune.report());
+    }
+  } catch (error) {
+    const why = time.signal.aborted ? "it takes longer" : osErrorText(error);
+    log.debug(() => `"${root.path}" is not wholly pruned: ${why}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isDue(root: Root): boolean {
+  const last = lastPrune(root);
+  // One in the future is of a clock that was wrong.
+  return last === undefined || last > Date.now() || last < Date.now() - PAUSE;
+}
+
+function tell({ path }: Root, report: Done): void {
+  const { evicted, blobs, unreferenced, removedBytes, failures } = report;
+  const what = [
+    `${evicted.length} keys`,
+    `${blobs} blobs`,
+    `${unreferenced} archives without a key`,
+    `${removedBytes} bytes`,
+  ];
+  log.debug(() => `Pruned "${path}": ${what.join(", ")}`);
+  for (const { path, message } of failures) {
+    log.debug(() => `Not pruned: "${path}": ${message}`);
+  }
+}
+
 /**
  * Refuses what is no limit. `Infinity` is one that nothing reaches.
  *
  * @throws {TypeError} If one is not a number.
  * @throws {RangeError} If one is `NaN`, below 0, or no whole number of bytes or entries.
  */
-export function checkLimits({ maxAge, maxSize, maxEntries }: Limits): void {
+export function checkLimits(limits: StandingLimits): void {
+  const { maxAge, maxSize, maxEntries, budget } = limits;
+  check("budget", budget, "milliseconds");
   check("maxAge", maxAge, "milliseconds");
   check("maxSize", maxSize, "bytes");
   check("maxEntries", maxEntries, "entries");
@@ -35,7 +120,8 @@ function check(name: string, value: unknown, unit: string): void {
   // What is left of an age by a calculation may be no whole number.
   const isWhole = unit === "milliseconds" || Number.isInteger(value);
   if (value >= 0 && isWhole) return;
+  const number = isWhole ? "number" : "whole number";
   throw new RangeError(
-    `${name} is a whole number of ${unit}, 0 or more, not ${value}`,
+    `${name} is a ${number} of ${unit}, 0 or more, not ${value}`,
   );
 }

@@ -10,15 +10,20 @@
 
 import { CacheError } from "../error.ts";
 import { pathIn } from "../fs/directory.ts";
-import type { Failure } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { type Blob, listBlobs, removeBlob } from "./blobs.ts";
 import { notePrune, renewCounters } from "./counters.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
-import { checkLimits, type Limits } from "./limits.ts";
+import { checkLimits } from "./limits.ts";
 import { type Found, pointers } from "./list.ts";
+import type {
+  Done,
+  Evicted,
+  PruneOptions,
+  PruneReport,
+} from "./prune_options.ts";
 import { readPointer } from "./pointer.ts";
 import { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
@@ -26,83 +31,6 @@ import { correct, lastUse } from "./last_use.ts";
 import { attempt, type LockedArchive } from "./locks.ts";
 import { isCache, type Store, sweepUsers, useRoot } from "./store.ts";
 import { sweep } from "./sweep.ts";
-
-/** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
-export interface PruneOptions extends Limits {
-  /**
-   * Whether to look only.
-   *
-   * @default {false}
-   */
-  dryRun?: boolean;
-  /** Stops the work; what is not removed by then stays. */
-  signal?: AbortSignal;
-  /** Called after each key, blob and archive that may go. */
-  onProgress?: (progress: PruneProgress) => void;
-}
-
-/** How far `Cache.prune()` is. */
-export interface PruneProgress {
-  /** Keys, blobs and archives that were looked at. */
-  readonly done: number;
-  /** Of so many. */
-  readonly total: number;
-  /** Bytes that were removed. */
-  readonly bytes: number;
-}
-
-/** A key that `Cache.prune()` removed, or in a dry run would remove. */
-export interface Evicted {
-  /** The bucket that the key was in. */
-  readonly bucket: string;
-  /** The key; its name in the bucket's folder where no better is known. */
-  readonly key: string;
-  /** The archive that it pointed to; empty if that is not known. */
-  readonly id: string;
-  /** Bytes of the archive's files. */
-  readonly bytes: number;
-  /** Bytes that the archive took on the disk. */
-  readonly diskBytes: number;
-  /** When it was last used: an ISO 8601 date and time. Missing if it was damaged. */
-  readonly lastUse?: string;
-}
-
-/** What `Cache.prune()` did, or in a dry run would do. */
-export interface PruneReport {
-  /** The absolute path of the cache. */
-  readonly path: string;
-  /**
-   * `pruned`; `absent`: there is no cache; `incomplete`: something could not be removed
-   * or read, and `failures` says what and why; `would-prune`: a dry run.
-   */
-  readonly outcome: "pruned" | "absent" | "incomplete" | "would-prune";
-  /** Keys that were removed. */
-  readonly evicted: readonly Evicted[];
-  /** Blobs that were removed. */
-  readonly blobs: number;
-  /** Archives that no key pointed to, and what dead processes left. */
-  readonly unreferenced: number;
-  /** Archives that should have gone, but are in use. */
-  readonly inUse: number;
-  /** Their bytes. */
-  readonly inUseBytes: number;
-  /** Bytes of the files that were removed, each counted once. */
-  readonly removedBytes: number;
-  /**
-   * Bytes on the disk that were freed: the blocks of directories, and of files that had
-   * no other name. At most so many where file systems share the content of clones
-   * (Btrfs, XFS, APFS): what another file shares stays in use.
-   */
-  readonly freedBytes: number;
-  /** Keys and blobs that stay. */
-  readonly entries: number;
-  /** Bytes that they take on the disk. */
-  readonly diskBytes: number;
-  /** What could not be removed or read, and why. */
-  readonly failures: readonly Failure[];
-  /** Milliseconds in all. */
-  readonly durationMs: number;
-}
 
 /** Something that may be evicted. */
 interface Candidate {
@@ -122,7 +50,9 @@ export async function prune(
   const started = performance.now();
   using root = await isCache(store) ? await useRoot(store) : undefined;
   if (!options.dryRun && root) sweepUsers(store);
-  const done = root ? await new Prune(root, store, options).run() : NOTHING;
+  const work = root && new Prune(root, store, options);
+  await work?.run();
+  const done = work?.report() ?? NOTHING;
   const outcome = !root
     ? "absent"
     : done.failures.length > 0
@@ -133,8 +63,6 @@ export async function prune(
   const durationMs = performance.now() - started;
   return { path: store.path, outcome, ...done, durationMs };
 }
-
-type Done = Omit<PruneReport, "path" | "outcome" | "durationMs">;
 
 const NOTHING: Done = {
   evicted: [],
@@ -149,10 +77,11 @@ const NOTHING: Done = {
   failures: [],
 };
 
-class Prune {
+/** A prune of a cache that is held. */
+export class Prune {
   readonly #root: Root;
   readonly #store: Store;
-  readonly #options: PruneOptions;
+  readonly #options: PruneOptions & { keep?: ArchiveId };
   readonly #removal: Removal;
   readonly #breath: Breath;
   readonly #evicted: Evicted[] = [];
@@ -165,7 +94,16 @@ class Prune {
   #entries = 0;
   #size = 0;
 
-  constructor(root: Root, store: Store, options: PruneOptions) {
+  /**
+   * A prune.
+   *
+   * @param options `keep`: an archive that stays, whatever the limits are.
+   */
+  constructor(
+    root: Root,
+    store: Store,
+    options: PruneOptions & { keep?: ArchiveId },
+  ) {
     const { signal, dryRun = false, onProgress } = options;
     this.#root = root;
     this.#store = store;
@@ -177,7 +115,8 @@ class Prune {
     });
   }
 
-  async run(): Promise<Done> {
+  /** Removes what may go. Rejects with the signal's reason. */
+  async run(): Promise<void> {
     if (!this.#options.dryRun) {
       notePrune(this.#root);
       renewCounters(this.#root);
@@ -202,6 +141,10 @@ class Prune {
       await this.#breathe(i + 1, garbage.length);
     }
     await sweep(this.#root, this.#store, this.#removal);
+  }
+
+  /** What was done up to now. */
+  report(): Done {
     const { bytes, freed, failures, unreferenced } = this.#removal;
     return {
       evicted: this.#evicted,
@@ -310,6 +253,7 @@ class Prune {
 
   async #evict(found: Found, what: Evicted): Promise<boolean> {
     const { id, path } = found;
+    if (id !== undefined && id === this.#options.keep) return false;
     const taken = await this.#takeKey(found);
     if (taken === "in use") {
       this.#inUse++;

@@ -19,6 +19,7 @@ import { log } from "../log.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, leaseName, newId } from "./layout.ts";
+import type { StandingLimits } from "./limits.ts";
 import { attempt, lockItself } from "./locks.ts";
 import { failure, Root } from "./root.ts";
 
@@ -33,6 +34,12 @@ export interface CacheOptions extends LockOptions {
    * @default {"default"}
    */
   bucket?: string;
+  /**
+   * How much may stay in the cache. After something was put, the least recently used is
+   * removed, as by `prune()`, in a second at most, but not if the cache was pruned in
+   * the last five minutes. What was put stays, and so does what is in use.
+   */
+  limits?: StandingLimits;
   /**
    * Whether what is put is on the disk, and not only on its way, before its key is
    * placed. Without it nothing is half, but what was put last may be lost in a power

@@ -1,4 +1,4 @@
-import type { PruneOptions, PruneReport } from "../cache/prune.ts";
+import type { PruneOptions, PruneReport } from "../cache/prune_options.ts";
 import { age, bytes, noWords, type Parsed, wholeNumber } from "./flags.ts";
 import { complain } from "./output.ts";
 import { withMeter } from "./progress.ts";

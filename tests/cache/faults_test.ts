@@ -3,7 +3,7 @@
 // left that the next prune, or clear, does not remove.
 import { assert, assertEquals } from "@std/assert";
 import { openCache } from "../../lib/cache/cache.ts";
-import type { PruneReport } from "../../lib/cache/prune.ts";
+import type { PruneReport } from "../../lib/cache/prune_options.ts";
 import type { VerifyReport } from "../../lib/cache/verify.ts";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";

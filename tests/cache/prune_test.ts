@@ -6,7 +6,7 @@ import {
 } from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
 import type { Listed } from "../../lib/cache/list.ts";
-import type { PruneOptions } from "../../lib/cache/prune.ts";
+import type { PruneOptions } from "../../lib/cache/prune_options.ts";
 import { CacheError } from "../../lib/error.ts";
 import { linkTree } from "../../lib/link/tree.ts";
 import { must, Peer, run } from "../support/command.ts";
