@@ -26,7 +26,7 @@ import {
   OWN,
   shardOf,
 } from "./layout.ts";
-import { pruneWhenDue } from "./limits.ts";
+import { checkNumber, pruneWhenDue } from "./limits.ts";
 import { holdLong } from "./locks.ts";
 import { failure, look, makeShared, openFolder } from "./root.ts";
 import {
@@ -67,6 +67,10 @@ export async function placeBlob(
   options: BlobOptions,
 ): Promise<BlobReport> {
   checkDigest(digest);
+  checkNumber("size", options.size, "bytes");
+  if (typeof options.fetch !== "function") {
+    throw new TypeError(`fetch is a function, not ${typeof options.fetch}`);
+  }
   const destination = toPath(dst);
   const { executable = false, ifExists, onLinkLimit, maxLinks } = options;
   const name = blobName(digest, executable);
@@ -210,9 +214,9 @@ function publish(
   digest: string,
   executable: boolean,
 ): void {
-  const time = markedTime(digest);
   {
     using file = patiently(() => directory.openFile(own, "lock"));
+    const time = markedTime(digest, file.opened.size);
     const mode = executable ? 0o555 : 0o444;
     file.setAccess({
       ...Deno.build.os !== "windows" && { mode },

@@ -59,9 +59,9 @@ const SMALL = 1 << 20;
 
 /**
  * Looks at a blob before it is given out: whoever has it linked may have written to it.
- * Its size must be the one that is asked for, if one is; its content is read if it is
- * small, or if its modification time is not the one that it was given when it was put
- * (see {@linkcode markedTime}). What is damaged is removed, and fetched again.
+ * Its content is read if it is small, if its size is not the one that is asked for, or if
+ * its modification time is not the one that it was given when it was put (see
+ * {@linkcode markedTime}). What is damaged is removed, and fetched again.
  */
 export async function isWhole(
   shard: Directory,
@@ -78,7 +78,10 @@ export async function isWhole(
   let wrong: string | undefined;
   try {
     if (status.kind !== "file") wrong = "it is not a file";
-    else if (status.size < SMALL || !isMarked(status, digest)) {
+    else if (
+      status.size < SMALL || !isMarked(status, digest) ||
+      (size !== undefined && size !== status.size)
+    ) {
       using file = patiently(() => shard.openFile(name, "read"));
       wrong = await wrongDigest(file, digest, signal);
     }
@@ -101,19 +104,20 @@ export async function isWhole(
 }
 
 /**
- * A time of now, with the milliseconds that the digest says: whoever writes to the file
- * later gives it others.
+ * A time of now, with the milliseconds that the digest and the size say: whoever writes
+ * to the file later gives it others; who cuts it short and keeps its times does not
+ * keep its size.
  */
-export function markedTime(digest: string): number {
-  return Math.floor(Date.now() / 1000) * 1000 + millisecondsOf(digest);
+export function markedTime(digest: string, size: number): number {
+  return Math.floor(Date.now() / 1000) * 1000 + millisecondsOf(digest, size);
 }
 
-function isMarked({ modified }: Status, digest: string): boolean {
-  return modified.nanoseconds === millisecondsOf(digest) * 1e6;
+function isMarked({ modified, size }: Status, digest: string): boolean {
+  return modified.nanoseconds === millisecondsOf(digest, size) * 1e6;
 }
 
-function millisecondsOf(digest: string): number {
-  return Number.parseInt(digest.slice(0, 8), 16) % 1000;
+function millisecondsOf(digest: string, size: number): number {
+  return (Number.parseInt(digest.slice(0, 8), 16) + size) % 1000;
 }
 
 /** What is wrong with a file that should have a digest, if something is. */

@@ -135,6 +135,8 @@ export interface Cache {
    * @param dst Where it is needed.
    * @param options How to get it.
    * @returns What was done.
+   * @throws {TypeError} If `fetch` is no function, or the size no number.
+   * @throws {RangeError} If the size is no number of bytes.
    * @throws {LinkError} If it can't be put there.
    * @throws {CacheError} Of kind `invalid` if what was fetched is something else; and
    * whatever `fetch` throws.

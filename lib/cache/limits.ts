@@ -105,13 +105,25 @@ function tell({ path }: Root, report: Done): void {
  */
 export function checkLimits(limits: StandingLimits): void {
   const { maxAge, maxSize, maxEntries, budget } = limits;
-  check("budget", budget, "milliseconds");
-  check("maxAge", maxAge, "milliseconds");
-  check("maxSize", maxSize, "bytes");
-  check("maxEntries", maxEntries, "entries");
+  checkNumber("budget", budget, "milliseconds");
+  checkNumber("maxAge", maxAge, "milliseconds");
+  checkNumber("maxSize", maxSize, "bytes");
+  checkNumber("maxEntries", maxEntries, "entries");
 }
 
-function check(name: string, value: unknown, unit: string): void {
+/**
+ * Refuses what is no number of bytes, entries or milliseconds.
+ *
+ * @param name What it is for, in the words of the caller.
+ * @throws {TypeError} If it is not a number.
+ * @throws {RangeError} If it is `NaN`, below 0, or not whole; but a number of
+ * milliseconds need not be whole.
+ */
+export function checkNumber(
+  name: string,
+  value: unknown,
+  unit: "bytes" | "entries" | "milliseconds",
+): void {
   if (value === undefined || value === Infinity) return;
   if (typeof value !== "number") {
     const given = typeof value === "string" ? JSON.stringify(value) : value;

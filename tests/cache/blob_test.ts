@@ -130,3 +130,54 @@ Deno.test("Cache.verify() removes a blob that was written to", async () => {
   const again = { fetch: write("content") };
   assertEquals((await cache.blob(DIGEST, dir.at("two"), again)).fetched, true);
 });
+
+test(
+  "Cache.blob() fetches again what was cut short, although it kept its times",
+  [
+    "posix",
+  ],
+  async () => {
+    const content = new Uint8Array(3 << 20).fill(65);
+    const hash = await crypto.subtle.digest("SHA-256", content);
+    const digest = new Uint8Array(hash).toHex();
+    const again = (path: string) => Deno.writeFileSync(path, content);
+    for (const size of [{ size: content.length }, {}]) {
+      await using dir = TempDir.make();
+      const cache = openCache(dir.at("cache"));
+      await cache.blob(digest, dir.at("one"), { fetch: again });
+      const { atime, mtime } = Deno.statSync(dir.at("one"));
+      Deno.chmodSync(dir.at("one"), 0o644);
+      Deno.truncateSync(dir.at("one"), 2 << 20);
+      Deno.utimeSync(dir.at("one"), atime!, mtime!);
+      const { fetched } = await cache.blob(digest, dir.at("two"), {
+        fetch: again,
+        ...size,
+      });
+      assertEquals(fetched, true);
+      assertEquals(Deno.statSync(dir.at("two")).size, content.length);
+    }
+  },
+);
+
+Deno.test("Cache.blob() refuses sizes that are none, and what can't fetch", async () => {
+  await using dir = TempDir.make();
+  const cache = openCache(dir.at("cache"));
+  for (
+    const [wrong, type] of [
+      [{ size: NaN }, RangeError],
+      [{ size: -1 }, RangeError],
+      [{ size: 1.5 }, RangeError],
+      [{ size: "7" }, TypeError],
+      [{ fetch: "https://example.com" }, TypeError],
+    ] as const
+  ) {
+    // deno-lint-ignore no-explicit-any -- it is wrong
+    const options = { fetch: never, ...wrong } as any;
+    await assertRejects(
+      () => cache.blob(DIGEST, dir.at("out"), options),
+      type,
+      "not ",
+    );
+  }
+  assertEquals(namesIn(dir.path), []);
+});
