@@ -15,7 +15,7 @@ import { ownId } from "../fs/trust.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { OWN, TREE } from "./layout.ts";
 import { copyTreeInto } from "../link/tree.ts";
-import { failure, isShared, look } from "./root.ts";
+import { failure, giveGroup, isShared, look } from "./root.ts";
 import { walk } from "./walk.ts";
 
 const isWindows = Deno.build.os === "windows";
@@ -57,11 +57,10 @@ export async function adopt(
   };
   if (look(slot, TREE)?.kind === "directory") {
     await walk(slot, TREE, async ({ directory, path, entries }) => {
-      const access = accessFor(directory.opened, root);
       const owner = isOurs(directory.opened) ? {} : { uid: me! };
       change(directory.path, () => {
         if (owner.uid !== undefined) directory.setAccess(owner);
-        if (access) directory.setAccess(access);
+        give(directory.opened, root, (access) => directory.setAccess(access));
       });
       for (const { name, kind } of entries) {
         if (kind === "file") file(directory, path, name);
@@ -174,9 +173,22 @@ function setAccess(
   status: Status,
   root: Status,
 ): void {
+  change(directory.path, () => {
+    give(status, root, (access) => directory.setAccessOf(name, access));
+  });
+}
+
+/** What is not the group's, since we are no member of it, is not opened to our own. */
+function give(
+  status: Status,
+  root: Status,
+  set: (access: Access) => void,
+): void {
   const access = accessFor(status, root);
   if (!access) return;
-  change(directory.path, () => directory.setAccessOf(name, access));
+  const { gid, mode } = access;
+  const isGiven = gid === undefined || giveGroup(() => set({ gid }));
+  set({ mode: isGiven ? mode! : status.mode & 0o777 });
 }
 
 /** What must change; `undefined` if nothing. */

@@ -280,13 +280,29 @@ export function makeShared(
   shareDirectory(made, root);
 }
 
+/**
+ * Gives something of ours the group of a group's cache.
+ *
+ * @returns False if we are no member: everybody may write to the cache, then.
+ */
+export function giveGroup(give: () => void): boolean {
+  try {
+    give();
+    return true;
+  } catch (error) {
+    if (kindOfError(error) !== "permission") throw error;
+    return false;
+  }
+}
+
 /** Gives a new directory of ours the group and mode of a group's root. */
 export function shareDirectory(directory: Directory, root: Status): void {
   const { gid, mode } = directory.status();
   // Not the sticky bit: another member may delete.
   const wanted = root.mode & ~0o1000;
-  if (gid !== root.gid) directory.setAccess({ gid: root.gid });
-  else if (mode === wanted) return;
+  if (gid !== root.gid) {
+    giveGroup(() => directory.setAccess({ gid: root.gid }));
+  } else if (mode === wanted) return;
   directory.setAccess({ mode: wanted });
 }
 
@@ -302,7 +318,7 @@ export function writeFile(
   file.write(bytes);
   if (isShared(root)) {
     const { gid, mode } = file.status();
-    if (gid !== root.gid) file.setAccess({ gid: root.gid });
+    if (gid !== root.gid) giveGroup(() => file.setAccess({ gid: root.gid }));
     if ((mode & 0o640) !== 0o640) file.setAccess({ mode: mode | 0o640 });
   }
   if (flush) file.sync();

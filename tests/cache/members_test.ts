@@ -128,3 +128,33 @@ test("Cache says in one line that its root can't be read", [
     }
   }
 });
+
+test(
+  "Cache that everybody may write to is used by those who are not of its group",
+  [
+    "linux",
+    "root",
+  ],
+  async () => {
+    for (const mode of [0o2777, 0o3777]) {
+      await using dir = TempDir.make();
+      prepare(dir);
+      dir.write({ src: { a: "content", sub: { b: "more" } } });
+      const root = dir.at("cache");
+      Deno.mkdirSync(root);
+      Deno.chmodSync(root, mode); // of root's group
+      const source = dir.at("src");
+      for (const [user, key] of [[1001, "one"], [1002, "two"]] as const) {
+        const { error } = await as(user, 0o22, "put", root, key, source);
+        assertEquals(error, undefined);
+      }
+      for (const key of ["one", "two"]) {
+        const out = dir.at("two", `out-${key}`);
+        const { done } = await as(1002, 0o22, "get", root, key, out);
+        assertEquals(done.outcome, "linked", key);
+      }
+      const { done } = await as(1002, 0o22, "verify", root);
+      assertEquals([done.archives, done.damaged, done.unreadable], [2, [], []]);
+    }
+  },
+);
