@@ -18,11 +18,12 @@ import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
 import { type Found, pointers } from "./list.ts";
-import type {
-  Done,
-  Evicted,
-  PruneOptions,
-  PruneReport,
+import {
+  type Done,
+  type Evicted,
+  NOTHING,
+  type PruneOptions,
+  type PruneReport,
 } from "./prune_options.ts";
 import { readPointer } from "./pointer.ts";
 import { Removal } from "./removal.ts";
@@ -63,19 +64,6 @@ export async function prune(
   const durationMs = performance.now() - started;
   return { path: store.path, outcome, ...done, durationMs };
 }
-
-const NOTHING: Done = {
-  evicted: [],
-  blobs: 0,
-  unreferenced: 0,
-  inUse: 0,
-  inUseBytes: 0,
-  removedBytes: 0,
-  freedBytes: 0,
-  entries: 0,
-  diskBytes: 0,
-  failures: [],
-};
 
 /** A prune of a cache that is held. */
 export class Prune {

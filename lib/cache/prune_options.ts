@@ -80,3 +80,17 @@ export interface PruneReport {
 
 /** What a prune has done up to now. */
 export type Done = Omit<PruneReport, "path" | "outcome" | "durationMs">;
+
+/** What a prune has done where there is no cache. */
+export const NOTHING: Done = {
+  evicted: [],
+  blobs: 0,
+  unreferenced: 0,
+  inUse: 0,
+  inUseBytes: 0,
+  removedBytes: 0,
+  freedBytes: 0,
+  entries: 0,
+  diskBytes: 0,
+  failures: [],
+};

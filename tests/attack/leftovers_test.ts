@@ -27,6 +27,11 @@ function all(at: string, below = ""): string[] {
   }).sort();
 }
 
+/** What has the same name in each run; what is counted and noted there is not. */
+function lasting(at: string): string[] {
+  return all(at).filter((it) => !/[0-9a-f]{32}|\/stats\//.test(it));
+}
+
 interface Case {
   name: string;
   prepare(dir: TempDir): Promise<void> | void;
@@ -156,7 +161,7 @@ for (const { name, prepare, args, calls, code = 0, next = args } of CASES) {
       const log = first.at("log");
       const ran = await runCli(args(at), { wrap: strace(log) });
       assertEquals(ran.code, code, ran.stderr);
-      const wanted = all(at.path).filter((it) => !/[0-9a-f]{32}/.test(it));
+      const wanted = lasting(at.path);
       const made = Deno.readTextFileSync(log).split("\n").flatMap((line) => {
         const [, thread, call] = /^(\d+) +(\w+)\(/.exec(line) ?? [];
         return thread && call ? [{ thread, call, line }] : [];
@@ -199,7 +204,7 @@ for (const { name, prepare, args, calls, code = 0, next = args } of CASES) {
         const what = `killed at ${call} ${nth}, with ${left} left`;
         assertEquals(swept.code, 0, `${what}: ${swept.stderr}`);
         if (exists(at.at("root"))) await maintain(at, what);
-        const now = all(at.path).filter((it) => !/[0-9a-f]{32}/.test(it));
+        const now = lasting(at.path);
         assertEquals(now, wanted, what);
       }
       assert(killed > 0, "nothing was ever killed");
