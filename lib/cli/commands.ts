@@ -4,6 +4,8 @@
  * @module
  */
 
+import { MODES } from "../link/ladder.ts";
+
 /** A flag. */
 export interface Flag {
   /** Its long name, without the dashes. */
@@ -149,8 +151,8 @@ export const LINKS: readonly Flag[] = [
   {
     name: "mode",
     value: "MODE",
-    choices: ["auto", "clone", "hardlink", "symlink", "copy"],
-    doc: "auto (clone, hard link, copy), clone, hardlink, symlink, copy",
+    choices: MODES,
+    doc: "auto, private (clone, else copy), clone, hardlink, symlink, copy",
   },
   {
     name: "if-exists",

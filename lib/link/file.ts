@@ -11,6 +11,7 @@ import {
 } from "../fs/staging.ts";
 import { moveToFree } from "../fs/swap.ts";
 import { log } from "../log.ts";
+import { checkPath } from "../os/arguments.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
@@ -23,6 +24,7 @@ import {
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, pairState } from "./ladder.ts";
 import {
+  checkLinkOptions,
   type LinkFileOptions,
   type LinkFileReport,
   placeOptions,
@@ -77,6 +79,9 @@ export async function linkFile(
   dst: string | URL,
   options: LinkFileOptions = {},
 ): Promise<LinkFileReport> {
+  checkPath("src", src);
+  checkPath("dst", dst);
+  checkLinkOptions(options, "file");
   const source = toPath(src);
   const path = toPath(dst);
   using place = openSource(source, path);

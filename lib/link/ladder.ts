@@ -16,6 +16,17 @@ export type LinkMode = "clone" | "hardlink" | "symlink" | "copy";
 /** A mode, or one that chooses: `auto`; or `private`, which shares nothing. */
 export type AnyMode = "auto" | "private" | LinkMode;
 
+/** All that may be asked for: `reflink` is what others call `clone`. */
+export const MODES: readonly (AnyMode | "reflink")[] = [
+  "auto",
+  "private",
+  "clone",
+  "reflink",
+  "hardlink",
+  "symlink",
+  "copy",
+];
+
 /** The modes that are tried in order, by what the user asked for. */
 export const LADDERS: Readonly<Record<AnyMode, readonly LinkMode[]>> = {
   auto: ["clone", "hardlink", "copy"],

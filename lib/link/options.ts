@@ -1,18 +1,27 @@
 import type { NotKept } from "../fs/fidelity.ts";
-import type { LinkMode } from "./ladder.ts";
+import {
+  checkChoice,
+  checkNumber,
+  checkOptions,
+  checkSignal,
+  checkTexts,
+  checkType,
+} from "../os/arguments.ts";
+import { type LinkMode, MODES } from "./ladder.ts";
 import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
 
 /** Options for `linkFile()`. */
 export interface LinkFileOptions {
   /**
-   * How to put the file there. `private` tries a clone, then a copy; `auto` and `clone` try a clone, then a hard link,
-   * then a copy; `hardlink` and `symlink` fall back to a copy. A clone needs
+   * How to put the file there. `auto` and `clone` (or `reflink`) try a clone, then a
+   * hard link, then a copy; `private` tries a clone, then a copy, and so shares nothing
+   * with the source; `hardlink` and `symlink` fall back to a copy. A clone needs
    * `--allow-ffi`; asked for without it, `Deno.copyFile` may make one or not, so it
    * counts as a copy.
    *
    * @default {"auto"}
    */
-  mode?: "auto" | "private" | LinkMode;
+  mode?: "auto" | "private" | "reflink" | LinkMode;
   /**
    * What to do when something stands there. It is never written through: `replace`
    * renames the new over the old.
@@ -143,12 +152,48 @@ export interface LinkReport {
   readonly durationMs: number;
 }
 
+const IF_EXISTS = ["error", "skip", "replace"] as const;
+const ON_LINK_LIMIT = ["reset", "copy", "error"] as const;
+
+/**
+ * Refuses options that are none, before anything is done.
+ *
+ * @throws {TypeError} If one is of another type, or no word that it may be.
+ * @throws {RangeError} If a number is too small.
+ */
+export function checkLinkOptions(
+  options: LinkFileOptions | LinkTreeOptions,
+  what: "file" | "tree",
+): void {
+  checkOptions(options);
+  const merge = what === "tree" ? ["merge"] as const : [];
+  checkChoice("mode", options.mode, MODES);
+  checkChoice("ifExists", options.ifExists, [...IF_EXISTS, ...merge]);
+  checkChoice("onLinkLimit", options.onLinkLimit, ON_LINK_LIMIT);
+  checkNumber("maxLinks", options.maxLinks, 1);
+  checkType("strict", options.strict, "boolean");
+  checkSignal(options.signal);
+  if (what === "file") {
+    checkType("mutable", options.mutable, "boolean");
+    return;
+  }
+  const { include, exclude, mutable, jobs, wait, onProgress } =
+    options as LinkTreeOptions;
+  checkTexts("include", include);
+  checkTexts("exclude", exclude);
+  checkTexts("mutable", mutable);
+  checkNumber("jobs", jobs, 1);
+  checkNumber("wait", wait, 0);
+  checkType("onProgress", onProgress, "function");
+}
+
 /** The options of {@linkcode LinkFileOptions} that say how a file is placed. */
 export function placeOptions(
   options: LinkFileOptions | LinkTreeOptions,
 ): PlaceOptions {
+  const { mode = "auto" } = options;
   return {
-    mode: options.mode ?? "auto",
+    mode: mode === "reflink" ? "clone" : mode,
     strict: options.strict ?? false,
     onLinkLimit: options.onLinkLimit ?? "reset",
     maxLinks: options.maxLinks ?? Infinity,

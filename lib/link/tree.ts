@@ -15,6 +15,7 @@ import { moveToFree, type Place, swap } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
 import { log } from "../log.ts";
+import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import {
@@ -37,6 +38,7 @@ import {
 } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import {
+  checkLinkOptions,
   type LinkReport,
   type LinkTreeOptions,
   placeOptions,
@@ -90,6 +92,9 @@ export async function linkTree(
   dst: string | URL,
   options: LinkTreeOptions = {},
 ): Promise<LinkReport> {
+  checkPath("src", src);
+  checkPath("dst", dst);
+  checkLinkOptions(options, "tree");
   const source = toPath(src);
   const destination = toPath(dst);
   return await asLink(source, destination, options, async () => {

@@ -8,6 +8,7 @@ import {
 } from "../../lib/cli/commands.ts";
 import { help, parse } from "../../lib/cli/flags.ts";
 import { manPage } from "../../lib/cli/man.ts";
+import { MODES } from "../../lib/link/ladder.ts";
 import { ROOT, run, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
@@ -139,7 +140,7 @@ async function script(dir: TempDir, shell: string): Promise<string> {
   return dir.at(`completion.${shell}`);
 }
 
-const MODES = ["auto", "clone", "copy", "hardlink", "symlink"];
+const SORTED = MODES.toSorted();
 
 test("rebuild-cache completions bash completes in a real bash", [
   "bash",
@@ -157,7 +158,7 @@ test("rebuild-cache completions bash completes in a real bash", [
     return stdout.trim().split("\n").sort();
   };
   assertEquals(await ask("rebuild-cache", "pr"), ["prune"]);
-  assertEquals(await ask("rebuild-cache", "link", "--mode", ""), MODES);
+  assertEquals(await ask("rebuild-cache", "link", "--mode", ""), SORTED);
   assertEquals(await ask("rebuild-cache", "link", "--mode", "c"), [
     "clone",
     "copy",
@@ -180,7 +181,7 @@ test("rebuild-cache completions fish completes in a real fish", [
     return stdout.trim().split("\n").map((it) => it.split("\t")[0]).sort();
   };
   assertEquals(await ask("rebuild-cache pr"), ["prune"]);
-  assertEquals(await ask("rebuild-cache link --mode "), MODES);
+  assertEquals(await ask("rebuild-cache link --mode "), SORTED);
   assertEquals(await ask("rebuild-cache prune --max-s"), ["--max-size"]);
 });
 
