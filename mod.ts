@@ -16,7 +16,12 @@
 
 import { preloadLibc } from "./lib/os/libc.ts";
 
-export type { Archive, CacheStaging, Entry } from "./lib/cache/archive.ts";
+export type {
+  Archive,
+  CacheStaging,
+  Entry,
+  EntryLinkOptions,
+} from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache } from "./lib/cache/cache.ts";
 export type { Listed } from "./lib/cache/list.ts";

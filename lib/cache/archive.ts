@@ -8,12 +8,7 @@ import { CacheError, osFailure } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { LinkError } from "../link/error.ts";
-import type {
-  LinkFileOptions,
-  LinkFileReport,
-  LinkReport,
-  LinkTreeOptions,
-} from "../link/options.ts";
+import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -68,28 +63,34 @@ export interface Entry extends Archive, Disposable {
   /** Whether it is a file. */
   readonly isFile: boolean;
   /**
-   * Puts a directory where it is needed, as `linkTree()` does, and checks that what is
-   * in it is what was put. (For a file there is `linkFile()`.)
+   * Puts it where it is needed, a directory as `linkTree()` does, a file as `linkFile()`
+   * does, and checks that it is what was put. What is there then is private, unless
+   * `mode` asks to share: writing to it never changes the cache.
    *
    * @param dst Where it should be. Its parent must exist.
    * @param options How to put it there.
    * @returns What was done, counted.
    * @throws {LinkError} If it could not be done. Of kind `invalid` if the archive is
    * damaged.
+   * @throws {TypeError} If an option is none.
    */
-  link(dst: string | URL, options?: LinkTreeOptions): Promise<LinkReport>;
+  link(dst: string | URL, options?: EntryLinkOptions): Promise<LinkReport>;
+}
+
+/**
+ * Options for `Entry.link()`. Of a file `include` and `exclude` say nothing, and globs of
+ * `mutable` are matched against the destination's name.
+ */
+export interface EntryLinkOptions extends Omit<LinkTreeOptions, "mode"> {
   /**
-   * Puts a file where it is needed, as `linkFile()` of the library does.
+   * How to put it there. `private` and `copy` share nothing with the cache. With
+   * `hardlink`, `symlink`, `auto` and `clone` (which fall back to a hard link) whoever
+   * writes to what is there writes to the cache: files that were changed are noticed by
+   * size and time, and the archive is not handed out again.
    *
-   * @param dst Where it should be. Its parent must exist.
-   * @param options How to put it there.
-   * @returns How it was put there.
-   * @throws {LinkError} If it could not be done.
+   * @default {"private"}
    */
-  linkFile(
-    dst: string | URL,
-    options?: LinkFileOptions,
-  ): Promise<LinkFileReport>;
+  mode?: NonNullable<LinkTreeOptions["mode"]>;
 }
 
 /** A place to build what will be put. Dispose of it, whether it was committed or not. */

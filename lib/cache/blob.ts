@@ -8,7 +8,7 @@
 import { CacheError, osFailure } from "../error.ts";
 import { type Directory, fromMilliseconds, pathIn } from "../fs/directory.ts";
 import { LinkError } from "../link/error.ts";
-import { linkFileHeld } from "../link/file.ts";
+import { linkFileHeld, toFileReport } from "../link/file.ts";
 import type { LinkFileOptions, LinkFileReport } from "../link/options.ts";
 import { copyTreeInto } from "../link/tree.ts";
 import { log } from "../log.ts";
@@ -96,7 +96,7 @@ export async function placeBlob(
           if (!fetched) touchBlob(parent, name);
           count(root, fetched ? "misses" : "hits");
           if (fetched) await pruneWhenDue(root, store);
-          return { ...report, fetched };
+          return { ...toFileReport(report), fetched };
         } catch (error) {
           // Evicted since: once more.
           const evicted = error instanceof LinkError && !look(parent, name);

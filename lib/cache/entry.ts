@@ -6,13 +6,22 @@
 
 import { CacheError, kindOfError } from "../error.ts";
 import { pathIn } from "../fs/directory.ts";
+import type { Place } from "../fs/swap.ts";
+import { LinkError } from "../link/error.ts";
 import { linkFileHeld } from "../link/file.ts";
-import { linkHeld } from "../link/tree.ts";
+import { checkLinkOptions, type LinkReport } from "../link/options.ts";
+import { globs, linkHeld } from "../link/tree.ts";
 import { LockedError, waitFor } from "../lock/file.ts";
 import { log } from "../log.ts";
-import { toPath } from "../os/path.ts";
+import { checkPath } from "../os/arguments.ts";
+import { basename, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
-import { type Archive, type Entry, openCacheStaging } from "./archive.ts";
+import {
+  type Archive,
+  type Entry,
+  type EntryLinkOptions,
+  openCacheStaging,
+} from "./archive.ts";
 import { count } from "./counters.ts";
 import {
   type ArchiveId,
@@ -96,12 +105,45 @@ async function entryIn(
     ...toArchive(header, id),
     path: pathIn(directory, TREE),
     isFile,
-    link: async (dst, options = {}) =>
-      await linkHeld(source, toPath(dst), options, listing.text),
-    linkFile: async (dst, options = {}) =>
-      await linkFileHeld(source, toPath(dst), options),
+    async link(dst, options = {}) {
+      checkPath("dst", dst);
+      checkLinkOptions(options, "tree");
+      const how = { ...options, mode: options.mode ?? "private" } as const;
+      const path = toPath(dst);
+      return isFile
+        ? await linkOnlyFile(source, path, how)
+        : await linkHeld(source, path, how, listing.text);
+    },
     [Symbol.dispose]: () => kept.dispose(),
   };
+}
+
+/** Links an archive that is a file. */
+async function linkOnlyFile(
+  source: Place,
+  path: string,
+  options: EntryLinkOptions,
+): Promise<LinkReport> {
+  const { ifExists = "error", mutable = [], onProgress, ...both } = options;
+  const from = pathIn(source.parent, source.name);
+  if (ifExists === "merge") {
+    throw new LinkError(
+      `Cannot merge "${from}" into "${path}": it is a file, and only a tree can be merged`,
+      from,
+      path,
+      "not-directory",
+    );
+  }
+  const patterns = await globs(mutable);
+  const report = await linkFileHeld(source, path, {
+    ...both,
+    ifExists,
+    mutable: patterns.some((pattern) => pattern.test(basename(path))),
+  });
+  const { outcome, bytes } = report;
+  const files = outcome === "skipped" ? 0 : 1;
+  onProgress?.({ files, directories: 0, bytes });
+  return report;
 }
 
 /** `undefined`: try again, since a prune has it, or it was replaced just now. */

@@ -152,7 +152,7 @@ export const LINKS: readonly Flag[] = [
     name: "mode",
     value: "MODE",
     choices: MODES,
-    doc: "auto, private (clone, else copy), clone, hardlink, symlink, copy",
+    doc: "auto, private (clone or copy), clone, hardlink, symlink, copy",
   },
   {
     name: "if-exists",
@@ -256,8 +256,8 @@ export const GET: Command = {
   name: "get",
   usage: "rebuild-cache get --dir ROOT KEY DST",
   doc:
-    `Put what KEY points to at DST, as cheaply as the file systems allow (see "link").
-On a miss, write nothing and exit with 1.`,
+    `Put what KEY points to at DST: cloned or copied, so that writing to it never changes
+the cache, unless --mode asks to share. On a miss, write nothing and exit with 1.`,
   flags: [...CACHE, ...LINKS, ...LOCKS],
   examples: [
     [
@@ -265,8 +265,8 @@ On a miss, write nothing and exit with 1.`,
       "Get a tree",
     ],
     [
-      "rebuild-cache get --dir ~/.cache/deps --mode copy model-7 model.bin",
-      "Get a copy to write to",
+      "rebuild-cache get --dir ~/.cache/deps --mode hardlink model-7 model.bin",
+      "Share a file that nobody writes to",
     ],
   ],
 };

@@ -53,7 +53,10 @@ export async function linkAny(
   const mutable = parsed.values("mutable");
   const { wait } = lockOptions(parsed, signal);
   const waits = { signal, ...wait !== undefined && { wait } };
-  if (entry ? entry.isFile : isFile(src)) {
+  if (ifExists === "merge" && entry?.isFile) {
+    throw new UsageError("--if-exists merge is for trees: say replace");
+  }
+  if (!entry && isFile(src)) {
     if (ifExists === "merge") {
       throw new UsageError("--if-exists merge is for trees: say replace");
     }
@@ -63,9 +66,7 @@ export async function linkAny(
       mutable: await matchesAny(mutable, basename(dst)),
       signal,
     };
-    const result = entry
-      ? await entry.linkFile(dst, how)
-      : await linkFile(src, dst, how);
+    const result = await linkFile(src, dst, how);
     const text = `Linked ${dst} (${result.mode})`;
     return { result: { path: dst, ...result }, text };
   }
@@ -91,7 +92,7 @@ export async function linkAny(
       ? entry.link(dst, { ...options, onProgress })
       : linkTree(src, dst, { ...options, onProgress });
   });
-  return { result, text: describe(result) };
+  return { result, text: describe(result, entry?.isFile === true) };
 }
 
 async function matchesAny(
@@ -122,7 +123,7 @@ function given<T extends object>(
   ) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
-function describe(report: LinkReport): string {
+function describe(report: LinkReport, isFile: boolean): string {
   const { path, outcome, bytes, durationMs, fallbacks } = report;
   if (outcome === "skipped") return `Skipped ${path}: it is there`;
   const files = (["cloned", "hardlinked", "symlinked", "copied"] as const)
@@ -132,7 +133,10 @@ function describe(report: LinkReport): string {
   const [fallback] = fallbacks;
   const why = fallback ? `; no ${fallback.from}: ${fallback.reason}` : "";
   const verb = outcome[0]!.toUpperCase() + outcome.slice(1);
-  return `${verb} ${path}: ${files.join(", ") || "no files"} in ${
-    plural(report.directories + 1, "directory", "directories")
-  }, ${size(bytes)}, ${milliseconds(durationMs)}${why}`;
+  const where = isFile
+    ? ""
+    : ` in ${plural(report.directories + 1, "directory", "directories")}`;
+  return `${verb} ${path}: ${files.join(", ") || "no files"}${where}, ${
+    size(bytes)
+  }, ${milliseconds(durationMs)}${why}`;
 }

@@ -10,7 +10,6 @@ import {
   TREE,
 } from "../fs/staging.ts";
 import { moveToFree } from "../fs/swap.ts";
-import { log } from "../log.ts";
 import { checkPath } from "../os/arguments.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
@@ -27,6 +26,7 @@ import {
   checkLinkOptions,
   type LinkFileOptions,
   type LinkFileReport,
+  type LinkReport,
   placeOptions,
 } from "./options.ts";
 import {
@@ -37,6 +37,7 @@ import {
   type Placed,
   placeFile,
 } from "./place.ts";
+import { linkReport } from "./report.ts";
 
 /**
  * Puts a cached file where it is needed, as cheaply as the file systems allow: by
@@ -85,7 +86,22 @@ export async function linkFile(
   const source = toPath(src);
   const path = toPath(dst);
   using place = openSource(source, path);
-  return await linkFileHeld(place, path, options);
+  return toFileReport(await linkFileHeld(place, path, options));
+}
+
+/** What a report says of its only file. */
+export function toFileReport(report: LinkReport): LinkFileReport {
+  const { outcome, reset } = report;
+  const replaced = outcome === "replaced";
+  return { mode: modeOf(report), replaced, reset: reset > 0 };
+}
+
+function modeOf(report: LinkReport): LinkFileReport["mode"] {
+  if (report.outcome === "skipped") return "skipped";
+  if (report.cloned > 0) return "clone";
+  if (report.hardlinked > 0) return "hardlink";
+  if (report.symlinked > 0) return "symlink";
+  return report.copied > 0 ? "copy" : "created";
 }
 
 function openSource(source: string, destination: string): Place {
@@ -102,7 +118,7 @@ export async function linkFileHeld(
   from: Pick<Place, "parent" | "name">,
   path: string,
   options: LinkFileOptions,
-): Promise<LinkFileReport> {
+): Promise<LinkReport> {
   const once = () => linkFileOnce(from, path, options);
   return await unlessOutrun(options.ifExists, once);
 }
@@ -111,13 +127,16 @@ async function linkFileOnce(
   from: Pick<Place, "parent" | "name">,
   path: string,
   options: LinkFileOptions,
-): Promise<LinkFileReport> {
+): Promise<LinkReport> {
+  const started = performance.now();
   const source = pathIn(from.parent, from.name);
   const { ifExists = "error" } = options;
   using destination = openDestination(path, source);
   const { existing } = destination;
   if (existing && ifExists === "skip") {
-    return { mode: "skipped", replaced: false, reset: false };
+    const nothing = { ...noCounts(), directories: 0, links: 0 };
+    const built = { ...nothing, notKept: new Map() };
+    return linkReport(path, "skipped", built, 1, started);
   }
   if (existing && ifExists === "error") throw taken(source, path);
   if (existing?.kind === "directory") {
@@ -131,7 +150,9 @@ async function linkFileOnce(
   const status = lookAtSource(from, source, path);
   if (status?.kind !== "file") throw notAFile(source, path, status);
   try {
-    return await link(from, status, destination, options);
+    const built = await link(from, status, destination, options);
+    const outcome = existing ? "replaced" : "linked";
+    return linkReport(path, outcome, built, 1, started);
   } catch (error) {
     const { signal } = options;
     if (signal?.aborted && error === signal.reason) throw error;
@@ -152,16 +173,17 @@ async function link(
   status: Status,
   { parent, name: newName, path, existing }: Destination,
   options: LinkFileOptions,
-): Promise<LinkFileReport> {
+): Promise<Parameters<typeof linkReport>[2]> {
   const { mutable = false, signal } = options;
   const breath = new Breath(signal);
   const counts = noCounts();
+  const keeper = new Keeper("all");
   const place = placeOptions(options);
   const context: PlaceContext = {
     options: place,
     pair: pairState(new Map(), status.device, parent.opened.device),
     counts,
-    keeper: new Keeper("all"),
+    keeper,
     control: {
       check: () => signal?.throwIfAborted(),
       breathe: () => breath.due(),
@@ -170,12 +192,10 @@ async function link(
     defersLimit: true,
   };
   const replaced = existing !== undefined;
-  const done = (mode: Placed): LinkFileReport => {
-    for (const { from, reason } of counts.fallbacks.values()) {
-      log.debug(() => `No ${from} to "${path}": ${reason}`);
-    }
-    const reset = counts.reset > 0;
-    return { mode: mode as LinkFileReport["mode"], replaced, reset };
+  const done = () => {
+    const { notKept } = keeper;
+    const { size: bytes } = status;
+    return { ...counts, bytes, directories: 0, links: 0, notKept };
   };
   using source = new Candidate(from, name);
   const [rung] = LADDERS[place.mode];
@@ -183,7 +203,7 @@ async function link(
   const isLink = rung === "hardlink" || rung === "symlink";
   if (!replaced && isLink && !mutable) {
     const mode = tryLink(source, status, parent, newName, context);
-    if (mode) return done(mode);
+    if (mode) return done();
   }
   await using staging = openStaging(parent, newName);
   let how: How = "ladder";
@@ -192,7 +212,7 @@ async function link(
     try {
       publish(staging, parent, newName, replaced, source.path, path);
       await sweepStagings(parent, newName);
-      return done(mode);
+      return done();
     } catch (error) {
       // Some file systems say so only at the rename (btrfs).
       if (mode !== "hardlink" || errorKind(error) !== "link-limit") throw error;

@@ -44,6 +44,7 @@ import {
   placeOptions,
 } from "./options.ts";
 import { Candidate, noCounts, placeFile } from "./place.ts";
+import { linkReport } from "./report.ts";
 import { buildTree } from "./threads.ts";
 
 /**
@@ -164,7 +165,7 @@ async function linkOnce(
   const { parent, name, existing } = destination;
   refuseNested(source, destination);
   const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
-    report(path, outcome, built, threads, started);
+    linkReport(path, outcome, built, threads, started);
   if (existing && ifExists === "skip") return done("skipped", nothingBuilt());
   if (existing && ifExists === "error") throw taken(source.path, path);
   const job = await jobFor(
@@ -436,7 +437,8 @@ async function jobFor(
   };
 }
 
-async function globs(list: readonly string[] = []): Promise<RegExp[]> {
+/** Globs as patterns on paths with `/`. */
+export async function globs(list: readonly string[] = []): Promise<RegExp[]> {
   if (list.length === 0) return [];
   const { globToRegExp } = await import("@std/path/posix/glob-to-regexp");
   return list.map((glob) => globToRegExp(glob, { globstar: true }));
@@ -487,38 +489,4 @@ function conflict(
     target,
     "already-exists",
   );
-}
-
-function report(
-  path: string,
-  outcome: LinkReport["outcome"],
-  built: Built,
-  threads: number,
-  started: number,
-): LinkReport {
-  const {
-    fallbacks,
-    notKept,
-    waiting: _,
-    unfinished: __,
-    firstNames: ___,
-    ...counts
-  } = built;
-  for (const { from, reason, count, example } of fallbacks.values()) {
-    log.debug(() => `No ${from}: ${reason} (${count}, such as "${example}")`);
-  }
-  for (const { what, reason, count, example } of notKept.values()) {
-    log.debug(() =>
-      `Not kept: ${what}: ${reason} (${count}, such as "${example}")`
-    );
-  }
-  return {
-    path,
-    outcome,
-    ...counts,
-    fallbacks: [...fallbacks.values()],
-    notKept: [...notKept.values()],
-    threads,
-    durationMs: performance.now() - started,
-  };
 }

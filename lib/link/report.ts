@@ -1,0 +1,61 @@
+import type { NotKept } from "../fs/fidelity.ts";
+import { log } from "../log.ts";
+import type { LinkReport } from "./options.ts";
+import type { Counts } from "./place.ts";
+
+/** What a report tells of. */
+interface Reported extends Counts {
+  readonly directories: number;
+  readonly links: number;
+  readonly notKept: ReadonlyMap<string, NotKept>;
+}
+
+/** A report of what was done, which is logged where it is not what was asked for. */
+export function linkReport(
+  path: string,
+  outcome: LinkReport["outcome"],
+  built: Reported,
+  threads: number,
+  started: number,
+): LinkReport {
+  const {
+    fallbacks,
+    notKept,
+    cloned,
+    hardlinked,
+    symlinked,
+    copied,
+    created,
+    links,
+    directories,
+    reset,
+    stranded,
+    bytes,
+  } = built;
+  for (const { from, reason, count, example } of fallbacks.values()) {
+    log.debug(() => `No ${from}: ${reason} (${count}, such as "${example}")`);
+  }
+  for (const { what, reason, count, example } of notKept.values()) {
+    log.debug(() =>
+      `Not kept: ${what}: ${reason} (${count}, such as "${example}")`
+    );
+  }
+  return {
+    path,
+    outcome,
+    cloned,
+    hardlinked,
+    symlinked,
+    copied,
+    created,
+    links,
+    directories,
+    reset,
+    stranded,
+    bytes,
+    fallbacks: [...fallbacks.values()],
+    notKept: [...notKept.values()],
+    threads,
+    durationMs: performance.now() - started,
+  };
+}
