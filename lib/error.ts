@@ -2,14 +2,16 @@ import { type ErrorKind, errorKind, osErrorText } from "./os/error.ts";
 
 /**
  * What an error of this library means: what the OS meant, `refused`; `locked`: somebody
- * uses it; `empty`: a build wrote nothing; `unfinished`: a build in place failed.
+ * uses it; `empty`: a build wrote nothing; `unfinished`: a build in place failed;
+ * `damaged`: what is in a cache is not what was put there.
  */
 export type CacheErrorKind =
   | ErrorKind
   | "refused"
   | "locked"
   | "empty"
-  | "unfinished";
+  | "unfinished"
+  | "damaged";
 
 /**
  * An error of this library: what was tried, on which path, and what the

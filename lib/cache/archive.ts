@@ -70,8 +70,8 @@ export interface Entry extends Archive, Disposable {
    * @param dst Where it should be. Its parent must exist.
    * @param options How to put it there.
    * @returns What was done, counted.
-   * @throws {LinkError} If it could not be done. Of kind `invalid` if the archive is
-   * damaged.
+   * @throws {LinkError} If it could not be done. Of kind `damaged` if somebody wrote to
+   * the archive: then its key is a miss from now on.
    * @throws {TypeError} If an option is none.
    */
   link(dst: string | URL, options?: EntryLinkOptions): Promise<LinkReport>;

@@ -1,6 +1,15 @@
 import { CacheError } from "../error.ts";
-import { type Directory, pathIn } from "../fs/directory.ts";
-import { type ListedDirectory, parseListingLine } from "../link/listing.ts";
+import {
+  type Directory,
+  isSameMoment,
+  pathIn,
+  type Time,
+} from "../fs/directory.ts";
+import {
+  contentLine,
+  type ListedDirectory,
+  parseListingLine,
+} from "../link/listing.ts";
 import { printable } from "../os/text.ts";
 import { type Content, readContent, type ReadOptions } from "./content.ts";
 import { MANIFEST, TREE } from "./layout.ts";
@@ -61,11 +70,15 @@ const COUNTS = ["files", "directories", "bytes", "digest"] as const;
 
 function differences(header: Header, text: string, now: Content): string[] {
   const lines = text.split("\n").slice(0, -1);
-  const same = lines.length === now.lines.length &&
-    lines.every((line, i) => line === now.lines[i]);
-  if (!same) {
+  const isSame = (line: string, i: number) => line === now.lines[i];
+  if (lines.length !== now.lines.length || !lines.every(isSame)) {
     const wrong = [...differing(lines, now.lines)];
-    return wrong.length > 0 ? wrong : ["The manifest itself is damaged"];
+    if (wrong.length > 0) return wrong;
+    const then = lines.map(withoutTimes);
+    const found = now.lines.map(withoutTimes);
+    if (then.length !== found.length || then.some((it, i) => it !== found[i])) {
+      return ["The manifest itself is damaged"];
+    }
   }
   return COUNTS.filter((it) => header[it] !== now[it])
     .map((it) => `The manifest says ${header[it]} (${it}), not ${now[it]}`);
@@ -80,15 +93,37 @@ function* differing(
   for (const [path, what] of then) {
     const is = now.get(path);
     if (is === undefined) yield `"${printable(path)}" is missing`;
-    else if (is !== what) yield `"${printable(path)}" has changed`;
+    else if (is.what !== what.what) yield `"${printable(path)}" has changed`;
+    else if (!isSameMoment(what.modified, is.modified)) {
+      yield `"${printable(path)}" has another time`;
+    }
   }
   for (const path of now.keys()) {
     if (!then.has(path)) yield `"${printable(path)}" was not there`;
   }
 }
 
-function byPath(lines: readonly string[]): Map<string, string> {
-  const all = new Map<string, string>();
+/** The text itself, if it is no line: then it differs. */
+function withoutTimes(line: string): string {
+  try {
+    return contentLine(parseListingLine(line));
+  } catch (error) {
+    if (error instanceof CacheError) return line;
+    throw error;
+  }
+}
+
+/** What is compared of an entry. */
+interface Told {
+  readonly what: string;
+  readonly modified: Time;
+}
+
+/** The time of what has none that is compared. */
+const NEVER: Time = { seconds: 0, nanoseconds: 0 };
+
+function byPath(lines: readonly string[]): Map<string, Told> {
+  const all = new Map<string, Told>();
   for (const text of lines) {
     let line: ListedDirectory;
     try {
@@ -98,9 +133,20 @@ function byPath(lines: readonly string[]): Map<string, string> {
       throw error;
     }
     const { path, mode, files, links } = line;
-    if (path !== undefined) all.set(`${path}/`, String(mode));
-    for (const [name, ...what] of [...files, ...links]) {
-      all.set(`${path ?? ""}/${name}`, JSON.stringify(what));
+    if (path !== undefined) {
+      all.set(`${path}/`, { what: String(mode), modified: NEVER });
+    }
+    for (const [name, ...file] of files) {
+      const [size, mode, digest, seconds, nanoseconds] = file;
+      const what = JSON.stringify([size, mode, digest]);
+      const modified = { seconds, nanoseconds };
+      all.set(`${path ?? ""}/${name}`, { what, modified });
+    }
+    for (const [name, text] of links) {
+      all.set(`${path ?? ""}/${name}`, {
+        what: JSON.stringify(text),
+        modified: NEVER,
+      });
     }
   }
   return all;

@@ -14,6 +14,7 @@ import {
   pathIn,
 } from "../fs/directory.ts";
 import {
+  contentLine,
   type ListedDirectory,
   type ListedFile,
   listingLine,
@@ -31,7 +32,7 @@ export interface Content {
   readonly bytes: number;
   /** Bytes that its files and directories take on the disk, as far as that is known. */
   readonly diskBytes: number;
-  /** SHA-256 of the lines, in hexadecimal digits. */
+  /** SHA-256 of the lines without times, in hexadecimal digits. */
   readonly digest: string;
   /** A listing of it. */
   readonly lines: readonly string[];
@@ -57,17 +58,20 @@ export async function readContent(
 ): Promise<Content> {
   const { createHash } = await crypt();
   const reader = new Reader(() => createHash("sha256"), options);
+  const hash = createHash("sha256");
   const lines: string[] = [];
+  const add = (directory: ListedDirectory) => {
+    lines.push(listingLine(directory));
+    hash.update(`${contentLine(directory)}\n`);
+  };
   const status = look(archive, TREE);
   if (status && status.kind !== "directory") {
-    lines.push(listingLine(await reader.single(archive)));
+    add(await reader.single(archive));
   } else {
     await walk(archive, TREE, async ({ directory, path, entries }) => {
-      lines.push(listingLine(await reader.read(directory, path, entries)));
+      add(await reader.read(directory, path, entries));
     });
   }
-  const hash = createHash("sha256");
-  for (const line of lines) hash.update(`${line}\n`);
   const { files, bytes, diskBytes, directories } = reader;
   return {
     files,
@@ -158,7 +162,8 @@ class Reader {
     this.files++;
     try {
       using file = patiently(() => directory.openFile(name, "read"));
-      const { links, mode } = file.opened;
+      const { links, mode, modified } = file.opened;
+      const { seconds, nanoseconds } = modified;
       const inode = links > 1 ? inodeKey(file.opened) : undefined;
       let read = inode === undefined ? undefined : this.#seen.get(inode);
       if (!read) {
@@ -168,7 +173,7 @@ class Reader {
         this.#onFile?.(read.size);
         if (inode !== undefined) this.#seen.set(inode, read);
       }
-      return [name, read.size, mode, read.digest];
+      return [name, read.size, mode, read.digest, seconds, nanoseconds];
     } catch (error) {
       if (error === this.#signal?.reason) throw error;
       throw failure("read", pathIn(directory, name), error);

@@ -9,11 +9,13 @@ import { pathIn } from "../fs/directory.ts";
 import type { Place } from "../fs/swap.ts";
 import { LinkError } from "../link/error.ts";
 import { linkFileHeld } from "../link/file.ts";
+import type { Listing } from "../link/listing.ts";
 import { checkLinkOptions, type LinkReport } from "../link/options.ts";
 import { globs, linkHeld } from "../link/tree.ts";
 import { LockedError, waitFor } from "../lock/file.ts";
 import { log } from "../log.ts";
 import { checkPath } from "../os/arguments.ts";
+import { osErrorText } from "../os/error.ts";
 import { basename, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
 import {
@@ -47,6 +49,7 @@ import {
   holdLong,
   type LockedArchive,
 } from "./locks.ts";
+import { quarantine, removePointer } from "./set_aside.ts";
 import { openRoot, type Store, useRoot } from "./store.ts";
 
 /** Gives a lease on what a key points to, or `undefined`. */
@@ -98,8 +101,15 @@ async function entryIn(
     return undefined;
   }
   touch(root, id);
-  held.use(root.share());
-  const kept = held.move();
+  let isDamaged = false;
+  using last = new DisposableStack();
+  last.use(root.share());
+  last.defer(() => {
+    // Nobody of us has it any more.
+    if (isDamaged) quarantineQuietly(store, root, id);
+  });
+  last.use(held.move());
+  const kept = last.move();
   const source = { parent: directory, name: TREE };
   return {
     ...toArchive(header, id),
@@ -110,12 +120,61 @@ async function entryIn(
       checkLinkOptions(options, "tree");
       const how = { ...options, mode: options.mode ?? "private" } as const;
       const path = toPath(dst);
-      return isFile
-        ? await linkOnlyFile(source, path, how)
-        : await linkHeld(source, path, how, listing.text);
+      try {
+        return isFile
+          ? await linkOnlyFile(source, path, how, listing)
+          : await linkHeld(source, path, how, listing.text);
+      } catch (error) {
+        if (kindOfError(error) !== "damaged") throw error;
+        const known = damage(error, pathIn(directory, TREE), path);
+        log.warn(() => known.message);
+        isDamaged = true;
+        await takeAway(store, root, name, id);
+        throw known;
+      }
     },
     [Symbol.dispose]: () => kept.dispose(),
   };
+}
+
+/** Lets no key point to what is damaged, so that the next one who asks builds it. */
+async function takeAway(
+  store: Store,
+  root: Root,
+  name: KeyName,
+  id: ArchiveId,
+): Promise<void> {
+  try {
+    const folder = root.bucketIfThere(store.bucket);
+    const isMeant = (now: ArchiveId | undefined) => now === id;
+    if (folder) await removePointer(store, root, { folder, name, isMeant });
+  } catch (error) {
+    // A cache that can only be read: what is wrong is said all the same.
+    log.debug(() => `The key of ${id} stays: ${osErrorText(error)}`);
+  }
+}
+
+function quarantineQuietly(store: Store, root: Root, id: ArchiveId): void {
+  try {
+    const outcome = quarantine(store, root, id);
+    log.debug(() => `Damaged: ${id}: ${outcome}`);
+  } catch (error) {
+    log.debug(() => `Left for a prune: ${id}: ${osErrorText(error)}`);
+  }
+}
+
+function damage(error: unknown, source: string, path: string): LinkError {
+  let first = error;
+  while (first instanceof CacheError && first.cause instanceof CacheError) {
+    first = first.cause;
+  }
+  return new LinkError(
+    `${osErrorText(first)}. Somebody wrote to it: its key is a miss now`,
+    source,
+    path,
+    "damaged",
+    error,
+  );
 }
 
 /** Links an archive that is a file. */
@@ -123,6 +182,7 @@ async function linkOnlyFile(
   source: Place,
   path: string,
   options: EntryLinkOptions,
+  listing: Listing,
 ): Promise<LinkReport> {
   const { ifExists = "error", mutable = [], onProgress, ...both } = options;
   const from = pathIn(source.parent, source.name);
@@ -139,7 +199,7 @@ async function linkOnlyFile(
     ...both,
     ifExists,
     mutable: patterns.some((pattern) => pattern.test(basename(path))),
-  });
+  }, listing.file);
   const { outcome, bytes } = report;
   const files = outcome === "skipped" ? 0 : 1;
   onProgress?.({ files, directories: 0, bytes });

@@ -18,7 +18,7 @@ import type { Content } from "./content.ts";
 import { isBucket, MANIFEST } from "./layout.ts";
 import { failure, readAll } from "./root.ts";
 
-const VERSION = 2;
+const VERSION = 3;
 
 /** The first line. */
 export interface Header {
@@ -33,7 +33,7 @@ export interface Header {
   readonly bytes: number;
   /** Bytes that the archive took on the disk when it was put. */
   readonly diskBytes: number;
-  /** SHA-256 of the listing, in hexadecimal digits. */
+  /** SHA-256 of the listing without times, in hexadecimal digits. */
   readonly digest: string;
 }
 
@@ -124,7 +124,7 @@ const NEWLINE = 10;
 /** A manifest, or a tree, is not what was put. */
 export class Damaged extends CacheError {
   constructor(message: string, path: string) {
-    super(message, path, "invalid");
+    super(message, path, "damaged");
   }
 }
 
@@ -158,7 +158,7 @@ function parseHeader(path: string, line: Uint8Array): Header | typeof OLD {
   } catch {
     throw new Damaged(`"${path}" is no manifest`, path);
   }
-  if (header?.version === 1) return OLD;
+  if (header?.version === 1 || header?.version === 2) return OLD;
   if (isHeader(header)) return header;
   throw new Damaged(`"${path}" is no manifest`, path);
 }

@@ -1,20 +1,18 @@
-import { CacheError, kindOfError, osFailure } from "../error.ts";
+import { CacheError } from "../error.ts";
 import { pathIn } from "../fs/directory.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
-import { log } from "../log.ts";
 import { LockedError, waitFor } from "../lock/file.ts";
 import { removeQuietly } from "../fs/names.ts";
-import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { damageOf, listBlobs, removeBlob } from "./blobs.ts";
 import { compare, type Compared } from "./compare.ts";
 import type { ReadOptions } from "./content.ts";
 import { headerOf } from "./entry.ts";
-import { type ArchiveId, idOf, leaseName, swapLockName } from "./layout.ts";
+import { type ArchiveId, idOf, leaseName } from "./layout.ts";
 import { type Found, pointers } from "./list.ts";
-import { readPointer } from "./pointer.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
-import { attemptArchive, hold, INSTANT } from "./locks.ts";
+import { attemptArchive, INSTANT } from "./locks.ts";
+import { quarantine, removePointer } from "./set_aside.ts";
 import { isCache, type Store, useRoot } from "./store.ts";
 
 /** What `Cache.verify()` found. */
@@ -208,10 +206,13 @@ class Verifying {
     const kind = look(folder, id)?.kind;
     if (kind === undefined) return undefined; // a peer removed it
     if (kind !== "directory") return { wrong: ["It is not a directory"] };
-    using archive = await this.#lock(root, id, {
-      exclusive: false,
-      wait: INSTANT,
-    });
+    const how = { folder, exclusive: false, missing: "need" } as const;
+    using archive = await this.#within(
+      INSTANT,
+      root,
+      id,
+      () => attemptArchive(this.#store, root, id, how),
+    );
     if (!archive) {
       if (look(folder, id)) this.#skipped++; // else a prune has removed it
       return undefined;
@@ -224,20 +225,17 @@ class Verifying {
     return await compare(archive.directory, options);
   }
 
-  /** Who lists keys locks each for an instant. */
-  async #lock(
+  /** Who lists keys locks each for an instant. @returns `undefined` if it is in use. */
+  async #within<T>(
+    wait: number,
     root: Root,
     id: ArchiveId,
-    { exclusive, wait }: { exclusive: boolean; wait: number },
-  ) {
-    const folder = root.folder("archives");
-    const how = { folder, exclusive, missing: "need" } as const;
+    attempt: () => T | undefined,
+  ): Promise<T | undefined> {
+    const path = pathIn(root.folder("archives"), id);
+    const options = { ...signalOf(this.#options), wait };
     try {
-      return await waitFor(
-        () => attemptArchive(this.#store, root, id, how),
-        { ...signalOf(this.#options), wait },
-        () => new LockedError(pathIn(folder, id)),
-      );
+      return await waitFor(attempt, options, () => new LockedError(path));
     } catch (error) {
       if (error instanceof LockedError) return undefined;
       throw error;
@@ -258,21 +256,15 @@ class Verifying {
   /** Removes a pointer, if it still points there. */
   async #removePointer(
     root: Root,
-    { folder, name, path, id }: Found,
+    { folder, name, id }: Found,
   ): Promise<boolean> {
-    const locks = root.folder("locks");
-    const what = `The key at "${path}"`;
-    using _ = await hold(this.#store, locks, swapLockName(name), what);
-    const kind = look(folder, name)?.kind;
-    if (kind === undefined || readPointer(folder, name) !== id) return false;
-    try {
-      if (kind !== "directory") patiently(() => folder.remove(name));
-      else await this.#removeTree(folder, name);
-      return true;
-    } catch (error) {
-      if (kindOfError(error) === "not-found") return false;
-      throw osFailure("remove", path, error);
-    }
+    return await removePointer(this.#store, root, {
+      folder,
+      name,
+      isMeant: (now) => now === id,
+      signal: this.#options.signal,
+      onFailure: (failure) => this.#unreadable.push(failure),
+    });
   }
 
   async #removeTree(folder: Root["directory"], name: string): Promise<boolean> {
@@ -286,26 +278,17 @@ class Verifying {
     root: Root,
     id: ArchiveId,
   ): Promise<Damage["outcome"] | undefined> {
-    const folder = root.folder("archives");
     // Who reads it may have it for long.
-    using archive = await this.#lock(root, id, {
-      exclusive: true,
-      wait: 500,
+    const outcome = await this.#within(500, root, id, () => {
+      const outcome = quarantine(this.#store, root, id);
+      return outcome === "in use" ? undefined : outcome;
     });
-    if (!archive) return "in use";
-    const leases = root.folder("leases");
-    try {
-      const quarantine = root.folder("quarantine");
-      patiently(() => folder.rename(id, quarantine, id));
-      removeQuietly(leases, leaseName(id));
-      return "quarantined";
-    } catch (error) {
-      if (!look(folder, id)) return undefined;
-      log.debug(() => `Not quarantined: ${id}: ${osErrorText(error)}`);
-      const gone = await this.#removeTree(folder, id);
-      if (gone) removeQuietly(leases, leaseName(id));
-      return gone ? "removed" : undefined;
-    }
+    if (!outcome) return "in use";
+    if (outcome === "gone") return undefined;
+    if (outcome !== "stays") return outcome;
+    const gone = await this.#removeTree(root.folder("archives"), id);
+    if (gone) removeQuietly(root.folder("leases"), leaseName(id));
+    return gone ? "removed" : undefined;
   }
 }
 

@@ -8,10 +8,13 @@ import { printable } from "../os/text.ts";
 import { refuseToReplace } from "../fs/guard_rails.ts";
 import { openParent } from "../fs/open.ts";
 import { STANDS_THERE } from "../link/ends.ts";
-import { linkAny } from "./link.ts";
+import { linkAny, unlessDamaged } from "./link.ts";
 import { untilSignal } from "./signals.ts";
 import { fail, report, untilInterrupted } from "./ending.ts";
 import { keyAndPath, openStore } from "./store.ts";
+
+/** What is damaged is built again, so often. */
+const TRIES = 2;
 
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
 export async function ensureCommand(parsed: Parsed): Promise<number> {
@@ -30,24 +33,25 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
   if (ifExists === "replace") checkReplaceable(dst);
   return await untilInterrupted(signals, parsed, async () => {
     try {
-      const { entry, built } = await cache.ensure(
-        key,
-        (at) => runBuild(run, at, { signal, toStderr: json }),
-      );
-      using _ = entry;
-      const { result, text } = await linkAny(
-        entry.path,
-        dst,
-        parsed,
-        signal,
-        entry,
-      );
-      report(
-        parsed,
-        { outcome: built ? "built" : "hit", link: result },
-        () => built ? `Built ${printable(key)}. ${text}` : text,
-      );
-      return 0;
+      for (let tries = 0;; tries++) {
+        const { entry, built } = await cache.ensure(
+          key,
+          (at) => runBuild(run, at, { signal, toStderr: json }),
+        );
+        using _ = entry;
+        const linking = linkAny(entry.path, dst, parsed, signal, entry);
+        const linked = tries < TRIES
+          ? await unlessDamaged(linking)
+          : await linking;
+        if (!linked) continue; // its key is a miss now
+        const { result, text } = linked;
+        report(
+          parsed,
+          { outcome: built ? "built" : "hit", link: result },
+          () => built ? `Built ${printable(key)}. ${text}` : text,
+        );
+        return 0;
+      }
     } catch (error) {
       if (!(error instanceof CommandFailed)) throw error;
       const why = `${error.message}: nothing was put under "${printable(key)}"`;

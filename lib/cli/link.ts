@@ -1,4 +1,5 @@
 import type { Entry } from "../cache/archive.ts";
+import { kindOfError } from "../error.ts";
 import { linkFile } from "../link/file.ts";
 import type {
   LinkProgress,
@@ -93,6 +94,18 @@ export async function linkAny(
       : linkTree(src, dst, { ...options, onProgress });
   });
   return { result, text: describe(result, entry?.isFile === true) };
+}
+
+/** What was linked; nothing if it is damaged, which was said, and is as good as a miss. */
+export async function unlessDamaged<T>(
+  linking: Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await linking;
+  } catch (error) {
+    if (kindOfError(error) !== "damaged") throw error;
+    return undefined;
+  }
 }
 
 async function matchesAny(

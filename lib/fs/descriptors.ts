@@ -53,6 +53,7 @@ import {
   type Entry,
   type EntryKind,
   type FileUse,
+  isSameMoment,
   mountError,
   notRegular,
   type OpenFile,
@@ -104,6 +105,7 @@ const STX_DEV_MINOR = 0x8c;
 const STX_MNT_ID = 0x90;
 
 const STATX_TYPE = 1;
+const STATX_MTIME = 0x40;
 const STATX_SIZE = 0x200;
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
@@ -246,6 +248,20 @@ export class DescriptorDirectory implements Directory {
       // Its name above, and its own dot.
       statx.view.getUint32(STX_NLINK, true) === 2 &&
       mountInStatx() === this.mount;
+  }
+
+  isFile(name: string, size: number, modified: Time): boolean {
+    const at = nameSlot.put(name);
+    const flags = AT_SYMLINK_NOFOLLOW;
+    const mask = STATX_TYPE | STATX_SIZE | STATX_MTIME;
+    const c = lookCalls();
+    const said = unlessInterrupted(() =>
+      c.statx(this.fd, at, flags, mask, statx.at)
+    );
+    if (said !== 0) throw failure("look at", pathIn(this, name));
+    const isFile = (statx.view.getUint16(STX_MODE, true) & S_IFMT) === S_IFREG;
+    return isFile && wide(STX_SIZE) === size &&
+      isSameMoment(modified, timeAt(STX_MTIME));
   }
 
   tryLink(name: string, to: Directory): OsError | undefined {

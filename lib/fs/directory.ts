@@ -146,6 +146,11 @@ export interface Directory extends Disposable, Attributed {
    * one on most file systems. False where that can't be told.
    */
   isLeaf(name: string): boolean;
+  /**
+   * Whether an entry is a regular file of a size, last modified at a time (see
+   * {@linkcode isSameMoment}). For loops, too.
+   */
+  isFile(name: string, size: number, modified: Time): boolean;
   /** Gives an entry the same name in another directory; gives the error, not throws it. */
   tryLink(name: string, to: Directory): unknown;
   /**
@@ -221,6 +226,17 @@ export function isSameInode(a: Status, b: Status): boolean {
 /** Whether two points in time are one. */
 export function isSameTime(a: Time, b: Time): boolean {
   return a.seconds === b.seconds && a.nanoseconds === b.nanoseconds;
+}
+
+/**
+ * Whether a file that was modified at one time was not modified since. Deno's own calls
+ * know milliseconds, and archives of backups often seconds only.
+ */
+export function isSameMoment(then: Time, now: Time): boolean {
+  if (then.seconds !== now.seconds) return false;
+  if (now.nanoseconds === 0) return true;
+  const [a, b] = [then.nanoseconds, now.nanoseconds];
+  return Math.floor(a / 1e6) === Math.floor(b / 1e6);
 }
 
 /** A time of JavaScript's: milliseconds since 1970. */

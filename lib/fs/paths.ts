@@ -20,6 +20,7 @@ import {
   type FileUse,
   fromMilliseconds,
   isSameInode,
+  isSameMoment,
   joinPath,
   mountError,
   notRegular,
@@ -27,6 +28,7 @@ import {
   type OpenUse,
   type RenameHow,
   type Status,
+  type Time,
   toMilliseconds,
 } from "./directory.ts";
 import { isFixed, isOursAlone, ownId } from "./trust.ts";
@@ -136,6 +138,12 @@ export class PathDirectory implements Directory {
   /** A path does not tell whether something is mounted there. */
   isLeaf(_name: string): boolean {
     return false;
+  }
+
+  isFile(name: string, size: number, modified: Time): boolean {
+    const status = toStatus(lstatSync(this.entry(name)));
+    return status.kind === "file" && status.size === size &&
+      isSameMoment(modified, status.modified);
   }
 
   tryLink(name: string, to: Directory): unknown {

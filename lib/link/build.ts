@@ -25,10 +25,11 @@ import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, type LadderState, pairState } from "./ladder.ts";
-import { Listing } from "./listing.ts";
+import { type ExpectedFile, Listing } from "./listing.ts";
 import {
   Candidate,
   type Counts,
+  damaged,
   type Later,
   noCounts,
   type PlaceContext,
@@ -317,7 +318,7 @@ export class Builder implements Disposable {
         const isMutable = filters && matches(mutable, path);
         let failed: unknown;
         if (plainly && !isMutable) {
-          failed = this.#linkPlainly(from, to, name, item?.size);
+          failed = this.#linkPlainly(from, to, name, item?.file);
           if (failed === true) continue;
         }
         const placed = this.#place(
@@ -326,7 +327,7 @@ export class Builder implements Disposable {
           name,
           folder,
           isMutable,
-          item?.size,
+          item?.file,
           failed || undefined,
         );
         if (placed) await placed;
@@ -345,10 +346,13 @@ export class Builder implements Disposable {
     from: Directory,
     to: Directory,
     name: string,
-    known: number | undefined,
+    known: ExpectedFile | undefined,
   ): unknown {
-    const size = known ?? from.sizeOf(name);
+    const size = known?.size ?? from.sizeOf(name);
     if (size <= 0) return false;
+    if (known && !from.isFile(name, size, known.modified)) {
+      throw damaged(from, name);
+    }
     const error = from.tryLink(name, to);
     if (error !== undefined) return error;
     this.built.hardlinked++;
@@ -370,10 +374,10 @@ export class Builder implements Disposable {
     name: string,
     folder: string,
     mutable: boolean,
-    size: number | undefined,
+    known: ExpectedFile | undefined,
     failed: unknown,
   ): Promise<void> | undefined {
-    const candidate = new Candidate(from, name);
+    const candidate = new Candidate(from, name, known);
     const note = (placed: Placed) => {
       if (placed === "inode" || placed === "links") {
         this.built.waiting.push({ folder, name, why: placed, mutable });
@@ -391,7 +395,7 @@ export class Builder implements Disposable {
         name,
         mutable,
         this.context,
-        size,
+        known?.size,
         failed,
       );
     } catch (error) {
@@ -672,15 +676,6 @@ function expected(listing: Listing, folder: string, from: Directory) {
 
 function raise(error: Error): never {
   throw error;
-}
-
-function damaged(from: Directory, name?: string): CacheError {
-  const path = name === undefined ? from.path : pathIn(from, name);
-  return new CacheError(
-    `"${path}" is not what was put into the cache`,
-    path,
-    "invalid",
-  );
 }
 
 /** Windows must be told what a symbolic link leads to. */

@@ -22,6 +22,7 @@ import {
 } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, pairState } from "./ladder.ts";
+import type { ExpectedFile } from "./listing.ts";
 import {
   checkLinkOptions,
   type LinkFileOptions,
@@ -113,13 +114,18 @@ function openSource(source: string, destination: string): Place {
   }
 }
 
-/** Links a file of a directory that is held open. */
+/**
+ * Links a file of a directory that is held open.
+ *
+ * @param expected What it must be, if that is known; else it is damaged.
+ */
 export async function linkFileHeld(
   from: Pick<Place, "parent" | "name">,
   path: string,
   options: LinkFileOptions,
+  expected?: ExpectedFile,
 ): Promise<LinkReport> {
-  const once = () => linkFileOnce(from, path, options);
+  const once = () => linkFileOnce(from, path, options, expected);
   return await unlessOutrun(options.ifExists, once);
 }
 
@@ -127,6 +133,7 @@ async function linkFileOnce(
   from: Pick<Place, "parent" | "name">,
   path: string,
   options: LinkFileOptions,
+  expected: ExpectedFile | undefined,
 ): Promise<LinkReport> {
   const started = performance.now();
   const source = pathIn(from.parent, from.name);
@@ -150,7 +157,9 @@ async function linkFileOnce(
   const status = lookAtSource(from, source, path);
   if (status?.kind !== "file") throw notAFile(source, path, status);
   try {
-    const built = await link(from, status, destination, options);
+    using candidate = new Candidate(from.parent, from.name, expected);
+    candidate.check();
+    const built = await link(candidate, status, destination, options);
     const outcome = existing ? "replaced" : "linked";
     return linkReport(path, outcome, built, 1, started);
   } catch (error) {
@@ -169,7 +178,7 @@ async function linkFileOnce(
 }
 
 async function link(
-  { parent: from, name }: Pick<Place, "parent" | "name">,
+  source: Candidate,
   status: Status,
   { parent, name: newName, path, existing }: Destination,
   options: LinkFileOptions,
@@ -197,7 +206,6 @@ async function link(
     const { size: bytes } = status;
     return { ...counts, bytes, directories: 0, links: 0, notKept };
   };
-  using source = new Candidate(from, name);
   const [rung] = LADDERS[place.mode];
   // A link is there at once, and only if nothing stands there: nothing to rename.
   const isLink = rung === "hardlink" || rung === "symlink";

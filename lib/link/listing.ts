@@ -11,14 +11,16 @@
  */
 
 import { CacheError } from "../error.ts";
-import type { EntryKind } from "../fs/directory.ts";
+import type { EntryKind, Time } from "../fs/directory.ts";
 
-/** A file: name, bytes, mode, SHA-256 of its content. */
+/** A file: name, bytes, mode, SHA-256 of its content, when it was last modified. */
 export type ListedFile = readonly [
   name: string,
   size: number,
   mode: number,
   digest: string,
+  seconds: number,
+  nanoseconds: number,
 ];
 
 /** A line of a listing: a directory, or a tree that is a file. */
@@ -37,13 +39,28 @@ export interface ListedDirectory {
 /** An entry of a listed directory. */
 export interface ListedEntry {
   readonly kind: EntryKind;
-  /** Bytes of a file. */
-  readonly size?: number;
+  /** What is known of a file. */
+  readonly file?: ExpectedFile;
+}
+
+/** A file as it was written down. */
+export interface ExpectedFile {
+  /** Bytes. */
+  readonly size: number;
+  readonly modified: Time;
 }
 
 /** Writes a line, without its end. */
 export function listingLine(directory: ListedDirectory): string {
   const { path = null, mode, files, links, directories } = directory;
+  const rest = { mode, files, links, directories };
+  return `${JSON.stringify(path)}\t${JSON.stringify(rest)}`;
+}
+
+/** The same without times, which are no content. */
+export function contentLine(directory: ListedDirectory): string {
+  const { path = null, mode, links, directories } = directory;
+  const files = directory.files.map((file) => file.slice(0, 4));
   const rest = { mode, files, links, directories };
   return `${JSON.stringify(path)}\t${JSON.stringify(rest)}`;
 }
@@ -90,7 +107,7 @@ export class Listing {
   /**
    * A listing.
    *
-   * @throws {CacheError} Of kind `invalid` if it is none.
+   * @throws {CacheError} Of kind `damaged` if it is none.
    */
   constructor(text: string) {
     this.text = text;
@@ -112,9 +129,18 @@ export class Listing {
   }
 
   /**
+   * What is known of a tree that is a file; `undefined` if it is a directory.
+   *
+   * @throws {CacheError} Of kind `damaged` if its line is damaged.
+   */
+  get file(): ExpectedFile | undefined {
+    return this.directory(FILE)?.get("")?.file;
+  }
+
+  /**
    * What is in a directory, by name; `undefined` if it is not listed.
    *
-   * @throws {CacheError} Of kind `invalid` if its line is damaged.
+   * @throws {CacheError} Of kind `damaged` if its line is damaged.
    */
   directory(path: string): ReadonlyMap<string, ListedEntry> | undefined {
     const text = this.#lines.get(path);
@@ -124,7 +150,10 @@ export class Listing {
       text,
     );
     const entries = new Map<string, ListedEntry>();
-    for (const [name, size] of files) entries.set(name, { kind: "file", size });
+    for (const [name, size, , , seconds, nanoseconds] of files) {
+      const file = { size, modified: { seconds, nanoseconds } };
+      entries.set(name, { kind: "file", file });
+    }
     for (const [name] of links) entries.set(name, { kind: "symlink" });
     for (const name of directories) entries.set(name, { kind: "directory" });
     return entries;
@@ -135,7 +164,7 @@ export class Listing {
 const FILE = "file";
 
 function damaged(what: string): CacheError {
-  return new CacheError(`A listing is damaged: ${what}`, "", "invalid");
+  return new CacheError(`A listing is damaged: ${what}`, "", "damaged");
 }
 
 function parse(text: string): unknown {
@@ -175,11 +204,15 @@ function checkFile(
   path: string | undefined,
 ): void {
   const fields = array(file);
-  const [name, size, mode, digest] = fields;
+  const [name, size, mode, digest, seconds, nanoseconds] = fields;
   if (path !== undefined) checkName(name, known);
   else if (name !== "") throw damaged("a file's name");
   const isSize = Number.isSafeInteger(size) && (size as number) >= 0;
-  if (!isSize || !isMode(mode) || !isDigest(digest) || fields.length > 4) {
+  const isTime = Number.isSafeInteger(seconds) &&
+    Number.isInteger(nanoseconds) && (nanoseconds as number) >= 0 &&
+    (nanoseconds as number) < 1e9;
+  const isWhole = isSize && isMode(mode) && isDigest(digest) && isTime;
+  if (!isWhole || fields.length > 6) {
     throw damaged(`the file ${JSON.stringify(name)}`);
   }
 }

@@ -5,12 +5,13 @@
  * @module
  */
 
-import { kindOfError } from "../error.ts";
+import { CacheError, type CacheErrorKind, kindOfError } from "../error.ts";
 import { cloneContent, copyContent, type CopyControl } from "../fs/copy.ts";
 import { DescriptorDirectory } from "../fs/descriptors.ts";
 import {
   type Directory,
   inodeKey,
+  isSameMoment,
   type OpenFile,
   pathIn,
   type Status,
@@ -21,6 +22,7 @@ import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { type ErrorKind, osErrorText } from "../os/error.ts";
 import { patiently, sleepSync, TRIES } from "../os/patience.ts";
 import { LinkError, linkFailure } from "./error.ts";
+import type { ExpectedFile } from "./listing.ts";
 import {
   type AnyMode,
   LADDERS,
@@ -122,18 +124,31 @@ const COUNTER = {
   created: "created",
 } as const;
 
+/** The error that what is in a directory is not what is listed. */
+export function damaged(from: Directory, name?: string): CacheError {
+  const path = name === undefined ? from.path : pathIn(from, name);
+  return new CacheError(
+    `"${path}" is not what was put into the cache`,
+    path,
+    "damaged",
+  );
+}
+
 /** A file that is to be placed: looked at and opened when that is needed. */
 export class Candidate implements Disposable {
   readonly from: Directory;
   readonly name: string;
+  readonly #expected: ExpectedFile | undefined;
   /** Whether it is the first name of its inode: a second try is no second name. */
   isFirst = false;
   #status: Status | undefined;
   #file: OpenFile | undefined;
 
-  constructor(from: Directory, name: string) {
+  /** @param expected What it must be, if that is known; else it is damaged. */
+  constructor(from: Directory, name: string, expected?: ExpectedFile) {
     this.from = from;
     this.name = name;
+    this.#expected = expected;
   }
 
   get path(): string {
@@ -147,7 +162,8 @@ export class Candidate implements Disposable {
 
   #look(): Status {
     const status = this.from.look(this.name);
-    if (status?.kind === "file") return status;
+    if (status?.kind === "file") return this.#asExpected(status);
+    if (this.#expected) throw damaged(this.from, this.name);
     throw status
       ? new LinkError(
         `"${this.path}" is no regular file any more`,
@@ -161,7 +177,24 @@ export class Candidate implements Disposable {
   /** The file, open for reading, at its beginning. */
   open(): OpenFile {
     this[Symbol.dispose](); // a second rung reads it from the beginning
-    return this.#file = patiently(() => this.from.openFile(this.name, "read"));
+    const file = patiently(() => this.from.openFile(this.name, "read"));
+    this.#file = file;
+    this.#asExpected(file.opened);
+    return file;
+  }
+
+  /** Before it is shared, which needs no look at it. */
+  check(): void {
+    if (this.#expected) this.#asExpected(this.status);
+  }
+
+  #asExpected(status: Status): Status {
+    const expected = this.#expected;
+    if (
+      !expected || status.size === expected.size &&
+        isSameMoment(expected.modified, status.modified)
+    ) return status;
+    throw damaged(this.from, this.name);
   }
 
   [Symbol.dispose](): void {
@@ -244,10 +277,7 @@ function tryRung(
     } catch (error) {
       if (error instanceof LinkError) throw error;
       const kind = kindOfError(error);
-      const means = kind === "refused" || kind === "locked" ||
-          kind === "empty" || kind === "unfinished" || kind === "mount"
-        ? "stop"
-        : verdict(mode, kind);
+      const means = isOurs(kind) ? "stop" : verdict(mode, kind);
       if (means === "retry" && tries < TRIES) {
         sleepSync(2 ** tries);
         continue;
@@ -271,6 +301,14 @@ function tryRung(
   }
 }
 
+/** What only we say, so that no other rung helps. */
+function isOurs(
+  kind: CacheErrorKind,
+): kind is Exclude<CacheErrorKind, ErrorKind> | "mount" {
+  return kind === "refused" || kind === "locked" || kind === "empty" ||
+    kind === "unfinished" || kind === "damaged" || kind === "mount";
+}
+
 /** Makes the calls of a rung. `undefined` where there are no such calls here. */
 function rung(
   mode: LinkMode,
@@ -288,9 +326,11 @@ function rung(
       }
       return make(mode, source, to, name, context);
     case "hardlink":
+      source.check();
       source.from.link(source.name, to, name);
       return mode;
     case "symlink":
+      source.check();
       to.symlink(source.path, name);
       return mode;
     case "copy":

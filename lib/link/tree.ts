@@ -200,7 +200,8 @@ async function buildNew(
   { built: Built; threads: number; finish: (top: Directory) => void }
 > {
   const { directory: scratch, tree } = staging;
-  const cloned = Deno.build.os === "darwin"
+  // A whole clone is compared with nothing.
+  const cloned = Deno.build.os === "darwin" && job.listing === undefined
     ? await (await import("./clone_tree.ts"))
       .cloneTree(source.path, scratch, tree, options)
     : undefined;

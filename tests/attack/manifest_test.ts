@@ -59,8 +59,12 @@ function directoryNamed(name: string): Case["edit"] {
 const REFUSED =
   /A listing is damaged: (?:the name|the file|a path|"\/sub" twice)/;
 
-const copyFile = (to: string) => (archive: string) =>
-  Deno.copyFileSync(`${archive}/tree/file`, `${archive}/tree/${to}`);
+const copyFile = (to: string) => (archive: string) => {
+  const [from, at] = [`${archive}/tree/file`, `${archive}/tree/${to}`];
+  Deno.copyFileSync(from, at);
+  const { atime, mtime } = Deno.statSync(from);
+  Deno.utimeSync(at, atime!, mtime!);
+};
 
 const CASES: Record<string, Case> = {
   "a file beside DST": {

@@ -20,7 +20,7 @@ Deno.test("A listing keeps every name, also one that is not UTF-8", () => {
   const line: ListedDirectory = {
     path: "/a b/\udcfe",
     mode: 0o2750,
-    files: [[name, 5, 0o640, DIGEST]],
+    files: [[name, 5, 0o640, DIGEST, 1, 2]],
     links: [["link", "../\udcff"]],
     directories: ["below"],
   };
@@ -29,7 +29,10 @@ Deno.test("A listing keeps every name, also one that is not UTF-8", () => {
   assertEquals(parseListingLine(text), line);
   const listing = new Listing(`${listingLine(EMPTY)}\n${text}\n`);
   const entries = listing.directory("/a b/\udcfe")!;
-  assertEquals(entries.get(name), { kind: "file", size: 5 });
+  assertEquals(entries.get(name), {
+    kind: "file",
+    file: { size: 5, modified: { seconds: 1, nanoseconds: 2 } },
+  });
   assertEquals(entries.get("below"), { kind: "directory" });
   assertEquals(entries.get("link"), { kind: "symlink" });
   assertEquals(entries.size, 3);
@@ -37,7 +40,7 @@ Deno.test("A listing keeps every name, also one that is not UTF-8", () => {
 });
 
 Deno.test("A listing takes no name that leads anywhere, nor one twice, nor what is no listing", () => {
-  const file = (name: unknown) => [name, 1, 0o644, DIGEST];
+  const file = (name: unknown) => [name, 1, 0o644, DIGEST, 1, 2];
   for (
     const wrong of [
       ...["", ".", "..", "a/b", "../x", "nul\0", 1, null]
@@ -45,11 +48,15 @@ Deno.test("A listing takes no name that leads anywhere, nor one twice, nor what 
       ...["", ".", "..", "a/b"].map((name) => ({ directories: [name] })),
       { files: [file("a"), file("a")] },
       { files: [file("a")], directories: ["a"] },
-      { files: [["a", -1, 0o644, DIGEST]] },
-      { files: [["a", 1.5, 0o644, DIGEST]] },
-      { files: [["a", 1, 0o17777, DIGEST]] },
-      { files: [["a", 1, 0o644, "x"]] },
-      { files: [["a", 1, 0o644, DIGEST, "more"]] },
+      { files: [["a", -1, 0o644, DIGEST, 1, 2]] },
+      { files: [["a", 1.5, 0o644, DIGEST, 1, 2]] },
+      { files: [["a", 1, 0o17777, DIGEST, 1, 2]] },
+      { files: [["a", 1, 0o644, "x", 1, 2]] },
+      { files: [["a", 1, 0o644, DIGEST]] },
+      { files: [["a", 1, 0o644, DIGEST, 1.5, 2]] },
+      { files: [["a", 1, 0o644, DIGEST, 1, -1]] },
+      { files: [["a", 1, 0o644, DIGEST, 1, 1e9]] },
+      { files: [["a", 1, 0o644, DIGEST, 1, 2, "more"]] },
       { files: {} },
       { files: null },
       { links: undefined },
@@ -65,7 +72,7 @@ Deno.test("A listing takes no name that leads anywhere, nor one twice, nor what 
   ) {
     const line = listingLine({ ...EMPTY, ...wrong } as ListedDirectory);
     const error = assertThrows(() => parseListingLine(line), CacheError);
-    assertEquals(error.kind, "invalid");
+    assertEquals(error.kind, "damaged");
   }
   for (const text of ["{}", "", "\t", "null\t{}", '""\t', "[]\t[]", '""\t7']) {
     assertThrows(() => parseListingLine(text), CacheError);

@@ -7,7 +7,14 @@ import { pathIn } from "./look.ts";
 export interface Line {
   path: string | null;
   mode: number;
-  files: [name: string, size: number, mode: number, digest: string][];
+  files: [
+    name: string,
+    size: number,
+    mode: number,
+    digest: string,
+    seconds: number,
+    nanoseconds: number,
+  ][];
   links: [name: string, text: string][];
   directories: string[];
 }
@@ -31,7 +38,7 @@ export function forgeManifest(
   const was = Deno.readTextFileSync(path);
   const [first, ...rest] = was.trimEnd().split("\n");
   const header = JSON.parse(first!);
-  if (header.version !== 2) throw new Error(`"${path}" has another format`);
+  if (header.version !== 3) throw new Error(`"${path}" has another format`);
   rest.pop(); // the checksum
   const lines = rest.map(parse);
   // As it is written when nothing was forged: or the format is not known.
@@ -55,7 +62,17 @@ function manifest(header: { digest: string }, lines: readonly Line[]): string {
     const rest = { mode, files, links, directories };
     return `${JSON.stringify(path)}\t${JSON.stringify(rest)}\n`;
   }).join("");
-  header.digest = sha256(listing);
+  header.digest = sha256(
+    lines.map(({ path, mode, files, links, directories }) => {
+      const rest = {
+        mode,
+        files: files.map((file) => file.slice(0, 4)),
+        links,
+        directories,
+      };
+      return `${JSON.stringify(path)}\t${JSON.stringify(rest)}\n`;
+    }).join(""),
+  );
   const body = `${JSON.stringify(header)}\n${listing}`;
   return `${body}${sha256(body)}\n`;
 }
