@@ -73,25 +73,30 @@ Deno.test("Cache.ensure() builds again what somebody wrote to", async () => {
   assertEquals(await ensure(), [true, "replaced"]);
 });
 
-Deno.test("Entry.link() finds one changed file among many, whichever thread comes to it", async () => {
+Deno.test("Entry.link() finds one changed file among so many that two threads link them", async () => {
   await using dir = TempDir.make();
   const files = (i: number): Tree =>
     Object.fromEntries(
-      Array.from({ length: 30 }, (_, j) => [`${j}`, `${i} ${j}`]),
+      Array.from({ length: 20 }, (_, j) => [`${j}`, `${i} ${j}`]),
     );
   const folders = Array.from({ length: 100 }, (_, i) => [`${i}`, files(i)]);
-  dir.write({ tree: Object.fromEntries(folders) });
-  for (const path of ["0/0", "99/29", "57/3"]) {
-    const cache = openCache(dir.at(`cache-${path.replace("/", "-")}`));
-    const { id } = await cache.put("key", dir.at("tree"));
+  const cache = openCache(dir.at("cache"));
+  await using staging = await cache.stage("key");
+  dir.write(Object.fromEntries(folders), staging.path);
+  const { id } = await staging.commit();
+  {
     using entry = (await cache.get("key"))!;
-    Deno.writeTextFileSync(`${entry.path}/${path}`, "CHANGED");
+    // The last is not linked before there are two threads.
+    const last = [...Deno.readDirSync(entry.path)].at(-1)!.name;
+    Deno.writeTextFileSync(`${entry.path}/${last}/3`, "CHANGED");
     const link = () => entry.link(dir.at("out"), { mode: "hardlink" });
     const error = await assertRejects(link, LinkError);
     assertEquals(error.kind, "damaged");
-    entry[Symbol.dispose]();
-    assertEquals(namesIn(`${cache.path}/quarantine`), [id]);
   }
+  await staging[Symbol.asyncDispose]();
+  assertEquals(await cache.get("key"), undefined);
+  await cache.prune();
+  assertEquals(exists(`${cache.path}/archive-v0/${id}`), false);
 });
 
 Deno.test("Entry.link() leaves a damaged archive to those who use it, and its key is a miss all the same", async () => {
