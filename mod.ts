@@ -19,11 +19,19 @@ import { preloadLibc } from "./lib/os/libc.ts";
 export type {
   Archive,
   CacheStaging,
+  CommitOptions,
+  Committed,
   Entry,
   EntryLinkOptions,
+  PutProgress,
 } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
-export { type Cache, openCache } from "./lib/cache/cache.ts";
+export { type Cache, openCache, type PutOptions } from "./lib/cache/cache.ts";
+export type {
+  BuildContext,
+  Ensured,
+  EnsureOptions,
+} from "./lib/cache/entry.ts";
 export type { Listed } from "./lib/cache/list.ts";
 export type { Limits, StandingLimits } from "./lib/cache/limits.ts";
 export type {
@@ -33,7 +41,7 @@ export type {
   PruneReport,
 } from "./lib/cache/prune_options.ts";
 export type { CacheStats, StatsOptions } from "./lib/cache/stats.ts";
-export type { CacheOptions } from "./lib/cache/store.ts";
+export type { CacheOptions, CallOptions } from "./lib/cache/store.ts";
 export type {
   Damage,
   VerifyOptions,

@@ -10,6 +10,7 @@ import { openParent, type Place } from "../fs/open.ts";
 import { LinkError } from "../link/error.ts";
 import type { LinkReport, LinkTreeOptions } from "../link/options.ts";
 import { log } from "../log.ts";
+import { checkOptions, checkType } from "../os/arguments.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { toPath } from "../os/path.ts";
@@ -28,8 +29,15 @@ import {
 import { copyTreeInto } from "../link/tree.ts";
 import { diskBytesOf, manifestBytes } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
-import { failure, isShared, shareDirectory, writeFile } from "./root.ts";
 import { pruneWhenDue } from "./limits.ts";
+import {
+  failure,
+  isShared,
+  look,
+  namesIn,
+  shareDirectory,
+  writeFile,
+} from "./root.ts";
 import { hold } from "./locks.ts";
 import { closeSlot, openSlot, type Slot, type Store } from "./store.ts";
 
@@ -100,10 +108,45 @@ export interface CacheStaging extends AsyncDisposable {
   /**
    * Puts what is there into the cache, and lets the key point to it.
    *
+   * @param options Whether it may be empty.
    * @returns What was put.
+   * @throws {CacheError} Of kind `invalid` if the directory is still empty.
    */
-  commit(): Promise<Archive>;
+  commit(options?: CommitOptions): Promise<Committed>;
 }
+
+/** Options for `CacheStaging.commit()`. */
+export interface CommitOptions {
+  /**
+   * Whether an empty directory may be put. Most often it means that somebody wrote
+   * elsewhere.
+   *
+   * @default {false}
+   */
+  allowEmpty?: boolean;
+  /** Called after each file with what has been read, to be written down. */
+  onProgress?: (progress: PutProgress) => void;
+}
+
+/** How far a put is. */
+export interface PutProgress {
+  /** Files that were read. */
+  readonly files: number;
+  /** Their size in bytes. */
+  readonly bytes: number;
+}
+
+/** What was built, and put under a key. */
+export interface Committed extends Archive {
+  /**
+   * Files (of up to 1 MiB) and symbolic links in it that have the staging's path in them,
+   * which is gone: they may not work where they are handed out. Paths with `/`.
+   */
+  readonly mentions: readonly string[];
+}
+
+/** Nothing was built. */
+export class NothingBuilt extends CacheError {}
 
 /** Opens a place for what will be put under a key. */
 export async function openCacheStaging(
@@ -157,12 +200,18 @@ export class SlotStaging implements CacheStaging {
   }
 
   /** Others may have had their hands on what lies there. */
-  commit(): Promise<Archive> {
-    return this.put("foreign");
+  async commit(options: CommitOptions = {}): Promise<Committed> {
+    checkOptions(options);
+    checkType("allowEmpty", options.allowEmpty, "boolean");
+    checkType("onProgress", options.onProgress, "function");
+    return await this.put("foreign", options);
   }
 
   /** @param what What lies there: what somebody built, or our own copy of it. */
-  async put(what: "foreign" | "own"): Promise<Archive> {
+  async put(
+    what: "foreign" | "own",
+    { allowEmpty = what === "own", onProgress }: CommitOptions,
+  ): Promise<Committed> {
     const { durable, signal } = this.#store.options;
     const { id, root, directory } = this.slot;
     if (this.#state !== "open") {
@@ -173,7 +222,8 @@ export class SlotStaging implements CacheStaging {
       );
     }
     const status = root.status();
-    const content = await this.#read(status, what);
+    if (!allowEmpty) this.#refuseEmpty();
+    const content = await this.#read(status, what, onProgress);
     const archive = this.#describe(content);
     try {
       const bytes = await manifestBytes(headerOf(archive, content), content);
@@ -194,18 +244,58 @@ export class SlotStaging implements CacheStaging {
     }
     log.debug(() => `Put "${printable(this.#key)}" as ${id}`);
     await pruneWhenDue(root, this.#store, id);
-    return archive;
+    const { marked: mentions } = content;
+    if (mentions.length > 0) this.#warn(mentions);
+    return { ...archive, mentions };
   }
 
-  async #read(status: Status, what: "foreign" | "own"): Promise<Content> {
+  #refuseEmpty(): void {
+    const { directory } = this.slot;
+    if (look(directory, TREE)?.kind !== "directory") return;
+    using tree = patiently(() => directory.open(TREE));
+    if (namesIn(tree).length > 0) return;
+    throw new NothingBuilt(
+      `Cannot put "${
+        printable(this.#key)
+      }": nothing was built. Write to the path that build() is given (the staging's path), or say allowEmpty`,
+      this.path,
+      "empty",
+    );
+  }
+
+  #warn(mentions: readonly string[]): void {
+    log.warn(() => {
+      const first = mentions.slice(0, 3).map((it) => `"${printable(it)}"`);
+      const more = mentions.length - first.length;
+      const all = first.join(", ") + (more > 0 ? ` and ${more} more` : "");
+      return `What was built for "${
+        printable(this.#key)
+      }" has the path of its staging in it, which is gone by now, and may not work: ${all}`;
+    });
+  }
+
+  async #read(
+    status: Status,
+    what: "foreign" | "own",
+    onProgress: CommitOptions["onProgress"],
+  ): Promise<Content> {
     const { signal } = this.#store.options;
     const { root, directory } = this.slot;
     try {
       if (what === "foreign" || isShared(status)) {
         await adopt(directory, status, signal);
       }
-      return await readContent(directory, { signal });
+      let [files, bytes] = [0, 0];
+      const onFile = onProgress && ((size: number) => {
+        files++;
+        bytes += size;
+        onProgress({ files, bytes });
+      });
+      // Nothing else is called so.
+      const mark = what === "foreign" ? this.slot.id : undefined;
+      return await readContent(directory, { signal, onFile, mark });
     } catch (error) {
+      if (signal?.aborted && error === signal.reason) throw error;
       // Where somebody built, the path there tells something.
       if (what === "foreign" || !(error instanceof CacheError)) throw error;
       const said = osErrorText(error.cause ?? error);
@@ -279,6 +369,7 @@ export async function putSource(
   store: Store,
   key: string,
   src: string | URL,
+  onProgress?: CommitOptions["onProgress"],
 ): Promise<Archive> {
   const path = toPath(src);
   await nameOf(key); // refused before anything is looked at
@@ -300,7 +391,11 @@ export async function putSource(
     if (error === signal?.reason) throw error;
     throw copyFailure(path, error);
   }
-  return await staging.put("own");
+  const { mentions: _, ...archive } = await staging.put(
+    "own",
+    onProgress ? { onProgress } : {},
+  );
+  return archive;
 }
 
 /** Names what was copied, not where to: that is gone. */

@@ -1,21 +1,48 @@
+import {
+  checkGiven,
+  checkNumber,
+  checkOptions,
+  checkPath,
+  checkSignal,
+  checkType,
+} from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
 import {
   type Archive,
   type CacheStaging,
   type Entry,
   openCacheStaging,
+  type PutProgress,
   putSource,
 } from "./archive.ts";
 import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
-import { ensureEntry, getEntry } from "./entry.ts";
+import {
+  type BuildContext,
+  deleteKey,
+  type Ensured,
+  ensureEntry,
+  type EnsureOptions,
+  getEntry,
+} from "./entry.ts";
 import { checkBucket } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
 import { type Listed, listEntries } from "./list.ts";
 import { prune } from "./prune.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
 import { type CacheStats, stats, type StatsOptions } from "./stats.ts";
-import type { CacheOptions, Store } from "./store.ts";
+import {
+  type CacheOptions,
+  type CallOptions,
+  forCall,
+  type Store,
+} from "./store.ts";
 import { verify, type VerifyOptions, type VerifyReport } from "./verify.ts";
+
+/** Options for `Cache.put()`. */
+export interface PutOptions extends CallOptions {
+  /** Called after each file with what has been read, to be written down. */
+  onProgress?: (progress: PutProgress) => void;
+}
 
 /** A cache of archives under keys, which any number of processes may share. */
 export interface Cache {
@@ -27,11 +54,12 @@ export interface Cache {
    * anything of it away.
    *
    * @param key Any text that is not empty.
+   * @param options A signal, and how long to wait for locks.
    * @returns The entry, or `undefined` on a miss.
    * @throws {CacheError} If the operating system refuses to read or lock it; of kind
    * `refused` if the key is empty or has a lone surrogate.
    */
-  get(key: string): Promise<Entry | undefined>;
+  get(key: string, options?: CallOptions): Promise<Entry | undefined>;
 
   /**
    * Puts a copy of a file or a directory under a key: cloned where that is possible,
@@ -40,20 +68,26 @@ export interface Cache {
    * @param key Any text that is not empty. What it pointed to before stays for those
    * who have a lease on it, until a prune.
    * @param src The file or directory.
+   * @param options A signal, how long to wait for locks, and who is told how far it is.
    * @returns What was put.
    * @throws {CacheError} If the source can't be read, or the cache not be written. The
    * key then points to what it pointed to before.
    */
-  put(key: string, src: string | URL): Promise<Archive>;
+  put(
+    key: string,
+    src: string | URL,
+    options?: PutOptions,
+  ): Promise<Archive>;
 
   /**
    * Opens a place in the cache to build what will be put under a key.
    *
    * @param key Any text that is not empty.
+   * @param options A signal, and how long to wait for locks; also of the commit.
    * @returns The staging. Dispose of it.
    * @throws {CacheError} If the cache can't be written.
    */
-  stage(key: string): Promise<CacheStaging>;
+  stage(key: string, options?: CallOptions): Promise<CacheStaging>;
 
   /**
    * Gives what was put under a key; on a miss, builds it, puts it, and gives that. Of
@@ -61,14 +95,31 @@ export interface Cache {
    *
    * @param key Any text that is not empty.
    * @param build Fills an empty directory, or puts a file in its place. If it throws,
-   * nothing is put, and the next one who waits builds.
+   * nothing is put, and the next one who waits builds. It is told when the call is
+   * aborted, and should end then.
+   * @param options A signal, how long to wait for locks, who is told how far the put is,
+   * and whether what is built may be empty.
    * @returns The entry, with a lease, and whether it was built for this call.
-   * @throws {CacheError} As of `get()` and `put()`; and whatever `build` throws.
+   * @throws {CacheError} As of `get()` and `put()`; of kind `invalid` if nothing was
+   * built; and whatever `build` throws.
    */
   ensure(
     key: string,
-    build: (path: string) => void | Promise<void>,
-  ): Promise<{ entry: Entry; built: boolean }>;
+    build: (path: string, context: BuildContext) => unknown,
+    options?: EnsureOptions,
+  ): Promise<Ensured>;
+
+  /**
+   * Lets a key point to nothing. What it pointed to stays for those who have a lease on
+   * it, until a prune.
+   *
+   * @param key Any text that is not empty.
+   * @param options A signal, and how long to wait for locks.
+   * @returns Whether it pointed to something.
+   * @throws {CacheError} If the key can't be taken away, or there is something that is no
+   * cache.
+   */
+  delete(key: string, options?: CallOptions): Promise<boolean>;
 
   /**
    * Lists what all keys of all buckets point to.
@@ -166,9 +217,9 @@ export interface Cache {
  * @param options Its bucket, its limits, and how long to wait for locks.
  * @returns The cache.
  * @throws {CacheError} Of kind `refused` if the bucket's name is not one.
- * @throws {TypeError} If a limit is no number.
- * @throws {RangeError} If a limit is `NaN`, below 0, or no whole number of bytes or
- * entries.
+ * @throws {TypeError} If an argument or an option is of another type.
+ * @throws {RangeError} If `wait` is no time, or a limit is `NaN`, below 0, or no whole
+ * number of bytes or entries.
  *
  * @example Using what is cached, or building it
  * ```ts
@@ -178,11 +229,10 @@ export interface Cache {
  * const dir = await Deno.makeTempDir();
  * const cache = openCache(`${dir}/cache`);
  * {
- *   const { entry, built } = await cache.ensure("deps-1", async (staging) => {
+ *   using entry = await cache.ensure("deps-1", async (staging) => {
  *     await Deno.writeTextFile(`${staging}/module.js`, "export {};");
  *   });
- *   using _ = entry;
- *   assertEquals(built, true);
+ *   assertEquals(entry.outcome, "built");
  *   await entry.link(`${dir}/node_modules`);
  * }
  * {
@@ -198,17 +248,43 @@ export function openCache(
   root: string | URL,
   options: CacheOptions = {},
 ): Cache {
-  const { bucket = "default", limits } = options;
+  checkPath("root", root);
+  checkOptions(options);
+  const { bucket = "default", durable, limits, lock, wait, signal } = options;
+  checkType("bucket", bucket, "string");
+  checkType("durable", durable, "boolean");
+  checkType("lock", lock, "boolean");
+  checkNumber("wait", wait, 0);
+  checkSignal(signal);
   checkBucket(bucket);
   if (limits !== undefined) checkLimits(limits);
   const path = toPath(root);
   const store: Store = { path, bucket, options };
+  /** Checks what every call has: a key and options. */
+  const call = (key: string, options: CallOptions): Store => {
+    checkGiven("key", key, "string");
+    return forCall(store, options);
+  };
   return {
     path,
-    get: (key) => getEntry(store, key),
-    put: (key, src) => putSource(store, key, src),
-    stage: (key) => openCacheStaging(store, key),
-    ensure: (key, build) => ensureEntry(store, key, build),
+    get: async (key, options = {}) => await getEntry(call(key, options), key),
+    async put(key, src, options = {}) {
+      const store = call(key, options);
+      checkPath("src", src);
+      checkType("onProgress", options.onProgress, "function");
+      return await putSource(store, key, src, options.onProgress);
+    },
+    stage: async (key, options = {}) =>
+      await openCacheStaging(call(key, options), key),
+    async ensure(key, build, options = {}) {
+      const store = call(key, options);
+      checkGiven("build", build, "function");
+      checkType("allowEmpty", options.allowEmpty, "boolean");
+      checkType("onProgress", options.onProgress, "function");
+      return await ensureEntry(store, key, build, options);
+    },
+    delete: async (key, options = {}) =>
+      await deleteKey(call(key, options), key),
     entries: () => listEntries(store),
     prune: (options = {}) => prune(store, options),
     verify: (options = {}) => verify(store, options),

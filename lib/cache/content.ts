@@ -36,6 +36,8 @@ export interface Content {
   readonly digest: string;
   /** A listing of it. */
   readonly lines: readonly string[];
+  /** Files of up to 1 MiB and symbolic links that have the mark in them: `bin/a`. */
+  readonly marked: readonly string[];
 }
 
 /** How a tree is read. */
@@ -44,6 +46,8 @@ export interface ReadOptions {
   signal?: AbortSignal | undefined;
   /** Called with the size of each file that was read. */
   onFile?: ((bytes: number) => void) | undefined;
+  /** A text in ASCII letters that is looked for in small files and symbolic links. */
+  mark?: string | undefined;
 }
 
 /**
@@ -72,15 +76,9 @@ export async function readContent(
       add(await reader.read(directory, path, entries));
     });
   }
-  const { files, bytes, diskBytes, directories } = reader;
-  return {
-    files,
-    directories,
-    bytes,
-    diskBytes,
-    digest: hash.digest("hex"),
-    lines,
-  };
+  const { files, bytes, diskBytes, directories, marked } = reader;
+  const digest = hash.digest("hex");
+  return { files, directories, bytes, diskBytes, digest, lines, marked };
 }
 
 /** The SHA-256 of a file, in hexadecimal digits. */
@@ -106,6 +104,8 @@ class Reader {
   directories = 0;
   bytes = 0;
   diskBytes = 0;
+  readonly marked: string[] = [];
+  readonly #mark: string | undefined;
   readonly #newHash: () => Hash;
   readonly #onFile: ((bytes: number) => void) | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -114,8 +114,9 @@ class Reader {
   /** Files that have more than one name, by inode. */
   readonly #seen = new Map<string, { digest: string; size: number }>();
 
-  constructor(newHash: () => Hash, { signal, onFile }: ReadOptions) {
+  constructor(newHash: () => Hash, { signal, onFile, mark }: ReadOptions) {
     this.#newHash = newHash;
+    this.#mark = mark;
     this.#onFile = onFile;
     this.#signal = signal;
     this.#breath = new Breath(signal);
@@ -125,7 +126,7 @@ class Reader {
   async single(archive: Directory): Promise<ListedDirectory> {
     const kind = look(archive, TREE)?.kind;
     if (kind !== "file") throw notKept(pathIn(archive, TREE));
-    const [, ...file] = await this.#file(archive, TREE);
+    const [, ...file] = await this.#file(archive, TREE, ".");
     return {
       path: undefined,
       mode: 0,
@@ -146,9 +147,15 @@ class Reader {
     for (const { name, kind } of entries) {
       if (kind === "directory") directories.push(name);
       else if (kind === "symlink") {
-        links.push([name, linkText(directory, name)]);
-      } else if (kind === "file") files.push(await this.#file(directory, name));
-      else throw notKept(pathIn(directory, name));
+        const text = linkText(directory, name);
+        if (this.#mark !== undefined && text.includes(this.#mark)) {
+          this.marked.push(`${path}/${name}`.slice(1));
+        }
+        links.push([name, text]);
+      } else if (kind === "file") {
+        const inner = `${path}/${name}`.slice(1);
+        files.push(await this.#file(directory, name, inner));
+      } else throw notKept(pathIn(directory, name));
     }
     const pause = this.#breath.due();
     if (pause) await pause;
@@ -158,7 +165,11 @@ class Reader {
     return { path, mode, files, links, directories };
   }
 
-  async #file(directory: Directory, name: string): Promise<ListedFile> {
+  async #file(
+    directory: Directory,
+    name: string,
+    inner: string,
+  ): Promise<ListedFile> {
     this.files++;
     try {
       using file = patiently(() => directory.openFile(name, "read"));
@@ -167,7 +178,7 @@ class Reader {
       const inode = links > 1 ? inodeKey(file.opened) : undefined;
       let read = inode === undefined ? undefined : this.#seen.get(inode);
       if (!read) {
-        read = await this.digest(file);
+        read = await this.digest(file, inner);
         this.bytes += read.size;
         this.diskBytes += file.opened.allocated ?? read.size;
         this.#onFile?.(read.size);
@@ -180,11 +191,19 @@ class Reader {
     }
   }
 
-  async digest(file: OpenFile): Promise<{ digest: string; size: number }> {
+  async digest(
+    file: OpenFile,
+    inner = "",
+  ): Promise<{ digest: string; size: number }> {
     const hash = this.#newHash();
     let size = 0;
     for (let n; (n = file.read(this.#buffer)) > 0;) {
-      hash.update(this.#buffer.subarray(0, n));
+      const piece = this.#buffer.subarray(0, n);
+      hash.update(piece);
+      // What is longer than a piece is no script, and no configuration.
+      if (this.#mark !== undefined && n === file.opened.size) {
+        if (latin1.decode(piece).includes(this.#mark)) this.marked.push(inner);
+      }
       size += n;
       const pause = this.#breath.due();
       if (pause) await pause;
@@ -192,6 +211,8 @@ class Reader {
     return { digest: hash.digest("hex"), size };
   }
 }
+
+const latin1 = new TextDecoder("latin1");
 
 function linkText(directory: Directory, name: string): string {
   try {

@@ -20,6 +20,7 @@ import { basename, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
 import {
   type Archive,
+  type CommitOptions,
   type Entry,
   type EntryLinkOptions,
   openCacheStaging,
@@ -50,7 +51,7 @@ import {
   type LockedArchive,
 } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
-import { openRoot, type Store, useRoot } from "./store.ts";
+import { type CallOptions, openRoot, type Store, useRoot } from "./store.ts";
 
 /** Gives a lease on what a key points to, or `undefined`. */
 export async function getEntry(
@@ -284,14 +285,32 @@ export function toArchive(header: Header, id: string): Archive {
   return { bucket, key, id, created, files, bytes, diskBytes, digest };
 }
 
+/** What `Cache.ensure()` gives. */
+export interface Ensured extends Entry {
+  /** `built` for this call, or a `hit`: it was there, or somebody else built it meanwhile. */
+  readonly outcome: "hit" | "built";
+  /** Of what was built for this call: see {@linkcode Committed.mentions}. */
+  readonly mentions: readonly string[];
+}
+
+/** Options for `Cache.ensure()`. */
+export interface EnsureOptions extends CallOptions, CommitOptions {}
+
+/** What a build is told. */
+export interface BuildContext {
+  /** Aborted when the call is: the build should end then. */
+  readonly signal: AbortSignal;
+}
+
 /** Gives what a key points to; on a miss, builds it, once among all who ask. */
 export async function ensureEntry(
   store: Store,
   key: string,
-  build: (path: string) => void | Promise<void>,
-): Promise<{ entry: Entry; built: boolean }> {
+  build: (path: string, context: BuildContext) => unknown,
+  options: CommitOptions,
+): Promise<Ensured> {
   const found = await getEntry(store, key);
-  if (found) return { entry: found, built: false };
+  if (found) return { ...found, outcome: "hit", mentions: [] };
   await using staging = await openCacheStaging(store, key);
   const { root } = staging;
   const name = await nameOf(key);
@@ -302,16 +321,33 @@ export async function ensureEntry(
     `The right to build "${printable(key)}"`,
   );
   const meanwhile = await entryIn(root, store, key, name);
-  if (meanwhile) return { entry: meanwhile, built: false };
-  await build(staging.path);
-  store.options.signal?.throwIfAborted();
-  await staging.commit();
+  if (meanwhile) return { ...meanwhile, outcome: "hit", mentions: [] };
+  const { signal = new AbortController().signal } = store.options;
+  try {
+    await build(staging.path, { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+  signal.throwIfAborted();
+  const { mentions } = await staging.commit(options);
   // Under the staging's lease, so that no prune comes between.
   const entry = await entryIn(root, store, key, name);
-  if (entry) return { entry, built: true };
+  if (entry) return { ...entry, outcome: "built", mentions };
   throw new CacheError(
     `Cannot keep "${printable(key)}": its key was taken away at once`,
     root.path,
     "other",
   );
+}
+
+/** Takes a key's pointer away. */
+export async function deleteKey(store: Store, key: string): Promise<boolean> {
+  const name = await nameOf(key);
+  using root = await useRoot(store);
+  if (!root || !await root.check()) return false;
+  const folder = root.bucketIfThere(store.bucket);
+  const { signal } = store.options;
+  return folder !== undefined &&
+    await removePointer(store, root, { folder, name, signal });
 }

@@ -17,6 +17,7 @@ import type { LockOptions } from "../lock/file.ts";
 import { sweepNotes } from "../lock/holder.ts";
 import { log } from "../log.ts";
 import { removeQuietly } from "../fs/names.ts";
+import { checkNumber, checkOptions, checkSignal } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, leaseName, newId } from "./layout.ts";
 import type { StandingLimits } from "./limits.ts";
@@ -54,6 +55,45 @@ export interface CacheOptions extends LockOptions {
    * @default {true}
    */
   lock?: boolean;
+}
+
+/** Options of each call that may take long. They go before those of `openCache()`. */
+export interface CallOptions {
+  /** Stops the call: the promise is rejected with its reason. */
+  signal?: AbortSignal;
+  /**
+   * How long to wait for locks, in milliseconds; 0 tries once. By default as `openCache()`
+   * was told.
+   */
+  wait?: number;
+}
+
+/**
+ * The cache as one call uses it: with the call's own signal and patience.
+ *
+ * @throws {TypeError} If an option is none.
+ * @throws {RangeError} If `wait` is no time.
+ * @throws The signal's reason, if it is aborted already.
+ */
+export function forCall(store: Store, call: CallOptions): Store {
+  checkOptions(call);
+  checkSignal(call.signal);
+  checkNumber("wait", call.wait, 0);
+  const { options } = store;
+  const signals = [options.signal, call.signal].filter((it) =>
+    it !== undefined
+  );
+  const [signal] = signals.length > 1 ? [AbortSignal.any(signals)] : signals;
+  signal?.throwIfAborted();
+  const { wait = options.wait } = call;
+  return {
+    ...store,
+    options: {
+      ...options,
+      ...signal && { signal },
+      ...wait !== undefined && { wait },
+    },
+  };
 }
 
 /** A cache, as its user named it. */

@@ -279,7 +279,16 @@ export const ENSURE: Command = {
     `Put what KEY points to at DST. On a miss, run COMMAND first, once among all processes
 that ask for KEY: it fills a directory, which it finds in REBUILD_CACHE_OUT and wherever
 {} stands in its arguments, and that is put under KEY. If it fails, nothing is.`,
-  flags: [...CACHE, ...LINKS, DURABLE, ...LOCKS],
+  flags: [
+    ...CACHE,
+    ...LINKS,
+    {
+      name: "allow-empty",
+      doc: "Put an empty directory, if COMMAND leaves one",
+    },
+    DURABLE,
+    ...LOCKS,
+  ],
   runs: true,
   examples: [
     [

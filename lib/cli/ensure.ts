@@ -1,6 +1,7 @@
 import { CommandFailed, runBuild } from "./child.ts";
 import { ENSURE } from "./commands.ts";
 import { type Parsed, UsageError } from "./flags.ts";
+import { NothingBuilt } from "../cache/archive.ts";
 import { CacheError, osFailure } from "../error.ts";
 import { errorKind } from "../os/error.ts";
 import { dirname, toPath } from "../os/path.ts";
@@ -34,11 +35,12 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
   return await untilInterrupted(signals, parsed, async () => {
     try {
       for (let tries = 0;; tries++) {
-        const { entry, built } = await cache.ensure(
+        using entry = await cache.ensure(
           key,
           (at) => runBuild(run, at, { signal, toStderr: json }),
+          { allowEmpty: parsed.count("allow-empty") > 0 },
         );
-        using _ = entry;
+        const { outcome } = entry;
         const linking = linkAny(entry.path, dst, parsed, signal, entry);
         const linked = tries < TRIES
           ? await unlessDamaged(linking)
@@ -47,12 +49,22 @@ export async function ensureCommand(parsed: Parsed): Promise<number> {
         const { result, text } = linked;
         report(
           parsed,
-          { outcome: built ? "built" : "hit", link: result },
-          () => built ? `Built ${printable(key)}. ${text}` : text,
+          { outcome, link: result },
+          () => outcome === "built" ? `Built ${printable(key)}. ${text}` : text,
         );
         return 0;
       }
     } catch (error) {
+      if (error instanceof NothingBuilt) {
+        const { path, kind } = error;
+        throw new CacheError(
+          `COMMAND wrote nothing: nothing was put under "${
+            printable(key)
+          }". It must write to the directory that {} stands for in its arguments (or REBUILD_CACHE_DIR); else say --allow-empty`,
+          path,
+          kind,
+        );
+      }
       if (!(error instanceof CommandFailed)) throw error;
       const why = `${error.message}: nothing was put under "${printable(key)}"`;
       fail(parsed, "command", why);

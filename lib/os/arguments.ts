@@ -38,7 +38,17 @@ export function checkType(
   value: unknown,
   type: "boolean" | "function" | "string",
 ): void {
-  if (value === undefined || typeof value === type) return;
+  if (value !== undefined) checkGiven(name, value, type);
+}
+
+/** Refuses what was not given, or is of another type. */
+export function checkGiven(
+  name: string,
+  value: unknown,
+  type: "boolean" | "function" | "string",
+): void {
+  const is: string = typeof value;
+  if (is === type) return;
   throw new TypeError(`${name} must be a ${type}, not ${given(value)}`);
 }
 

@@ -58,14 +58,11 @@ Deno.test("Cache.ensure() builds again what somebody wrote to", async () => {
   await using dir = TempDir.make();
   const cache = openCache(dir.at("cache"));
   const ensure = async () => {
-    const { entry, built } = await cache.ensure("key", (at) => {
-      dir.write(TREE, at);
-    });
-    using _ = entry;
+    using entry = await cache.ensure("key", (at) => dir.write(TREE, at));
     const done = await entry.link(dir.at("out"), {
       ifExists: "replace",
     }).catch((error) => error.kind);
-    return [built, done.outcome ?? done];
+    return [entry.outcome === "built", done.outcome ?? done];
   };
   assertEquals(await ensure(), [true, "linked"]);
   await writeThrough(cache, "key", dir.at("shared"), WRITES.longer!);

@@ -55,12 +55,11 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
     return {
       about: { key },
       async run(mid) {
-        const { entry, built: mine } = await cache.ensure(key, (at) => {
+        using entry = await cache.ensure(key, (at) => {
           mid("building", { version: built });
           writeTree(at, key, built);
         });
-        using _ = entry;
-        return { ...look(entry.path, entry), outcome: mine ? "built" : "hit" };
+        return { ...look(entry.path, entry), outcome: entry.outcome };
       },
     };
   },

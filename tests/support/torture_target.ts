@@ -54,9 +54,11 @@ const DO: Record<string, (at: string, options: object) => Promise<unknown>> = {
   },
   async ensure(at, options) {
     const cache = openCache(`${at}/there`, { wait: 0 });
-    const { entry, built } = await cache.ensure("key", build);
-    using _ = entry;
-    return { built, ...await entry.link(`${at}/out`, options) };
+    using entry = await cache.ensure("key", build);
+    return {
+      built: entry.outcome === "built",
+      ...await entry.link(`${at}/out`, options),
+    };
   },
   prune: (at, options) => openCache(`${at}/there`, { wait: 0 }).prune(options),
   verify: (at) => openCache(`${at}/there`, { wait: 0 }).verify(),
