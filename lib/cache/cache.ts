@@ -16,6 +16,7 @@ import {
   putSource,
 } from "./archive.ts";
 import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
+import { defaultRoot } from "./default_root.ts";
 import {
   type BuildContext,
   deleteKey,
@@ -213,10 +214,13 @@ export interface Cache {
  * destinations. With `--allow-read` and `--allow-write` for everything, keys are symbolic
  * links (except on Windows), else small files.
  *
- * @param root The cache's path. Its parents are made.
+ * @param root The cache's path. Its parents are made. Without it, `rebuild-cache` in the
+ * user's directory for caches: in `$XDG_CACHE_HOME` or `~/.cache`, on macOS in
+ * `~/Library/Caches`, on Windows in `%LOCALAPPDATA%`; that needs `--allow-env`.
  * @param options Its bucket, its limits, and how long to wait for locks.
  * @returns The cache.
- * @throws {CacheError} Of kind `refused` if the bucket's name is not one.
+ * @throws {CacheError} Of kind `refused` if the bucket's name is not one; of kind
+ * `not-capable` or `not-found` if no root is given, and the environment does not say.
  * @throws {TypeError} If an argument or an option is of another type.
  * @throws {RangeError} If `wait` is no time, or a limit is `NaN`, below 0, or no whole
  * number of bytes or entries.
@@ -245,7 +249,7 @@ export interface Cache {
  * ```
  */
 export function openCache(
-  root: string | URL,
+  root: string | URL = defaultRoot(),
   options: CacheOptions = {},
 ): Cache {
   checkPath("root", root);

@@ -2,6 +2,7 @@
  * Where things are in a cache, and what they may be called:
  *
  *     CACHEDIR.TAG              backup tools leave out what has it
+ *     .gitignore                so does git
  *     archive-v0/<id>/tree      what was put: a directory or a file; never changed
  *     archive-v0/<id>/manifest  what is in it
  *     <bucket>-v0/<key>         → ../archive-v0/<id>/tree
@@ -64,6 +65,10 @@ export const TAG = `${SIGNATURE}
 # This file is a cache directory tag created by rebuild-cache.
 # For information about cache directory tags see https://bford.info/cachedir/
 `;
+
+/** Git, and what goes by its lists, leaves all of it out. */
+export const IGNORE_NAME = ".gitignore";
+export const IGNORE = "*\n";
 
 /** What a cache has in it before it has its tag. */
 export const BEGINNING: ReadonlySet<string> = new Set([

@@ -16,6 +16,8 @@ import {
   bucketOf,
   type Folder,
   FOLDERS,
+  IGNORE,
+  IGNORE_NAME,
   newId,
   SIGNATURE,
   TAG,
@@ -169,6 +171,7 @@ export class Root implements Disposable {
         makeShared(this.directory, name, status);
       }
       this.#placeTag(status);
+      this.#placeIgnore(status);
       for (const name of [...Object.values(others), bucketFolder(bucket)]) {
         makeShared(this.directory, name, status);
       }
@@ -179,12 +182,27 @@ export class Root implements Disposable {
 
   /** Whole or not at all, on the disk, and before there is anything else. */
   #placeTag(status: Status): void {
+    this.#place(TAG_NAME, TAG, status, () => this.#tag() === "whole");
+  }
+
+  /** What a user wrote there stays. */
+  #placeIgnore(status: Status): void {
+    const isThere = () => this.directory.look(IGNORE_NAME) !== undefined;
+    this.#place(IGNORE_NAME, IGNORE, status, isThere);
+  }
+
+  #place(
+    file: string,
+    text: string,
+    status: Status,
+    isThere: () => boolean,
+  ): void {
     const tmp = this.folder("tmp");
-    for (let tries = 0; this.#tag() !== "whole"; tries++) {
+    for (let tries = 0; !isThere(); tries++) {
       const name = temporaryName(newId(), "tag");
       try {
-        writeFile(tmp, name, new TextEncoder().encode(TAG), status, true);
-        patiently(() => tmp.rename(name, this.directory, TAG_NAME));
+        writeFile(tmp, name, new TextEncoder().encode(text), status, true);
+        patiently(() => tmp.rename(name, this.directory, file));
       } catch (error) {
         removeQuietly(tmp, name);
         // Swept meanwhile: once more.

@@ -218,7 +218,11 @@ whole or not at all. What stands there is never written through.`,
 
 /** Flags of every command on a keyed cache. */
 const CACHE: readonly Flag[] = [
-  { name: "dir", value: "ROOT", doc: "The cache" },
+  {
+    name: "dir",
+    value: "ROOT",
+    doc: "The cache (REBUILD_CACHE_ROOT, or the user's own)",
+  },
   {
     name: "bucket",
     value: "NAME",

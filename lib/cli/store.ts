@@ -2,10 +2,12 @@ import { type Cache, openCache } from "../cache/cache.ts";
 import { type Parsed, UsageError } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 
-/** The cache that `--dir` and `--bucket` name. */
+/** Names the cache where `--dir` does not. */
+const ROOT = "REBUILD_CACHE_ROOT";
+
+/** The cache that `--dir` and `--bucket` name; by default the user's. */
 export function openStore(parsed: Parsed, signal: AbortSignal): Cache {
-  const [root] = parsed.values("dir");
-  if (!root) throw new UsageError("No --dir was given");
+  const [root = Deno.env.get(ROOT) || undefined] = parsed.values("dir");
   const [bucket] = parsed.values("bucket");
   return openCache(root, {
     ...lockOptions(parsed, signal),
