@@ -27,11 +27,7 @@ export type {
 } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache, type PutOptions } from "./lib/cache/cache.ts";
-export type {
-  BuildContext,
-  Ensured,
-  EnsureOptions,
-} from "./lib/cache/entry.ts";
+export type { Ensured, EnsureOptions } from "./lib/cache/entry.ts";
 export type { Listed } from "./lib/cache/list.ts";
 export type { Limits, StandingLimits } from "./lib/cache/limits.ts";
 export type {

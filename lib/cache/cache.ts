@@ -18,13 +18,13 @@ import {
 import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
 import { defaultRoot } from "./default_root.ts";
 import {
-  type BuildContext,
   deleteKey,
   type Ensured,
   ensureEntry,
   type EnsureOptions,
   getEntry,
 } from "./entry.ts";
+import type { BuildContext } from "../rebuild/options.ts";
 import { checkBucket } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
 import { type Listed, listEntries } from "./list.ts";

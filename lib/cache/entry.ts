@@ -26,6 +26,7 @@ import {
   openCacheStaging,
 } from "./archive.ts";
 import { count } from "./counters.ts";
+import type { BuildContext } from "../rebuild/options.ts";
 import {
   type ArchiveId,
   buildLockName,
@@ -295,12 +296,6 @@ export interface Ensured extends Entry {
 
 /** Options for `Cache.ensure()`. */
 export interface EnsureOptions extends CallOptions, CommitOptions {}
-
-/** What a build is told. */
-export interface BuildContext {
-  /** Aborted when the call is: the build should end then. */
-  readonly signal: AbortSignal;
-}
 
 /** Gives what a key points to; on a miss, builds it, once among all who ask. */
 export async function ensureEntry(

@@ -47,7 +47,7 @@ Deno.test("openCache() with limits prunes after put(), stage() and ensure()", as
       await using staging = await cache.stage("new");
       write(staging.path);
       await staging.commit();
-    } else (await cache.ensure("new", write)).entry[Symbol.dispose]();
+    } else (await cache.ensure("new", write))[Symbol.dispose]();
     assertEquals(keys(cache), ["c", "new"], how);
     assert((await cache.stats()).lastPrune !== undefined);
   }

@@ -62,7 +62,7 @@ Deno.test("Cache.stats() counts hits and misses of get(), ensure() and blob()", 
   await get(cache, "one", "none", "one", "none", "none");
   assertEquals(await used(cache), [2, 3]);
   for (let i = 0; i < 2; i++) {
-    const { entry } = await cache.ensure("new", (path) => write(`${path}/a`));
+    const entry = await cache.ensure("new", (path) => write(`${path}/a`));
     entry[Symbol.dispose]();
   }
   assertEquals(await used(cache), [3, 4]);
