@@ -15,11 +15,11 @@ const NAME = "rebuild-cache";
  */
 export function defaultRoot(os: typeof Deno.build.os = Deno.build.os): string {
   if (os === "windows") return join(given("LOCALAPPDATA"), NAME);
-  if (os === "darwin") return join(given("HOME"), "Library", "Caches", NAME);
+  if (os === "darwin") return join(given("HOME"), `Library/Caches/${NAME}`);
   const base = variable("XDG_CACHE_HOME");
   // A relative one is to be ignored, says the specification.
   if (base !== undefined && isAbsolute(base)) return join(base, NAME);
-  return join(given("HOME"), ".cache", NAME);
+  return join(given("HOME"), `.cache/${NAME}`);
 }
 
 function given(name: string): string {
