@@ -16,6 +16,7 @@
 
 import { preloadLibc } from "./lib/os/libc.ts";
 
+export { hashFiles, type HashFilesOptions } from "./lib/cache/hash_files.ts";
 export type {
   Archive,
   CacheStaging,
