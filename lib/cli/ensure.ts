@@ -1,6 +1,6 @@
-import { CommandFailed, runBuild } from "./child.ts";
-import { ENSURE } from "./commands.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+import { runBuild } from "./child.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import type { Call, ENSURE } from "./flags.ts";
 import { CacheError, osFailure } from "../error.ts";
 import { errorKind } from "../os/error.ts";
 import { dirname, toPath } from "../os/path.ts";
@@ -9,52 +9,32 @@ import { refuseToReplace } from "../fs/guard_rails.ts";
 import { openParent } from "../fs/open.ts";
 import { STANDS_THERE } from "../link/ends.ts";
 import { linkAny } from "./link.ts";
-import { untilSignal } from "./signals.ts";
-import { fail, report, untilInterrupted } from "./ending.ts";
-import { keyAndPath, openStore } from "./store.ts";
+import { openStore } from "./store.ts";
 
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
-export async function ensureCommand(parsed: Parsed): Promise<number> {
-  const [key, dst] = keyAndPath(parsed, ENSURE.usage);
-  const { run } = parsed;
-  if (!run) {
-    throw new UsageError(`ensure takes a command behind --: ${ENSURE.usage}`);
-  }
-  using signals = untilSignal();
-  const { signal } = signals;
-  const json = parsed.count("json") > 0;
-  const cache = openStore(parsed, signal);
-  // Before a command that may take long.
-  const [ifExists = "error"] = parsed.values("if-exists");
-  if (ifExists === "error") checkFree(dst);
-  if (ifExists === "replace") checkReplaceable(dst);
-  return await untilInterrupted(signals, parsed, async () => {
-    try {
-      const { entry, built } = await cache.ensure(
-        key,
-        (at) => runBuild(run, at, { signal, toStderr: json }),
-      );
-      using _ = entry;
-      const { result, text } = await linkAny(
-        entry.path,
-        dst,
-        parsed,
-        signal,
-        entry,
-      );
-      report(
-        parsed,
-        { outcome: built ? "built" : "hit", link: result },
-        () => built ? `Built ${printable(key)}. ${text}` : text,
-      );
-      return 0;
-    } catch (error) {
-      if (!(error instanceof CommandFailed)) throw error;
-      const why = `${error.message}: nothing was put under "${printable(key)}"`;
-      fail(parsed, "command", why);
-      return signals.exitCode ?? error.code;
-    }
-  });
+export async function run(call: Call<typeof ENSURE>): Promise<number> {
+  const { key, dst, json, ifExists } = call.values;
+  return await untilSignalled(async (signal) => {
+    const cache = openStore(call, signal);
+    // Before a command that may take long.
+    if (ifExists === "error") checkFree(dst);
+    if (ifExists === "replace") checkReplaceable(dst);
+    const { entry, built } = await cache.ensure(
+      key,
+      (at) => runBuild(call.run, at, { signal, toStderr: json }),
+    );
+    using _ = entry;
+    const { result, text } = await linkAny(entry.path, dst, call, {
+      signal,
+      entry,
+    });
+    report(
+      call,
+      { outcome: built ? "built" : "hit", link: result },
+      () => built ? `Built ${printable(key)}. ${text}` : text,
+    );
+    return EXIT.done;
+  }, `: nothing was put under "${printable(key)}"`);
 }
 
 /** What stands in the way, or is missing, is said before the command is run. */

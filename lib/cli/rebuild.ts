@@ -4,66 +4,38 @@ import {
   type RebuildReport,
 } from "../rebuild/rebuild.ts";
 import { clearTarget } from "../fs/guard_rails.ts";
-import { CommandFailed, runBuild } from "./child.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+import { runBuild } from "./child.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import type { Call, REBUILD } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 import { milliseconds } from "./render.ts";
-import { untilSignal } from "./signals.ts";
-import { fail, report } from "./ending.ts";
 
-/** `rebuild-cache --dir DIR -- COMMAND…` */
-export async function rebuildCommand(parsed: Parsed): Promise<number> {
-  const command = parsed.run!;
-  const [dir, ...more] = parsed.values("dir");
-  const [word] = parsed.positionals;
-  if (word !== undefined) {
-    throw new UsageError(
-      `"${word}" is not understood. The command stands behind --`,
+/** `rebuild-cache rebuild DIR -- COMMAND…` */
+export async function run(call: Call<typeof REBUILD>): Promise<number> {
+  const { run: command, values } = call;
+  const { dir, inPlace, follow, always, dryRun, json } = values;
+  return await untilSignalled(async (signal) => {
+    const options: RebuildOptions = {
+      ...lockOptions(call, signal),
+      inPlace,
+      follow,
+      always,
+      key: JSON.stringify([inPlace, ...command]),
+    };
+    if (dryRun) {
+      const { path } = clearTarget(dir, follow);
+      const text = `Would rebuild ${path} with: ${command.join(" ")}`;
+      report(call, { path, outcome: "would-rebuild" }, () => text);
+      return EXIT.done;
+    }
+    const result = await rebuildCache(
+      dir,
+      (at) => runBuild(command, at, { signal, toStderr: json }),
+      options,
     );
-  }
-  if (!dir) throw new UsageError("No --dir was given");
-  if (more.length > 0) throw new UsageError("A rebuild takes one --dir");
-  for (const flag of ["recreate", "background"]) {
-    if (parsed.count(flag) > 0) {
-      throw new UsageError(`--${flag} is for a clear, without a command`);
-    }
-  }
-  using signals = untilSignal();
-  const inPlace = parsed.count("in-place") > 0;
-  const follow = parsed.count("follow") > 0;
-  const options: RebuildOptions = {
-    ...lockOptions(parsed, signals.signal),
-    inPlace,
-    follow,
-    always: parsed.count("always") > 0,
-    key: JSON.stringify([inPlace, ...command]),
-  };
-  if (parsed.count("dry-run")) {
-    const { path } = clearTarget(dir, follow);
-    const text = `Would rebuild ${path} with: ${command.join(" ")}`;
-    report(parsed, { path, outcome: "would-rebuild" }, () => text);
-    return 0;
-  }
-  try {
-    const result = await rebuildCache(dir, (at) =>
-      runBuild(command, at, {
-        signal: signals.signal,
-        toStderr: parsed.count("json") > 0,
-      }), options);
-    report(parsed, result, () => describe(result));
-    return 0;
-  } catch (error) {
-    const kept = inPlace ? "" : `: "${dir}" is as it was`;
-    if (error instanceof CommandFailed) {
-      fail(parsed, "command", `${error.message}${kept}`);
-      return signals.exitCode ?? error.code;
-    }
-    if (signals.exitCode === undefined || error !== signals.signal.reason) {
-      throw error;
-    }
-    fail(parsed, "interrupted", `Interrupted${kept}`);
-    return signals.exitCode;
-  }
+    report(call, result, () => describe(result));
+    return EXIT.done;
+  }, inPlace ? "" : `: "${dir}" is as it was`);
 }
 
 function describe({ path, outcome, durationMs }: RebuildReport): string {

@@ -49,7 +49,7 @@ Deno.test("rebuild-cache get writes nothing on a miss, and nothing over what is 
   const command = commandIn(dir);
   for (let i = 0; i < 2; i++) {
     const miss = await command("get", "nothing", "out");
-    assertEquals([miss.code, miss.json.result.outcome], [1, "miss"]);
+    assertEquals([miss.code, miss.json.result.outcome], [4, "miss"]);
     assertStringIncludes(miss.stderr, '"nothing" is not in the cache');
     assertEquals(namesIn(dir.path).includes("out"), false);
     await command("put", "key", "src");
@@ -67,7 +67,7 @@ test("rebuild-cache ensure runs a command once for four, then not at all", [
   await using dir = TempDir.make();
   const script = `echo run >> ${dir.at("runs")}; while [ ! -e ${
     dir.at("go")
-  } ]; do sleep 0.01; done; echo built > "$REBUILD_CACHE_DIR"/file; test {} = "$REBUILD_CACHE_DIR"`;
+  } ]; do sleep 0.01; done; echo built > "$REBUILD_CACHE_OUT"/file; test {} = "$REBUILD_CACHE_OUT"`;
   const args = (to: string) => [
     ...["ensure", "-v", "--dir", dir.at("cache"), "key", dir.at(to)],
     ...["--", "sh", "-c", script],

@@ -10,7 +10,7 @@ const DENO = Deno.execPath();
 const TELL = [
   DENO,
   "eval",
-  "Deno.writeTextFileSync(Deno.env.get('REBUILD_CACHE_DIR') + '/told', Deno.args.join())",
+  "Deno.writeTextFileSync(Deno.env.get('REBUILD_CACHE_OUT') + '/told', Deno.args.join())",
 ];
 const EXIT = (code: number) => [DENO, "eval", `Deno.exit(${code})`];
 

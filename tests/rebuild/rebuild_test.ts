@@ -208,7 +208,7 @@ test(
     dir.write({ cache: { old: "old" } });
     // The first opens it to check it, the second to see whether it is a mount point.
     const { code, stderr } = await runCli(
-      ["--dir", "cache", "--", "sh", "-c", `touch "$REBUILD_CACHE_DIR/new"`],
+      ["--dir", "cache", "--", "sh", "-c", `touch "$REBUILD_CACHE_OUT/new"`],
       {
         cwd: dir.path,
         wrap: [
