@@ -64,8 +64,8 @@ function isThere(path: string): boolean {
 }
 
 /** What to say of a word where no command was named, and none is expected. */
-export function wrongWord(word: string, args: readonly string[]): string {
-  if (args.includes("--")) {
+export function wrongWord(word: string, hasDashes: boolean): string {
+  if (hasDashes) {
     return `"${word}" is not understood: the command stands behind --`;
   }
   return commandOf(word)

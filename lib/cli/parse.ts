@@ -104,7 +104,7 @@ export function parse({ command, args, named }: Line): Call<Shape> {
       `There is no -- before the command that ${command.name} runs: ${usage}`,
     );
   }
-  const { texts, words } = split(command, head, flags, named);
+  const { texts, words } = split(command, head, flags, named, end >= 0);
   let run: readonly string[] = [];
   if (end >= 0) {
     let rest = args.slice(end + 1);
@@ -173,6 +173,7 @@ function split(
   args: readonly string[],
   flags: readonly Flag[],
   named: boolean,
+  hasDashes: boolean,
 ): { texts: Map<string, string[]>; words: string[] } {
   const names = (of: readonly Flag[]) => of.map(({ name }) => keyOf(name));
   const parsed = parseArgs(args.flatMap((arg) => explicit(arg, flags)), {
@@ -181,7 +182,7 @@ function split(
     collect: names(flags),
     unknown(arg: string, key?: string) {
       if (key !== undefined) throw new UsageError(wrongFlag(arg, command));
-      if (!named) throw new UsageError(wrongWord(arg, args));
+      if (!named) throw new UsageError(wrongWord(arg, hasDashes));
     },
   }) as Record<string, unknown[]>;
   const texts = new Map<string, string[]>();
