@@ -4,6 +4,8 @@
  * @module
  */
 
+import { nearest } from "./nearest.ts";
+
 /** A mistake in how the command was called: one line, exit code 2. */
 export class UsageError extends Error {
   /** The class's name. */
@@ -170,11 +172,11 @@ export function choice<
 >(name: N, choices: C, about: A): Flag<N, Got<A, keyof C & string>> {
   return valued(name, "choice", about, (text, label) => {
     if (Object.hasOwn(choices, text)) return text as keyof C & string;
-    throw new UsageError(
-      `${label} can't be "${text}": it is one of ${
-        Object.keys(choices).join(", ")
-      }`,
-    );
+    const near = nearest(text, Object.keys(choices));
+    const such = near
+      ? `did you mean ${near}?`
+      : `it is one of ${Object.keys(choices).join(", ")}`;
+    throw new UsageError(`${label} can't be "${text}": ${such}`);
   }, choices);
 }
 

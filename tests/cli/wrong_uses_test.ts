@@ -84,7 +84,7 @@ const ofEachLinking: Wrong[] = [
 ].flatMap(([name, ...rest]): Wrong[] => [
   [2, "--max-links takes a whole", name!, "--max-links", "abc", ...rest],
   [2, "--jobs takes a whole number from 1", name!, "--jobs", "0", ...rest],
-  [2, "--mode can't be", name!, "--mode", "hard", ...rest],
+  [2, "did you mean hardlink?", name!, "--mode", "hard", ...rest],
   [2, "--if-exists can't be", name!, "--if-exists", "keep", ...rest],
   [2, "--on-link-limit can't be", name!, "--on-link-limit", "x", ...rest],
   [2, "--mutable needs a value", name!, "--mutable=", ...rest],
