@@ -136,9 +136,21 @@ function whoseLock(error: unknown): object {
 /** What nobody has thought of: one line all the same. */
 function unexpected(error: unknown): string {
   const said = error instanceof Error ? error.message : String(error);
+  if (kindOfError(error) === "not-found" && !hasWorkingDirectory()) {
+    return "The working directory does not exist any more: change to another one";
+  }
   return osErrorNumber(error) !== undefined
     ? `Failed: ${said}`
     : `Unexpected: ${said}. Please report it with what you did: ${ISSUES}`;
+}
+
+function hasWorkingDirectory(): boolean {
+  try {
+    Deno.cwd();
+    return true;
+  } catch {
+    return false; // whatever it says: that is what was asked
+  }
 }
 
 const ISSUES = "https://github.com/rebuild-cache/rebuild-cache/issues";

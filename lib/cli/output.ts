@@ -4,6 +4,7 @@
  * @module
  */
 
+import { osFailure } from "../error.ts";
 import { printable } from "../os/text.ts";
 
 const encoder = new TextEncoder();
@@ -34,7 +35,8 @@ export function print(text: string): void {
   try {
     write(Deno.stdout, lines.join("\n") + "\n");
   } catch (error) {
-    if (!(error instanceof BrokenPipe)) throw error;
+    if (error instanceof BrokenPipe) return;
+    throw osFailure("write to", "standard output", error);
   }
 }
 

@@ -1,7 +1,14 @@
 // Whatever is wrong about a command line: one line, the right exit code, one JSON
 // object, and nothing is touched.
 import { assert, assertEquals } from "@std/assert";
-import { type Ran, runAsNobody, runCli } from "../support/command.ts";
+import {
+  cliCommand,
+  denoRun,
+  type Ran,
+  run,
+  runAsNobody,
+  runCli,
+} from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { difference, type Look, look } from "../support/snapshot.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -268,14 +275,14 @@ function complaint(
 /** All that is wrong with how they end. */
 async function tryAll(
   all: readonly Wrong[],
-  run: (args: string[]) => Promise<Ran>,
+  start: (args: string[]) => Promise<Ran>,
 ): Promise<string> {
   const wrong: string[] = [];
   await inTurns(all, async (use) => {
     const [, , ...args] = use;
     const end = args.indexOf("--");
     const at = end < 0 ? args.length : end;
-    const ran = await run(args.toSpliced(at, 0, "--json"));
+    const ran = await start(args.toSpliced(at, 0, "--json"));
     const why = complaint(use, ran);
     if (why) {
       wrong.push(`${args.join(" ")}: ${why}: ${ran.stderr}${ran.stdout}`);
@@ -295,14 +302,14 @@ test("rebuild-cache answers a wrong use with one line, and touches nothing", [
 ], async () => {
   await using dir = TempDir.make();
   dir.write(TREE);
-  const run = (args: string[]) => runCli(args, { cwd: dir.path });
-  assertEquals((await run(["put", ...STORE, "known", "src"])).code, 0);
+  const inside = (args: string[]) => runCli(args, { cwd: dir.path });
+  assertEquals((await inside(["put", ...STORE, "known", "src"])).code, 0);
   assert(WRONG.length >= 100, `${WRONG.length}`);
   const before = look(dir.path);
-  assertEquals(await tryAll(WRONG.filter(([code]) => code === 2), run), "");
+  assertEquals(await tryAll(WRONG.filter(([code]) => code === 2), inside), "");
   assertEquals(difference(look(dir.path), before), undefined);
   const around = lookAround(dir.path);
-  assertEquals(await tryAll(WRONG.filter(([code]) => code !== 2), run), "");
+  assertEquals(await tryAll(WRONG.filter(([code]) => code !== 2), inside), "");
   assertEquals(difference(lookAround(dir.path), around), undefined);
 });
 
@@ -347,4 +354,37 @@ test("rebuild-cache says in one line what a user may not do", [
   );
   assertEquals(wrong, "");
   assertEquals(difference(lookAround(dir.path), before), undefined);
+});
+
+test("rebuild-cache says in one line that its working directory is gone", [
+  "posix",
+], async () => {
+  const module = denoRun("tests/support/gone_directory.ts");
+  const gone: Wrong[] = [
+    [1, "working directory does not exist", "link", "a", "b"],
+    [1, "working directory does not exist", "ls", "--dir", "store"],
+    [1, "working directory does not exist", "put", "--dir=c", "key", "src"],
+    [1, "working directory does not exist", "use", "cache", ...RUN],
+    [1, "No such file or directory", "clear", "cache"],
+  ];
+  const start = (args: string[]) => run([Deno.execPath(), ...module, ...args]);
+  assertEquals(await tryAll(gone, start), "");
+});
+
+test("rebuild-cache says in one line that its output can't be written", [
+  "linux",
+  "sh",
+], async () => {
+  for (
+    const args of [["help"], ["version", "--json"], ["completions", "zsh"]]
+  ) {
+    const { code, stderr } = await run([
+      ...["sh", "-c", '"$@" >/dev/full', "sh", ...cliCommand(args)],
+    ]);
+    assertEquals(code, 1);
+    assert(
+      /^rebuild-cache: Cannot write to "standard output": .*\n$/.test(stderr),
+      stderr,
+    );
+  }
 });
