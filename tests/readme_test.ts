@@ -134,8 +134,12 @@ test("README: the CI script gets its dependencies, once from npm", [
 });
 
 Deno.test("README: lists every flag of every help, and every exit code", async () => {
-  for (const command of ["", "use", "link", "get", "ensure", "put", "prune"]) {
-    const { stdout } = await runCli([...command ? [command] : [], "--help"]);
+  for (
+    const command of [
+      ...["clear", "rebuild", "use", "link", "get", "ensure", "put", "prune"],
+    ]
+  ) {
+    const { stdout } = await runCli([command, "--help"]);
     for (const [flag] of stdout.matchAll(/--[a-z-]+/g)) {
       const known = README.includes(flag) ||
         /--(quiet|verbose|version)/.test(flag);

@@ -1,11 +1,8 @@
 import { pause } from "../os/patience.ts";
 import { insideVariables } from "../lock/inside.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
+import { Ended, EXIT } from "./ending.ts";
 import { onSignals } from "./signals.ts";
-
-/** Exit codes of a command that could not be run, as shells have them. */
-const NOT_EXECUTABLE = 126;
-const NOT_FOUND = 127;
 
 /** How a command is run. */
 export interface ChildOptions {
@@ -17,22 +14,14 @@ export interface ChildOptions {
   toStderr?: boolean;
 }
 
-/** The command failed, or could not be run: its exit code comes back. */
-export class CommandFailed extends Error {
-  /** Its exit code. */
-  readonly code: number;
-
-  constructor(code: number, message = `The command exited with code ${code}`) {
-    super(message);
-    this.code = code;
-  }
-}
+/** The variable in which COMMAND finds the directory to fill. It sets no flag. */
+const OUT = "REBUILD_CACHE_OUT";
 
 /**
  * Runs a command that fills a directory, which it finds in `REBUILD_CACHE_OUT`, and
  * wherever `{}` stands in its arguments.
  *
- * @throws {CommandFailed} If it does not exit with 0.
+ * @throws {Ended} If it does not exit with 0: its exit code comes back.
  */
 export async function runBuild(
   [program, ...args]: readonly [string, ...string[]],
@@ -41,9 +30,11 @@ export async function runBuild(
 ): Promise<void> {
   const code = await runChild(
     [program, ...args.map((arg) => arg.replaceAll("{}", () => dir))],
-    { ...options, env: { REBUILD_CACHE_OUT: dir } },
+    { ...options, env: { [OUT]: dir } },
   );
-  if (code !== 0) throw new CommandFailed(code);
+  if (code !== 0) {
+    throw new Ended(code, "command", `The command exited with code ${code}`);
+  }
 }
 
 /**
@@ -53,7 +44,7 @@ export async function runBuild(
  * What a terminal sends, it sends to the command, too; so that is passed on only where
  * there is no terminal.
  *
- * @throws {CommandFailed} If it can't be run.
+ * @throws {Ended} If it can't be run.
  * @returns Its exit code; 128 and the number of the signal that killed it.
  */
 export async function runChild(
@@ -83,8 +74,9 @@ export async function runChild(
   } catch (error) {
     const missing = errorKind(error) === "not-found";
     const why = missing ? "there is no such command" : osErrorText(error);
-    throw new CommandFailed(
-      missing ? NOT_FOUND : NOT_EXECUTABLE,
+    throw new Ended(
+      missing ? EXIT.notFound : EXIT.notExecutable,
+      "command",
       `Cannot run "${program}": ${why}`,
     );
   }

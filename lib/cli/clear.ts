@@ -8,25 +8,19 @@ import { clearTarget } from "../fs/guard_rails.ts";
 import { log } from "../log.ts";
 import { dirname } from "../os/path.ts";
 import { DELETE_ASIDES } from "./commands.ts";
-import { type Parsed, UsageError } from "./flags.ts";
-import { BUSY, lockOptions, skipsBusy } from "./locks.ts";
+import { EXIT } from "./ending.ts";
+import type { Call, CLEAR } from "./flags.ts";
+import { lockOptions } from "./locks.ts";
 import { complain, printJson, printLine } from "./output.ts";
 import { withMeter } from "./progress.ts";
 import { milliseconds, plural, size } from "./render.ts";
 import { untilSignal } from "./signals.ts";
 
-/** `rebuild-cache --dir DIR …` */
-export async function clearCommand(parsed: Parsed): Promise<number> {
-  const dirs = [...new Set(parsed.values("dir"))];
-  if (parsed.positionals.length > 0) {
-    const [word] = parsed.positionals;
-    throw new UsageError(
-      `"${word}" is not understood. To clear a directory, say --dir ${word}`,
-    );
-  }
-  if (dirs.length === 0) throw new UsageError("No --dir was given");
-  const follow = parsed.count("follow") > 0;
-  const background = parsed.count("background") > 0;
+/** `rebuild-cache clear DIR…` */
+export async function run(call: Call<typeof CLEAR>): Promise<number> {
+  const { follow, background, recreate, dryRun, json, quiet, verbose } =
+    call.values;
+  const dirs = [...new Set(call.values.dir)];
   // All of them are checked before any of them is cleared.
   const owners = new Map<string, number>();
   for (const dir of dirs) {
@@ -36,26 +30,21 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
 
   using signals = untilSignal();
   const options: ClearOptions = {
-    ...lockOptions(parsed, signals.signal),
+    ...lockOptions(call, signals.signal),
     follow,
-    recreate: parsed.count("recreate") > 0,
-    dryRun: parsed.count("dry-run") > 0,
+    recreate,
+    dryRun,
     defer: background,
     // Each file must be looked at.
-    weigh: parsed.count("verbose") > 0 || parsed.count("dry-run") > 0,
+    weigh: verbose > 0 || dryRun,
   };
-  for (const flag of ["in-place", "share", "allow-empty"]) {
-    if (parsed.count(flag) > 0) {
-      throw new UsageError(`--${flag} is for a rebuild: add -- COMMAND`);
-    }
-  }
   const results: ClearReport[] = [];
   const errors: CacheError[] = [];
   const skipped: CacheError[] = [];
   for (const dir of dirs) {
     try {
       results.push(
-        await withMeter(parsed, `Deleting ${dir}`, (update) =>
+        await withMeter(call, `Deleting ${dir}`, (update) =>
           clearCache(dir, {
             ...options,
             onProgress: (progress) =>
@@ -63,23 +52,26 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
           })),
       );
     } catch (error) {
-      if (signals.exitCode !== undefined && error === signals.signal.reason) {
-        const message = `Interrupted while clearing "${dir}"`;
-        errors.push(new CacheError(message, dir, "interrupted"));
-        break;
-      }
-      if (!(error instanceof CacheError)) throw error;
-      const skips = error.kind === "locked" && skipsBusy(parsed);
-      (skips ? skipped : errors).push(error);
+      const known = error === signals.signal.reason
+        ? new CacheError(
+          `Interrupted while clearing "${dir}"`,
+          dir,
+          "interrupted",
+        )
+        : error;
+      if (!(known instanceof CacheError)) throw error;
+      const skips = known.kind === "locked" && call.values.ifBusy === "skip";
+      (skips ? skipped : errors).push(known);
+      if (known.kind === "interrupted") break;
     }
   }
-  if (background && !options.dryRun) {
+  if (background && !dryRun) {
     for (const report of results) {
       const owner = owners.get(report.path);
       deleteInBackground(asidesOf(report, owner), owner);
     }
   }
-  if (parsed.count("json")) {
+  if (json) {
     const plain = (list: CacheError[]) =>
       list.map(({ path, kind, message }) => ({ path, kind, message }));
     printJson("clear", {
@@ -87,7 +79,7 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
       skipped: plain(skipped),
       errors: plain(errors),
     });
-  } else if (!parsed.count("quiet")) {
+  } else if (!quiet) {
     for (const report of results) printLine(describe(report, background));
     for (const { message } of skipped) printLine(`Skipped: ${message}`);
   }
@@ -100,7 +92,7 @@ export async function clearCommand(parsed: Parsed): Promise<number> {
   if (signals.exitCode !== undefined) return signals.exitCode;
   const failed = errors.some(({ kind }) => kind !== "locked") ||
     results.some(({ outcome }) => outcome === "incomplete");
-  return failed ? 1 : errors.length > 0 ? BUSY : 0;
+  return failed ? EXIT.failed : errors.length > 0 ? EXIT.busy : EXIT.done;
 }
 
 /** Its own asides, and those of earlier runs, where they can be listed. */

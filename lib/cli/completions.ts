@@ -4,42 +4,62 @@
  * @module
  */
 
+import { COMMANDS } from "./commands.ts";
+import { EXIT } from "./ending.ts";
+import type { Flag } from "./flag.ts";
 import {
-  type Command,
-  COMMANDS,
+  type Call,
+  CLEAR,
   COMMON,
-  COMPLETIONS,
-  type Flag,
-} from "./commands.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+  type COMPLETIONS,
+  REBUILD,
+} from "./flags.ts";
 import { print, printJson } from "./output.ts";
 
 /** `rebuild-cache completions SHELL` */
-export function completionsCommand(parsed: Parsed): number {
-  const [shell, ...more] = parsed.positionals;
-  const write = shell === undefined ? undefined : SHELLS.get(shell);
-  if (!write || more.length > 0) {
-    throw new UsageError(
-      `completions takes the name of a shell: ${COMPLETIONS.words!.join(", ")}`,
-    );
-  }
-  const text = write();
-  if (parsed.count("json")) printJson("completions", { result: { text } });
+export function run({ values }: Call<typeof COMPLETIONS>): number {
+  const text = SHELLS[values.shell]();
+  if (values.json) printJson("completions", { result: { text } });
   else print(text.trimEnd());
-  return 0;
+  return EXIT.done;
 }
 
-const SHELLS: ReadonlyMap<string, () => string> = new Map([
-  ["bash", bash],
-  ["zsh", zsh],
-  ["fish", fish],
-  ["powershell", powershell],
-]);
+const SHELLS = { bash, zsh, fish, powershell };
 
-/** Commands that have a name. */
-const NAMED = COMMANDS.filter(({ name }) => name);
+/** What can be completed behind a command, or, without a name, before one. */
+interface Completed {
+  readonly name: string;
+  readonly flags: readonly Flag[];
+  /** The words that it takes, if not paths or keys. */
+  readonly words: readonly string[] | undefined;
+}
 
-const flagsOf = (command: Command) => [...command.flags, ...COMMON];
+/** `--dir DIR` alone, with the flags of both that it stands for. */
+const UNNAMED: Completed = {
+  name: "",
+  flags: [
+    ...new Map<string, Flag>(
+      [...CLEAR.flags, ...REBUILD.flags, ...COMMON]
+        .map((it) => [it.name, it]),
+    ).values(),
+  ],
+  words: [],
+};
+
+const NAMED: readonly (Completed & { readonly summary: string })[] = COMMANDS
+  .map(({ name, flags, words, summary }) => ({
+    name,
+    summary,
+    flags: [...flags, ...COMMON],
+    words: name === "help"
+      ? COMMANDS.map((it) => it.name)
+      : words.length === 0
+      ? []
+      : words[0]!.choices && Object.keys(words[0]!.choices),
+  }));
+
+const ALL: readonly Completed[] = [UNNAMED, ...NAMED];
+const NAMES = NAMED.map(({ name }) => name);
 
 /** All spellings of a flag. */
 const spellings = ({ name, short }: Flag) => [
@@ -47,45 +67,61 @@ const spellings = ({ name, short }: Flag) => [
   ...short ? [`-${short}`] : [],
 ];
 
-/** The first line of what a command does, up to its end or a colon. */
-function summary({ doc }: Command): string {
-  return doc.replaceAll("\n", " ").split(/[.:(]/)[0]!.trim();
-}
+/** All spellings of the flags that may stand before a command. */
+const COMMON_SPELLINGS = COMMON.flatMap(spellings);
+
+const choicesOf = ({ choices = {} }: Flag) => Object.entries(choices);
+const takesValue = ({ kind }: Flag) => kind !== "switch";
 
 function bash(): string {
-  const cases = COMMANDS.flatMap((command) =>
-    command.flags.filter(({ value }) => value).map((flag) => {
-      const words = flag.choices
-        ? `COMPREPLY=($(compgen -W "${flag.choices.join(" ")}" -- "$current"))`
-        : /DIR|ROOT/.test(flag.value!)
-        ? `COMPREPLY=($(compgen -d -- "$current"))`
-        : "COMPREPLY=()";
-      return `    "${command.name} --${flag.name}") ${words}; return ;;`;
+  const cases = ALL.flatMap(({ name, flags }) =>
+    flags.filter(takesValue).map((flag) => {
+      const { kind } = flag;
+      const how = kind === "choice"
+        ? `-W "${choicesOf(flag).map(([word]) => word).join(" ")}"`
+        : kind === "directory"
+        ? "-d"
+        : kind === "path"
+        ? "-f"
+        : undefined;
+      const does = how ? `_rebuild_cache_reply ${how}` : ":";
+      return `    "${name} --${flag.name}") ${does}; return ;;`;
     })
   );
-  const flags = COMMANDS.map((command) =>
-    `      "${command.name}") words="${
-      flagsOf(command).flatMap(spellings).join(" ")
-    }" ;;`
+  const flags = ALL.map(({ name, flags }) =>
+    `      "${name}") words="${flags.flatMap(spellings).join(" ")}" ;;`
   );
   const words = NAMED.filter(({ words }) => words).map(({ name, words }) =>
-    `    ${name}) COMPREPLY=($(compgen -W "${
-      words!.join(" ")
-    }" -- "$current")); return ;;`
+    `    ${name}) _rebuild_cache_reply -W "${words!.join(" ")}"; return ;;`
   );
-  const names = NAMED.map(({ name }) => name);
   return `# bash completion of rebuild-cache
+_rebuild_cache_reply() {
+  local line
+  COMPREPLY=()
+  while IFS= read -r line; do COMPREPLY+=("$line"); done < <(compgen "$@" -- "$current")
+}
 _rebuild_cache() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]}
-  local command= words= i
-  case \${COMP_WORDS[1]} in
-    ${names.join("|")}) [ "$COMP_CWORD" -gt 1 ] && command=\${COMP_WORDS[1]} ;;
-  esac
+  local command= words= i first=1
+  COMPREPLY=()
+  # As it is meant, without the shell's quotes.
+  current=\${current#[\\"\\']}
+  current=\${current//\\\\/}
+  if [ "$current" = = ]; then
+    current=
+  elif [ "$previous" = = ] && [ "$COMP_CWORD" -gt 1 ]; then
+    previous=\${COMP_WORDS[COMP_CWORD-2]}
+  fi
   for ((i = 1; i < COMP_CWORD; i++)); do
-    if [ "\${COMP_WORDS[i]}" = -- ]; then
-      COMPREPLY=($(compgen -c -f -- "$current"))
-      return
-    fi
+    case \${COMP_WORDS[i]} in
+      --) _rebuild_cache_reply -c -f; return ;;
+    esac
+    [ "$first" ] || continue
+    case \${COMP_WORDS[i]} in
+      ${COMMON_SPELLINGS.join("|")}) ;;
+      ${NAMES.join("|")}) command=\${COMP_WORDS[i]} first= ;;
+      *) first= ;;
+    esac
   done
   case "$command $previous" in
 ${cases.join("\n")}
@@ -94,17 +130,17 @@ ${cases.join("\n")}
     case "$command" in
 ${flags.join("\n")}
     esac
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
+    _rebuild_cache_reply -W "$words"
     return
   fi
-  if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "${names.join(" ")}" -- "$current"))
+  if [ "$first" ]; then
+    _rebuild_cache_reply -W "${NAMES.join(" ")}"
     return
   fi
   case "$command" in
 ${words.join("\n")}
   esac
-  COMPREPLY=($(compgen -f -- "$current"))
+  _rebuild_cache_reply -f
 }
 complete -o filenames -F _rebuild_cache rebuild-cache
 `;
@@ -112,24 +148,34 @@ complete -o filenames -F _rebuild_cache rebuild-cache
 
 function zsh(): string {
   const quote = (text: string) => text.replaceAll("'", "'\\''");
+  const escape = (text: string) => quote(text).replaceAll(/[[\]:]/g, "\\$&");
   const spec = (flag: Flag) => {
-    const doc = quote(flag.doc).replaceAll(/[[\]:]/g, "\\$&");
-    const names = spellings(flag);
+    const { doc, value = "", kind } = flag;
+    const name = value.toLowerCase();
     const repeat = flag.repeat ? "*" : "";
-    const action = !flag.value
+    const choices = choicesOf(flag).map(([word, means]) =>
+      `${word}\\:"${escape(means)}"`
+    );
+    const action = kind === "switch"
       ? ""
-      : flag.choices
-      ? `:${flag.value.toLowerCase()}:(${flag.choices.join(" ")})`
-      : /DIR|ROOT/.test(flag.value)
-      ? `:${flag.value.toLowerCase()}:_files -/`
-      : `:${flag.value.toLowerCase()}: `;
-    return names.map((name) => `'${repeat}${name}[${doc}]${action}'`);
+      : kind === "choice"
+      ? `:${name}:((${choices.join(" ")}))`
+      : kind === "directory"
+      ? `:${name}:_files -/`
+      : kind === "path"
+      ? `:${name}:_files`
+      : `:${name}: `;
+    return spellings(flag).map((spelled) =>
+      `'${repeat}${spelled}[${escape(doc)}]${action}'`
+    );
   };
-  const argumentsOf = (command: Command) => {
-    const rest = command.words
-      ? `'1:word:(${command.words.join(" ")})'`
-      : `'*:path:_files'`;
-    return [...flagsOf(command).flatMap(spec), rest].join(" \\\n        ");
+  const argumentsOf = ({ flags, words }: Completed) => {
+    const rest = !words
+      ? [`'*:path:_files'`]
+      : words.length > 0
+      ? [`'1:word:(${words.join(" ")})'`]
+      : [];
+    return [...flags.flatMap(spec), ...rest].join(" \\\n        ");
   };
   return `#compdef rebuild-cache
 # zsh completion of rebuild-cache
@@ -141,9 +187,15 @@ _rebuild_cache() {
     _normal
     return
   fi
+  while (( CURRENT > 2 )) && [[ $words[2] == (${
+    COMMON_SPELLINGS.join("|")
+  }) ]]; do
+    words[2]=()
+    (( CURRENT-- ))
+  done
   if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then
     commands=(
-${NAMED.map((it) => `      '${it.name}:${quote(summary(it))}'`).join("\n")}
+${NAMED.map((it) => `      '${it.name}:${quote(it.summary)}'`).join("\n")}
     )
     _describe command commands
     return
@@ -158,7 +210,7 @@ ${
     ).join("\n")
   }
     *)
-      _arguments ${argumentsOf(COMMANDS[0]!)} ;;
+      _arguments ${argumentsOf(UNNAMED)} ;;
   esac
 }
 if [ "$funcstack[1]" = _rebuild_cache ]; then
@@ -172,42 +224,49 @@ fi
 function fish(): string {
   const quote = (text: string) =>
     `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
-  const names = NAMED.map(({ name }) => name).join(" ");
-  const condition = ({ name }: Command) =>
+  const condition = ({ name }: Completed) =>
     quote(
       name
         ? `__fish_seen_subcommand_from ${name}`
-        : `not __fish_seen_subcommand_from ${names}`,
+        : `not __fish_seen_subcommand_from ${NAMES.join(" ")}`,
     );
-  const lines = NAMED.map((command) =>
-    `complete -c rebuild-cache -n __fish_use_subcommand -f -a ${command.name} -d ${
-      quote(summary(command))
+  // Each value with a description of its own.
+  const values = (flag: Flag) =>
+    quote(
+      choicesOf(flag).map(([word, means]) => `${word}\\t"${means}"`).join(" "),
+    );
+  const lines = NAMED.map(({ name, summary }) =>
+    `complete -c rebuild-cache -n __fish_use_subcommand -f -a ${name} -d ${
+      quote(summary)
     }`
   );
-  for (const command of COMMANDS) {
-    for (const flag of flagsOf(command)) {
-      const { name, short, value, choices, doc } = flag;
+  for (const completed of ALL) {
+    for (const flag of completed.flags) {
+      const { name, short, kind, doc } = flag;
       lines.push(
         [
-          `complete -c rebuild-cache -n ${condition(command)}`,
+          `complete -c rebuild-cache -n ${condition(completed)}`,
           `-l ${name}`,
           ...short ? [`-s ${short}`] : [],
-          ...choices
-            ? [`-x -a ${quote(choices.join(" "))}`]
-            : value && /DIR|ROOT/.test(value)
-            ? ["-r -a '(__fish_complete_directories)'"]
-            : value
-            ? ["-x"]
-            : [],
+          ...kind === "choice"
+            ? [`-x -a ${values(flag)}`]
+            : kind === "directory"
+            ? ["-x -a '(__fish_complete_directories)'"]
+            : kind === "path"
+            ? ["-r"]
+            : kind === "switch"
+            ? []
+            : ["-x"],
           `-d ${quote(doc)}`,
         ].join(" "),
       );
     }
-    if (!command.words) continue;
+    if (!completed.name || !completed.words) continue;
+    const words = completed.words.length > 0
+      ? ` -a ${quote(completed.words.join(" "))}`
+      : "";
     lines.push(
-      `complete -c rebuild-cache -n ${condition(command)} -f -a ${
-        quote(command.words.join(" "))
-      }`,
+      `complete -c rebuild-cache -n ${condition(completed)} -f${words}`,
     );
   }
   return `# fish completion of rebuild-cache\n${lines.join("\n")}\n`;
@@ -216,21 +275,23 @@ function fish(): string {
 function powershell(): string {
   const list = (words: readonly string[]) =>
     `@(${words.map((word) => `'${word.replaceAll("'", "''")}'`).join(", ")})`;
-  const flags = COMMANDS.map((command) =>
-    `    '${command.name}' = ${list(flagsOf(command).flatMap(spellings))}`
+  const flags = ALL.map(({ name, flags }) =>
+    `    '${name}' = ${list(flags.flatMap(spellings))}`
   );
-  const values = COMMANDS.flatMap((command) =>
-    command.flags.filter(({ choices }) => choices).map(({ name, choices }) =>
-      `    '${command.name} --${name}' = ${list(choices!)}`
+  const values = ALL.flatMap(({ name, flags }) =>
+    flags.filter(({ choices }) => choices).map((flag) =>
+      `    '${name} --${flag.name}' = ${
+        list(choicesOf(flag).map(([word]) => word))
+      }`
     )
   );
-  const words = NAMED.filter(({ words }) => words).map(({ name, words }) =>
-    `    '${name}' = ${list(words!)}`
-  );
+  const words = NAMED.filter(({ words }) => words?.length)
+    .map(({ name, words }) => `    '${name}' = ${list(words!)}`);
   return `# PowerShell completion of rebuild-cache
 Register-ArgumentCompleter -Native -CommandName rebuild-cache -ScriptBlock {
   param($word, $ast, $cursor)
-  $commands = ${list(NAMED.map(({ name }) => name))}
+  $commands = ${list(NAMES)}
+  $common = ${list(COMMON_SPELLINGS)}
   $flags = @{
 ${flags.join("\n")}
   }
@@ -242,10 +303,12 @@ ${words.join("\n")}
   }
   $typed = @($ast.CommandElements | ForEach-Object { $_.ToString() })
   if ($word) { $typed = @($typed | Select-Object -SkipLast 1) }
-  $command = if ($typed.Count -gt 1 -and $commands -contains $typed[1]) { $typed[1] } else { '' }
-  $found = if ($values.ContainsKey("$command $($typed[-1])")) { $values["$command $($typed[-1])"] }
+  $typed = @($typed | Select-Object -Skip 1)
+  $first = $typed | Where-Object { $common -notcontains $_ } | Select-Object -First 1
+  $command = if ($first -and $commands -contains $first) { $first } else { '' }
+  $found = if ($typed -and $values.ContainsKey("$command $($typed[-1])")) { $values["$command $($typed[-1])"] }
     elseif ($word -like '-*') { $flags[$command] }
-    elseif ($typed.Count -eq 1) { $commands }
+    elseif (-not $first) { $commands }
     else { $words[$command] }
   $found | Where-Object { $_ -like "$word*" } | ForEach-Object {
     [System.Management.Automation.CompletionResult]::new($_)

@@ -1,19 +1,16 @@
 import { type Ability, type Capabilities, probe } from "../link/probe.ts";
-import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
+import { EXIT } from "./ending.ts";
+import type { Call, DOCTOR } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { thousands } from "./render.ts";
 
 /** `rebuild-cache doctor DIR [DST]` */
-export async function doctorCommand(parsed: Parsed): Promise<number> {
-  const [dir, dst, ...more] = parsed.positionals;
-  if (!dir || more.length > 0) {
-    throw new UsageError("doctor takes one or two paths: doctor DIR [DST]");
-  }
-  const links = wholeNumber(parsed, "links");
-  const found = await probe(dir, dst, links === undefined ? {} : { links });
-  if (parsed.count("json")) printJson("doctor", { result: found });
+export async function run(call: Call<typeof DOCTOR>): Promise<number> {
+  const { dir, dst, links, json } = call.values;
+  const found = await probe(dir, dst, { links });
+  if (json) printJson("doctor", { result: found });
   else print(describe(found));
-  return 0;
+  return EXIT.done;
 }
 
 function describe(found: Capabilities): string {

@@ -1,289 +1,360 @@
 /**
- * Parses a command line by the table of commands, and prints its help.
+ * Every flag, and which of them each command takes. The command's module gets their
+ * values by name and type; see {@linkcode Call}.
  *
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
 import {
-  CLEAR,
-  type Command,
-  COMMANDS,
-  COMMON,
-  EXIT_CODES,
+  age,
+  bytes,
+  choice,
+  counted,
+  directory,
   type Flag,
-  variableOf,
-} from "./commands.ts";
+  flag,
+  path,
+  seconds,
+  text,
+  wholeNumber,
+} from "./flag.ts";
 
-/** A mistake in how the command was called: one line, exit code 2. */
-export class UsageError extends Error {
-  /** The class's name. */
-  override name = "UsageError";
+/** What a command takes: its own flags, and its words in their order. */
+export interface Shape {
+  /** Its flags; those of {@linkcode COMMON} come on top. */
+  readonly flags: readonly Flag[];
+  /** Its words. One that is named as a flag is may be given by either. */
+  readonly words: readonly Flag[];
 }
 
-/** What was typed. */
-export interface Parsed {
-  /** Whether a flag was given, and how often; 0 if the command has no such flag. */
-  count(flag: string): number;
-  /** The values of a flag, in order; none if the command has no such flag. */
-  values(flag: string): readonly string[];
-  /** What is not a flag. */
-  readonly positionals: readonly string[];
-  /** The command behind `--`, if there is a `--` and the command runs one. */
-  readonly run: readonly [string, ...string[]] | undefined;
-  /** What `--json` calls the command: `clear`, `rebuild`, or its name. */
+/** `dry-run` as `dryRun`. */
+type Camel<Name extends string> = Name extends `${infer First}-${infer Rest}`
+  ? `${First}${Capitalize<Camel<Rest>>}`
+  : Name;
+
+/** The values of flags, by their names. */
+type Values<F extends Flag> = {
+  readonly [
+    One in F as Camel<One["name"]>
+  ]: One extends Flag<string, infer Value> ? Value : never;
+};
+
+/** A call of a command, parsed: every value is of its flag's type. */
+export interface Call<S extends Shape = { flags: []; words: [] }> {
+  /** The values of its flags and words; `--dry-run` is `dryRun`. */
+  readonly values: Values<
+    S["flags"][number] | S["words"][number] | (typeof COMMON)[number]
+  >;
+  /** The names of the flags that were typed, not set by a variable or a default. */
+  readonly typed: ReadonlySet<string>;
+  /** The command behind `--`, of a command that runs one. */
+  readonly run: readonly [string, ...string[]];
+  /** Its name. */
   readonly command: string;
-  /** What was typed, for people. */
-  readonly typed: string;
+  /** The whole command line, for people, up to 200 characters of it. */
+  readonly line: string;
 }
 
-/**
- * Parses what stands behind the command. `parseArgs` takes what it does not
- * know, turns what looks like a number into one, and lets a value that is given
- * twice silently win; none of that happens here.
- *
- * @throws {UsageError} If a flag is unknown, lacks its value, or has one too many.
- */
-export function parse(command: Command, typed: readonly string[]): Parsed {
-  const flags = [...command.flags, ...COMMON];
-  const end = command.runs ? typed.indexOf("--") : -1;
-  const args = end < 0 ? typed : typed.slice(0, end);
-  const run = end < 0 ? undefined : typed.slice(end + 1);
-  if (run?.length === 0) {
-    throw new UsageError("There is no command behind the --");
-  }
-  const names = (of: readonly Flag[]) => of.map(({ name }) => keyOf(name));
-  const parsed = parseArgs(args.flatMap((arg) => explicit(arg, flags)), {
-    boolean: names(flags.filter((flag) => !flag.value)),
-    string: ["_", ...names(flags.filter((flag) => flag.value))],
-    collect: names(flags),
-    unknown(arg: string, key?: string) {
-      if (key !== undefined) throw unknownFlag(arg, flags);
-    },
-  }) as Record<string, unknown[]>;
-  for (const flag of flags) {
-    const given = parsed[keyOf(flag.name)]!;
-    if (given.length === 0) given.push(...fromEnvironment(flag));
-    if (flag.value && given.includes("")) {
-      throw new UsageError(
-        `--${flag.name} needs a value: --${flag.name} ${flag.value}`,
-      );
-    }
-    for (const value of given) {
-      if (!flag.choices || flag.choices.includes(value as string)) continue;
-      const near = nearest(value as string, flag.choices);
-      throw new UsageError(
-        `--${flag.name} can't be "${value}"${
-          near
-            ? `: did you mean ${near}?`
-            : `: it is ${flag.choices.join(", ")}`
-        }`,
-      );
-    }
-    if (given.length > 1 && flag.value && !flag.repeat) {
-      throw new UsageError(`--${flag.name} was given ${given.length} times`);
-    }
-  }
-  return {
-    count: (flag) =>
-      (parsed[keyOf(flag)] ?? []).filter((it) => it !== false).length,
-    values: (flag) => (parsed[flag] ?? []) as string[],
-    positionals: parsed._ as string[],
-    run: run as [string, ...string[]] | undefined,
-    command: command.name || (run ? "rebuild" : "clear"),
-    typed: ["rebuild-cache", command.name, ...typed].filter(Boolean).join(" ")
-      .slice(0, 200),
-  };
-}
+/** Flags of every command, which may stand before it, too. */
+export const COMMON = [
+  flag("json", { doc: "Print one JSON object on standard output" }),
+  flag("quiet", { short: "q", doc: "Print errors only" }),
+  counted("verbose", {
+    short: "v",
+    doc: "Say what is done and why (-vv: in detail)",
+  }),
+  flag("help", { short: "h", doc: "Print this help", variable: false }),
+  flag("version", { short: "V", doc: "Print the version", variable: false }),
+] as const;
 
-/** What the environment says of a flag that was not given. */
-function fromEnvironment(flag: Flag): (string | true)[] {
-  if (flag.name === "help" || flag.name === "version") return [];
-  const variable = variableOf(flag);
-  // Asked first, because Deno would stop and ask the user on a terminal.
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  const text = state === "granted" ? Deno.env.get(variable) : undefined;
-  if (!text) return [];
-  if (flag.value) return flag.repeat ? text.split("\n") : [text];
-  if (/^(0|false|no)$/i.test(text)) return [];
-  if (/^(1|true|yes)$/i.test(text)) return [true];
-  throw new UsageError(`${variable} is 1 or 0, not "${text}"`);
-}
+/** Flags of every command that takes a lock. */
+export const LOCKS = [
+  choice("if-busy", {
+    wait: "wait until it is free",
+    skip: "leave it alone, and exit with 0 (75 if it was needed)",
+    fail: "exit with 75 at once",
+  }, { value: "WHAT", default: "wait", doc: "When it is in use" }),
+  seconds("wait", {
+    value: "SECONDS",
+    doc: "Wait so long at most; then exit 75 (300; builds: no limit)",
+  }),
+  flag("no-lock", { doc: "Take no lock: nobody else uses it" }),
+] as const;
 
-/** `parseArgs` takes `--no-x` for the opposite of `--x`. */
-function keyOf(flag: string): string {
-  return flag.replace(/^no-/, "no_");
-}
+const DRY_RUN = flag("dry-run", {
+  doc: "Change nothing; say what would be done",
+});
 
-/**
- * `-vv` as `--verbose=true` twice, and `--json` as `--json=true`, so that a
- * following word "true" or "false" is not taken for the flag's value.
- */
-function explicit(arg: string, flags: readonly Flag[]): string[] {
-  const long = flags.find(({ name, value }) => !value && arg === `--${name}`);
-  if (long) return [`--${keyOf(long.name)}=true`];
-  if (!/^-[A-Za-z]+$/.test(arg)) return [arg];
-  return [...arg.slice(1)].map((letter) => {
-    const flag = flags.find(({ short }) => short === letter);
-    if (!flag) throw unknownFlag(`-${letter}`, flags);
-    return flag.value ? `--${flag.name}` : `--${flag.name}=true`;
-  });
-}
-
-function unknownFlag(arg: string, flags: readonly Flag[]): UsageError {
-  const [typed] = arg.split("=", 1) as [string];
-  const near = nearest(typed, flags.map(({ name }) => `--${name}`));
-  return new UsageError(
-    `Unknown flag ${typed}${near ? `: did you mean ${near}?` : ""}`,
-  );
-}
-
-/** The word nearest to what was typed, if any is near enough to be meant. */
-export function nearest(
-  typed: string,
-  words: readonly string[],
-): string | undefined {
-  let best: string | undefined;
-  let least = Math.max(2, Math.floor(typed.length / 3)) + 1;
-  for (const word of words) {
-    const distance = word.startsWith(typed) && typed.length > 3
-      ? 0
-      : editDistance(typed, word);
-    if (distance < least) [best, least] = [word, distance];
-  }
-  return best;
-}
-
-/** Levenshtein's distance: letters to add, drop or change. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
-}
-
-/** Refuses words that a command has no use for. */
-export function noWords({ positionals: [word] }: Parsed): void {
-  if (word !== undefined) {
-    throw new UsageError(`"${word}" is not understood`);
-  }
-}
-
-/** The value of a flag that takes a whole number, from 1 or another least one. */
-export function wholeNumber(
-  parsed: Parsed,
-  flag: string,
-  from = 1,
-): number | undefined {
-  const [text] = parsed.values(flag);
-  if (text === undefined) return undefined;
-  if (/^(0|[1-9]\d{0,8})$/.test(text) && Number(text) >= from) {
-    return Number(text);
-  }
-  throw new UsageError(
-    `--${flag} takes a whole number from ${from}, not "${text}"`,
-  );
-}
-
-const SIZES: Record<string, number> = {
-  "": 1,
-  b: 1,
-  ...Object.fromEntries(
-    ["k", "m", "g", "t"].flatMap((letter, i) => [
-      [letter, 1000 ** (i + 1)],
-      [`${letter}b`, 1000 ** (i + 1)],
-      [`${letter}ib`, 1024 ** (i + 1)],
-    ]),
-  ),
+// No variable names what a clear, a rebuild or a use is about, nor lets anything go
+// that is in the way: only what the user has typed.
+const DIRS = {
+  flag: directory("dir", {
+    repeat: true,
+    required: true,
+    variable: false,
+    doc: "A directory: the same as DIR",
+  }),
+  word: directory("dir", {
+    repeat: true,
+    required: true,
+    variable: false,
+    value: "DIR…",
+    doc: "The directories",
+  }),
 };
 
-const AGES: Record<string, number> = {
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 604_800_000,
+const DIR = {
+  flag: directory("dir", {
+    required: true,
+    variable: false,
+    doc: "The directory: the same as DIR",
+  }),
+  word: directory("dir", {
+    required: true,
+    variable: false,
+    doc: "The directory",
+  }),
 };
 
-/** The value of a flag that takes a number with a unit. */
-function withUnit(
-  parsed: Parsed,
-  flag: string,
-  units: Record<string, number>,
-  such: string,
-): number | undefined {
-  const [text] = parsed.values(flag);
-  if (text === undefined) return undefined;
-  const [, number, unit = ""] = /^(\d{1,15}(?:\.\d{1,6})?) ?([a-z]*)$/i
-    .exec(text) ?? [];
-  const factor = units[unit.toLowerCase()];
-  if (number !== undefined && factor) {
-    return Math.floor(Number(number) * factor);
-  }
-  throw new UsageError(`--${flag} takes ${such}, not "${text}"`);
+const ALLOW_EMPTY = flag("allow-empty", {
+  variable: false,
+  doc: "COMMAND may leave the directory empty",
+});
+
+const FOLLOW = flag("follow", {
+  variable: false,
+  doc: "Take the directory that a symbolic link leads to",
+});
+
+/** What `clear` takes. */
+export const CLEAR = {
+  flags: [
+    DIRS.flag,
+    flag("recreate", {
+      doc: "Leave an empty directory with the old mode and owner",
+    }),
+    FOLLOW,
+    flag("background", {
+      doc: "Return when DIR is gone; delete on in the background",
+    }),
+    DRY_RUN,
+    ...LOCKS,
+  ],
+  words: [DIRS.word],
+} as const satisfies Shape;
+
+/** What `rebuild` takes. */
+export const REBUILD = {
+  flags: [
+    DIR.flag,
+    FOLLOW,
+    DRY_RUN,
+    flag("in-place", {
+      variable: false,
+      doc: "COMMAND fills DIR itself, which is cleared first",
+    }),
+    text("share", {
+      value: "KEY",
+      doc: "Share one result with those who asked with KEY before it ran",
+    }),
+    ALLOW_EMPTY,
+    ...LOCKS,
+  ],
+  words: [DIR.word],
+} as const satisfies Shape;
+
+/** What `use` takes. */
+export const USE = {
+  flags: [DIRS.flag, ...LOCKS],
+  words: [DIRS.word],
+} as const satisfies Shape;
+
+/** How each file gets there. */
+function mode<D extends "auto" | "private">(otherwise: D) {
+  return choice("mode", {
+    auto: "clone, else hard link, else copy",
+    private: "clone, else copy: shares nothing",
+    clone: "copy-on-write, else as auto",
+    reflink: "the same as clone",
+    hardlink: "shares the file, else copy",
+    symlink: "leads to the file, else copy",
+    copy: "shares nothing",
+  }, { value: "MODE", default: otherwise, doc: "How each file gets there" });
 }
 
-/** The value of a flag that takes a size, in bytes. */
-export function bytes(parsed: Parsed, flag: string): number | undefined {
-  return withUnit(parsed, flag, SIZES, "a size such as 10GB or 500MiB");
-}
+/** Flags that say how files are put in their place, besides the mode. */
+export const LINKS = [
+  choice("if-exists", {
+    error: "leave it, and fail",
+    skip: "leave it, and exit with 0",
+    replace: "swap the whole of it",
+    merge: "put each file into the tree that is there",
+  }, {
+    value: "WHAT",
+    default: "error",
+    variable: false,
+    doc: "When something stands at DST",
+  }),
+  choice("on-link-limit", {
+    reset: "give the cached file a fresh inode",
+    copy: "copy the file",
+    error: "fail",
+  }, {
+    value: "WHAT",
+    default: "reset",
+    doc: "When a file has all its hard links",
+  }),
+  wholeNumber("max-links", {
+    value: "N",
+    doc: "Act as if N hard links to a file were the limit",
+  }),
+  text("mutable", {
+    value: "GLOB",
+    repeat: true,
+    doc: "Files that will be written to: cloned or copied",
+  }),
+  wholeNumber("jobs", { value: "N", default: "2", doc: "Threads, at most" }),
+  flag("strict", { doc: "Fail instead of using the next mode" }),
+] as const;
 
-/** The value of a flag that takes an age, in milliseconds. */
-export function age(parsed: Parsed, flag: string): number | undefined {
-  return withUnit(parsed, flag, AGES, "an age such as 30d or 12h");
-}
+const SRC = path("src", {
+  required: true,
+  variable: false,
+  doc: "A file or a tree",
+});
 
-/** The value of a flag that takes a number of seconds from 0. */
-export function seconds(parsed: Parsed, flag: string): number | undefined {
-  const [text] = parsed.values(flag);
-  if (text === undefined) return undefined;
-  if (/^\d{1,9}(\.\d{1,3})?$/.test(text)) return Number(text);
-  throw new UsageError(`--${flag} takes a number of seconds, not "${text}"`);
-}
+const DST = path("dst", {
+  required: true,
+  variable: false,
+  doc: "Where it is needed",
+});
 
-/** The help of a command. */
-export function help(command: Command): string {
-  const rows = [...command.flags, ...COMMON].map((flag) => {
-    const short = flag.short ? `-${flag.short}, ` : "    ";
-    const value = flag.value ? ` ${flag.value}` : "";
-    return [`  ${short}--${flag.name}${value}`, flag.doc] as const;
-  });
-  const width = Math.max(...rows.map(([flag]) => flag.length)) + 2;
-  const names = COMMANDS.map(({ name }) => name).filter(Boolean).join(", ");
-  return [
-    `Usage: ${command.usage}`,
-    ...command === CLEAR
-      ? ["       rebuild-cache COMMAND --help", `Commands: ${names}`]
-      : [],
-    "",
-    command.doc,
-    "",
-    ...rows.map(([flag, doc]) => flag.padEnd(width) + doc),
-    "",
-    "Each flag has a variable: --dir is REBUILD_CACHE_DIR, and so on.",
-    ...exitCodes(command),
-    "",
-    ...command.examples.flatMap(([call, does]) => [
-      `  # ${does}`,
-      `  ${call}`,
-    ]),
-    "",
-  ].join("\n");
-}
+/** What `link` takes. */
+export const LINK = {
+  flags: [
+    mode("auto"),
+    ...LINKS,
+    text("include", {
+      value: "GLOB",
+      repeat: true,
+      doc: "Only files that it matches, below SRC",
+    }),
+    text("exclude", {
+      value: "GLOB",
+      repeat: true,
+      doc: "Neither files nor directories that it matches",
+    }),
+    ...LOCKS,
+  ],
+  words: [SRC, DST],
+} as const satisfies Shape;
 
-function exitCodes({ runs }: Command): string[] {
-  const line = (codes: typeof EXIT_CODES) =>
-    codes.map(([code, means]) => `${code} ${means}`).join(", ");
-  const own = EXIT_CODES.filter(([code]) => !code.startsWith("126"));
-  const others = EXIT_CODES.filter((it) => !own.includes(it));
-  return [
-    `Exit codes: ${line(own)}`,
-    ...runs ? [`            ${line(others)}; else its own`] : [],
-  ];
-}
+/** The cache that a command is about. */
+export const ROOT = directory("dir", {
+  value: "ROOT",
+  variable: "REBUILD_CACHE_ROOT",
+  doc: "The cache (the one in the user's directory for caches)",
+});
+
+const BUCKET = text("bucket", {
+  value: "NAME",
+  default: "default",
+  doc: "The bucket that KEY is in",
+});
+
+const KEY = text("key", { required: true, variable: false, doc: "Any text" });
+
+const DURABLE = flag("durable", { doc: "End only when it is on the disk" });
+
+/** What `put` takes. */
+export const PUT = {
+  flags: [ROOT, BUCKET, DURABLE, ...LOCKS],
+  words: [KEY, SRC],
+} as const satisfies Shape;
+
+/** What `get` takes. */
+export const GET = {
+  flags: [ROOT, BUCKET, mode("private"), ...LINKS, ...LOCKS],
+  words: [KEY, DST],
+} as const satisfies Shape;
+
+/** What `ensure` takes. */
+export const ENSURE = {
+  flags: [
+    ROOT,
+    BUCKET,
+    mode("private"),
+    ...LINKS,
+    ALLOW_EMPTY,
+    DURABLE,
+    ...LOCKS,
+  ],
+  words: [KEY, DST],
+} as const satisfies Shape;
+
+/** What `ls` takes. */
+export const LS = { flags: [ROOT], words: [] } as const satisfies Shape;
+
+/** What `prune` takes. */
+export const PRUNE = {
+  flags: [
+    ROOT,
+    age("max-age", { value: "AGE", doc: "Not used for so long: 30d, 12h" }),
+    bytes("max-size", {
+      value: "SIZE",
+      doc: "So much may stay: 10GB, 500MiB",
+    }),
+    wholeNumber("max-entries", {
+      value: "N",
+      from: 0,
+      doc: "So many may stay",
+    }),
+    DRY_RUN,
+    ...LOCKS,
+  ],
+  words: [],
+} as const satisfies Shape;
+
+/** What `verify` takes. */
+export const VERIFY = {
+  flags: [ROOT, ...LOCKS],
+  words: [],
+} as const satisfies Shape;
+
+/** What `doctor` takes. */
+export const DOCTOR = {
+  flags: [
+    DIR.flag,
+    wholeNumber("links", {
+      value: "N",
+      default: "1100",
+      doc: "Try so many hard links to one file, at most",
+    }),
+  ],
+  words: [
+    DIR.word,
+    directory("dst", { variable: false, doc: "Where it is needed" }),
+  ],
+} as const satisfies Shape;
+
+/** What `completions` takes. */
+export const COMPLETIONS = {
+  flags: [],
+  words: [
+    choice("shell", {
+      bash: "GNU Bash",
+      zsh: "Z shell",
+      fish: "fish",
+      powershell: "PowerShell",
+    }, { required: true, variable: false, doc: "The shell" }),
+  ],
+} as const satisfies Shape;
+
+/** What `man` and `version` take. */
+export const NOTHING = { flags: [], words: [] } as const satisfies Shape;
+
+/** What `help` takes. */
+export const HELP = {
+  flags: [],
+  words: [text("command", { variable: false, doc: "The command" })],
+} as const satisfies Shape;

@@ -1,31 +1,28 @@
-import { GET } from "./commands.ts";
-import type { Parsed } from "./flags.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import type { Call, GET } from "./flags.ts";
 import { linkAny, unlessDamaged } from "./link.ts";
 import { complain, printJson } from "./output.ts";
-import { untilSignal } from "./signals.ts";
 import { printable } from "../os/text.ts";
-import { report, untilInterrupted } from "./ending.ts";
-import { keyAndPath, openStore } from "./store.ts";
+import { isThere, openStore } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
-export async function getCommand(parsed: Parsed): Promise<number> {
-  const [key, dst] = keyAndPath(parsed, GET.usage);
-  using signals = untilSignal();
-  const cache = openStore(parsed, signals.signal);
-  return await untilInterrupted(signals, parsed, async () => {
+export async function run(call: Call<typeof GET>): Promise<number> {
+  const { key, dst, json } = call.values;
+  return await untilSignalled(async (signal) => {
+    const cache = openStore(call, signal);
     using entry = await cache.get(key);
-    const linked = entry && await unlessDamaged(
-      linkAny(entry.path, dst, parsed, signals.signal, entry),
-    );
+    const linking = entry && linkAny(entry.path, dst, call, { signal, entry });
+    const linked = linking && await unlessDamaged(linking);
     if (!linked) {
-      if (parsed.count("json")) {
+      await isThere(cache); // what is something else is an error, not a miss
+      if (json) {
         printJson("get", { result: { outcome: "miss" } });
       }
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
-      return 1;
+      return EXIT.miss;
     }
     const { result, text } = linked;
-    report(parsed, { outcome: "hit", link: result }, () => text);
-    return 0;
+    report(call, { outcome: "hit", link: result }, () => text);
+    return EXIT.done;
   });
 }

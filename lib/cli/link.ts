@@ -1,87 +1,84 @@
 import type { Entry } from "../cache/archive.ts";
-import { kindOfError } from "../error.ts";
 import { linkFile } from "../link/file.ts";
 import type {
   LinkProgress,
   LinkReport,
   LinkTreeOptions,
 } from "../link/options.ts";
+import { kindOfError } from "../error.ts";
 import { linkTree } from "../link/tree.ts";
 import { basename } from "../os/path.ts";
-import { type Parsed, UsageError, wholeNumber } from "./flags.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import { UsageError } from "./flag.ts";
+import type { Call, LINK, LINKS } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { withMeter } from "./progress.ts";
-import { untilSignal } from "./signals.ts";
-import { lockOptions } from "./locks.ts";
-import { report, untilInterrupted } from "./ending.ts";
+import { type LockCall, lockOptions } from "./locks.ts";
 
 /** `rebuild-cache link SRC DST` */
-export async function linkCommand(parsed: Parsed): Promise<number> {
-  const [src, dst, ...more] = parsed.positionals;
-  if (!src || !dst || more.length > 0) {
-    throw new UsageError("link takes two paths: link SRC DST");
-  }
-  using signals = untilSignal();
-  return await untilInterrupted(signals, parsed, async () => {
-    const linked = await linkAny(src, dst, parsed, signals.signal);
-    report(parsed, linked.result, () => linked.text);
-    return 0;
+export async function run(call: Call<typeof LINK>): Promise<number> {
+  const { src, dst, include, exclude } = call.values;
+  return await untilSignalled(async (signal) => {
+    const only = { include, exclude };
+    const linked = await linkAny(src, dst, call, { signal, ...only });
+    report(call, linked.result, () => linked.text);
+    return EXIT.done;
   });
 }
 
-/**
- * Links a file or a tree as the flags of {@linkcode LINKS} say.
- *
- * @param entry The cache's entry that `src` is the path of, if it is one.
- */
+/** A call of a command that links. */
+type LinkCall =
+  & Call<{ flags: [(typeof LINK)["flags"][0], ...typeof LINKS]; words: [] }>
+  & LockCall;
+
+/** What is linked, besides what the flags say. */
+interface Linked extends Pick<LinkTreeOptions, "include" | "exclude"> {
+  readonly signal: AbortSignal;
+  /** The cache's entry that the source is the path of, if it is one. */
+  readonly entry?: Entry;
+}
+
+/** Links a file or a tree as the flags of {@linkcode LINKS} say. */
 export async function linkAny(
   src: string,
   dst: string,
-  parsed: Parsed,
-  signal: AbortSignal,
-  entry?: Entry,
+  call: LinkCall,
+  { signal, entry, ...only }: Linked,
 ): Promise<{ result: object; text: string }> {
-  const one = <T>(flag: string) => parsed.values(flag)[0] as T | undefined;
-  const { ifExists, ...both } = given({
-    mode: one<NonNullable<LinkTreeOptions["mode"]>>("mode"),
-    ifExists: one<NonNullable<LinkTreeOptions["ifExists"]>>("if-exists"),
-    onLinkLimit: one<NonNullable<LinkTreeOptions["onLinkLimit"]>>(
-      "on-link-limit",
-    ),
-    maxLinks: wholeNumber(parsed, "max-links"),
-    strict: parsed.count("strict") > 0,
-  });
-  const mutable = parsed.values("mutable");
-  const { wait } = lockOptions(parsed, signal);
-  const waits = { signal, ...wait !== undefined && { wait } };
-  if (ifExists === "merge" && entry?.isFile) {
-    throw new UsageError("--if-exists merge is for trees: say replace");
-  }
+  const { mode, ifExists, onLinkLimit, maxLinks, strict } = call.values;
+  const { mutable, jobs } = call.values;
+  const both = {
+    mode,
+    onLinkLimit,
+    strict,
+    ...maxLinks !== undefined && { maxLinks },
+  };
+  const { wait } = lockOptions(call, signal);
+  const noMerge = "--if-exists merge is for trees: say replace";
+  if (ifExists === "merge" && entry?.isFile) throw new UsageError(noMerge);
   if (!entry && isFile(src)) {
-    if (ifExists === "merge") {
-      throw new UsageError("--if-exists merge is for trees: say replace");
-    }
+    if (ifExists === "merge") throw new UsageError(noMerge);
     const how = {
       ...both,
-      ...ifExists && { ifExists },
+      ifExists,
       mutable: await matchesAny(mutable, basename(dst)),
       signal,
     };
     const result = await linkFile(src, dst, how);
-    const text = `Linked ${dst} (${result.mode})`;
+    const fresh = result.reset ? `; ${RESET}` : "";
+    const text = `Linked ${dst} (${result.mode})${fresh}`;
     return { result: { path: dst, ...result }, text };
   }
-  const jobs = wholeNumber(parsed, "jobs");
   const options: LinkTreeOptions = {
     ...both,
-    ...ifExists && { ifExists },
-    ...jobs && { jobs },
-    include: parsed.values("include"),
-    exclude: parsed.values("exclude"),
+    ...only,
+    ifExists,
+    jobs,
     mutable,
-    ...waits,
+    signal,
+    ...wait !== undefined && { wait },
   };
-  const result = await withMeter(parsed, "Linking", (update) => {
+  const result = await withMeter(call, "Linking", (update) => {
     const onProgress = ({ files, bytes }: LinkProgress) =>
       update({
         what: "files",
@@ -93,7 +90,7 @@ export async function linkAny(
       ? entry.link(dst, { ...options, onProgress })
       : linkTree(src, dst, { ...options, onProgress });
   });
-  return { result, text: describe(result, entry?.isFile === true) };
+  return { result, text: describe(result, mode, entry?.isFile === true) };
 }
 
 /** What was linked; nothing if it is damaged, which was said, and is as good as a miss. */
@@ -127,29 +124,55 @@ function isFile(path: string): boolean {
   }
 }
 
-/** Without what was not given. */
-function given<T extends object>(
-  options: T,
-): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as { [K in keyof T]: Exclude<T[K], undefined> };
-}
+/** What is said of a file whose links were at their limit. */
+const RESET = "at its link limit, so the cached file has a fresh inode";
 
-function describe(report: LinkReport, isFile: boolean): string {
-  const { path, outcome, bytes, durationMs, fallbacks } = report;
+function describe(
+  report: LinkReport,
+  asked: Mode,
+  isFile: boolean,
+): string {
+  const { path, outcome, bytes, durationMs, reset } = report;
   if (outcome === "skipped") return `Skipped ${path}: it is there`;
   const files = (["cloned", "hardlinked", "symlinked", "copied"] as const)
     .filter((mode) => report[mode] > 0)
     .map((mode) => `${thousands(report[mode])} ${mode}`);
   if (report.created > 0) files.push(`${thousands(report.created)} empty`);
-  const [fallback] = fallbacks;
-  const why = fallback ? `; no ${fallback.from}: ${fallback.reason}` : "";
   const verb = outcome[0]!.toUpperCase() + outcome.slice(1);
   const where = isFile
     ? ""
     : ` in ${plural(report.directories + 1, "directory", "directories")}`;
-  return `${verb} ${path}: ${files.join(", ") || "no files"}${where}, ${
+  const all = `${verb} ${path}: ${files.join(", ") || "no files"}${where}, ${
     size(bytes)
-  }, ${milliseconds(durationMs)}${why}`;
+  }, ${milliseconds(durationMs)}`;
+  const also = [
+    ...missed(report, asked),
+    ...reset > 0
+      ? [
+        `at the link limit, ${
+          plural(reset, "cached file has", "cached files have")
+        } a fresh inode`,
+      ]
+      : [],
+  ];
+  return [all, ...also].join("; ");
+}
+
+const NOUNS = {
+  clone: "clone",
+  hardlink: "hard link",
+  symlink: "symbolic link",
+  copy: "copy",
+} as const;
+
+type Mode = NonNullable<LinkTreeOptions["mode"]>;
+
+/**
+ * Why it is not what was asked for. `auto` asks for nothing in particular, but that
+ * files take their space twice is worth a word.
+ */
+function missed({ fallbacks }: LinkReport, asked: Mode): string[] {
+  const wanted = asked === "auto" ? "hardlink" : asked;
+  return fallbacks.filter(({ from }) => from === wanted).slice(0, 1)
+    .map(({ from, reason }) => `no ${NOUNS[from]}: ${reason}`);
 }

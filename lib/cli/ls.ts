@@ -1,17 +1,18 @@
-import { noWords, type Parsed } from "./flags.ts";
+import { EXIT } from "./ending.ts";
+import type { Call, LS } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { plural, size, span } from "./render.ts";
-import { openStore } from "./store.ts";
+import { openExisting } from "./store.ts";
 import { printable } from "../os/text.ts";
 
 /** `rebuild-cache ls` */
-export function lsCommand(parsed: Parsed): number {
-  noWords(parsed);
-  const cache = openStore(parsed, new AbortController().signal);
+export async function run(call: Call<typeof LS>): Promise<number> {
+  const { json, quiet } = call.values;
+  const cache = await openExisting(call, new AbortController().signal);
   const entries = cache.entries();
-  if (parsed.count("json")) {
+  if (json) {
     printJson("ls", { result: { path: cache.path, entries } });
-    return 0;
+    return EXIT.done;
   }
   const now = Date.now();
   const rows = entries.map((entry) => [
@@ -34,11 +35,11 @@ export function lsCommand(parsed: Parsed): number {
     const times = rest.map((cell, i) => cell.padEnd(widths[i + 4]!));
     print([name, bytes, files, ...times].join("  ").trimEnd());
   }
-  if (!parsed.count("quiet")) {
+  if (!quiet) {
     const sum = entries.reduce((sum, { bytes }) => sum + bytes, 0);
     print(`${plural(entries.length, "entry", "entries")}, ${size(sum)}`);
   }
-  return 0;
+  return EXIT.done;
 }
 
 /** A key in one line, and not longer than one. */

@@ -1,22 +1,17 @@
 import config from "../../deno.json" with { type: "json" };
-import {
-  type Command,
-  COMMANDS,
-  COMMON,
-  EXIT_CODES,
-  type Flag,
-  variableOf,
-} from "./commands.ts";
-import { noWords, type Parsed } from "./flags.ts";
+import { type Command, COMMANDS, EXIT_CODES } from "./commands.ts";
+import { EXIT } from "./ending.ts";
+import type { Flag } from "./flag.ts";
+import { type Call, COMMON } from "./flags.ts";
+import { describe } from "./help.ts";
 import { print, printJson } from "./output.ts";
 
 /** `rebuild-cache man` */
-export function manCommand(parsed: Parsed): number {
-  noWords(parsed);
+export function run({ values }: Call): number {
   const text = manPage();
-  if (parsed.count("json")) printJson("man", { result: { text } });
+  if (values.json) printJson("man", { result: { text } });
   else print(text.trimEnd());
-  return 0;
+  return EXIT.done;
 }
 
 /** The manual page, in the language of man(7). */
@@ -26,17 +21,21 @@ export function manPage(): string {
     ".SH NAME",
     "rebuild\\-cache \\- put cached files where they are needed, clear and rebuild caches",
     ".SH SYNOPSIS",
-    ...COMMANDS.map(({ usage }) => `${text(usage)}\n.br`),
+    ...[
+      "--dir DIR [-- COMMAND…]",
+      ...COMMANDS.map(({ usage }) => usage),
+    ].map((usage) => `${text(`rebuild-cache ${usage}`)}\n.br`),
     ".SH COMMANDS",
     ...COMMANDS.flatMap(section),
     ".SH COMMON FLAGS",
     ...COMMON.flatMap(flag),
     ".SH ENVIRONMENT",
-    "Each flag can be set by a variable. What is typed comes first.",
+    "A flag can be set by a variable, unless it says what is removed or replaced.",
+    "What is typed comes first.",
     "What may be given more than once is split at line ends; a flag without a value is 1 or 0.",
     ...variables(),
     ".SH EXIT STATUS",
-    ...EXIT_CODES.flatMap(([code, means, more]) => [
+    ...Object.entries(EXIT_CODES).flatMap(([code, [means, more]]) => [
       ".TP",
       text(code),
       text(means + more),
@@ -48,8 +47,8 @@ export function manPage(): string {
 function section(command: Command): string[] {
   const { name, usage, doc, flags, examples } = command;
   return [
-    `.SS ${text(name || "clear and rebuild (no command)")}`,
-    `.B ${text(usage)}`,
+    `.SS ${text(name)}`,
+    `.B ${text(`rebuild-cache ${usage}`)}`,
     ".PP",
     ...doc.split("\n\n").flatMap((part) => [text(part), ".PP"]),
     ...flags.flatMap(flag),
@@ -64,21 +63,25 @@ function section(command: Command): string[] {
   ];
 }
 
-function flag({ name, short, value, choices, doc }: Flag): string[] {
+function flag(one: Flag): string[] {
+  const { name, short, value, kind, choices = {} } = one;
   const names = [...short ? [`-${short}`] : [], `--${name}`];
   const shown = names.map((it) => `\\fB${text(it)}\\fR`).join(", ");
-  const values = choices ? `: ${choices.join(", ")}` : "";
   return [
     ".TP",
-    value ? `${shown} \\fI${text(value)}\\fR` : shown,
-    text(doc + (doc.includes(",") ? "" : values)),
+    kind === "switch" ? shown : `${shown} \\fI${text(value!)}\\fR`,
+    text(describe(one)),
+    ...Object.entries(choices).map(([word, means]) =>
+      `.br\n\\fI${text(word)}\\fR: ${text(means)}`
+    ),
   ];
 }
 
 function variables(): string[] {
-  const flags = [...COMMANDS.flatMap(({ flags }) => flags), ...COMMON]
-    .filter(({ name }) => name !== "help" && name !== "version");
-  const all = new Map(flags.map((it) => [variableOf(it), it.name]));
+  const all = new Map(
+    [...COMMANDS.flatMap(({ flags }) => flags), ...COMMON]
+      .flatMap(({ name, variable }) => variable ? [[variable, name]] : []),
+  );
   return [...all].sort().flatMap(([variable, name]) => [
     ".TP",
     `.B ${variable}`,

@@ -4,10 +4,7 @@
  * @module
  */
 
-import { BaseHandler } from "@std/log/base-handler";
-import { LogLevels } from "@std/log/levels";
-import { Logger } from "@std/log/logger";
-import { setLogSink } from "../log.ts";
+import { osFailure } from "../error.ts";
 import { printable } from "../os/text.ts";
 
 const encoder = new TextEncoder();
@@ -29,7 +26,7 @@ function write(
 }
 
 /** Longer than any message that is meant. */
-const LONGEST = 20_000;
+export const LONGEST = 20_000;
 
 /** Prints a result. Nobody listening any more is no failure. */
 export function print(text: string): void {
@@ -38,7 +35,8 @@ export function print(text: string): void {
   try {
     write(Deno.stdout, lines.join("\n") + "\n");
   } catch (error) {
-    if (!(error instanceof BrokenPipe)) throw error;
+    if (error instanceof BrokenPipe) return;
+    throw osFailure("write to", "standard output", error);
   }
 }
 
@@ -67,43 +65,11 @@ export function setMeter(shown: boolean): void {
 /** Back to the line's start, and all of it away. */
 const ERASE_LINE = "\r\u001b[K";
 
-function toStderr(line: string): void {
+/** Prints a line to standard error, in place of a progress bar that stands there. */
+export function toStderr(line: string): void {
   try {
     write(Deno.stderr, `${meter ? ERASE_LINE : ""}${line}\n`);
   } catch {
     // There is nowhere left to say it.
   }
-}
-
-class StderrHandler extends BaseHandler {
-  override log(message: string): void {
-    toStderr(message);
-  }
-}
-
-/**
- * Sends the library's messages to standard error: warnings by default, nothing
- * with `-q`, each step with `-v`, all details with the time of day with `-vv`.
- */
-export function setUpLogging(quiet: boolean, verbosity: number): void {
-  const level = verbosity > 0 ? "DEBUG" : quiet ? "ERROR" : "WARN";
-  const logger = new Logger("rebuild-cache", level, {
-    handlers: [
-      new StderrHandler(level, {
-        formatter: ({ level, msg, datetime }) => {
-          const time = verbosity > 1
-            ? `${datetime.toISOString().slice(11, 23)} `
-            : "";
-          const what = level >= LogLevels.WARN ? "warning: " : "";
-          const line = printable(msg, LONGEST);
-          return `${time}rebuild-cache: ${what}${line}`;
-        },
-      }),
-    ],
-  });
-  setLogSink({
-    debug: (message) => logger.debug(message),
-    warn: (message) => logger.warn(message),
-    ...verbosity > 1 && { trace: (message) => logger.debug(message) },
-  });
 }

@@ -6,7 +6,7 @@
  */
 
 import type { ProgressBar } from "@std/cli/unstable-progress-bar";
-import type { Parsed } from "./flags.ts";
+import type { Call } from "./flags.ts";
 import { setMeter } from "./output.ts";
 import { size, thousands } from "./render.ts";
 
@@ -32,18 +32,17 @@ const PATIENCE = 500;
 
 /** Does some work, and shows how far it is as long as it goes on. */
 export async function withMeter<T>(
-  parsed: Parsed,
+  call: Call,
   verb: string,
   work: (update: Update) => Promise<T>,
 ): Promise<T> {
-  if (!isWanted(parsed)) return await work(() => {});
+  if (!isWanted(call)) return await work(() => {});
   await using bar = new Bar(verb);
   return await work((progress) => bar.update(progress));
 }
 
-function isWanted(parsed: Parsed): boolean {
-  const silent = ["json", "quiet", "verbose"].some((it) => parsed.count(it));
-  if (silent || !Deno.stderr.isTerminal()) return false;
+function isWanted({ values: { json, quiet, verbose } }: Call): boolean {
+  if (json || quiet || verbose > 0 || !Deno.stderr.isTerminal()) return false;
   // https://no-color.org; what every CI sets; a terminal that moves no cursor
   const unset = (name: string) => !Deno.env.get(name);
   return unset("CI") && unset("NO_COLOR") && Deno.env.get("TERM") !== "dumb";

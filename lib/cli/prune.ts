@@ -1,23 +1,17 @@
 import type { PruneOptions, PruneReport } from "../cache/prune_options.ts";
-import { age, bytes, noWords, type Parsed, wholeNumber } from "./flags.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import type { Call, PRUNE } from "./flags.ts";
 import { complain } from "./output.ts";
 import { withMeter } from "./progress.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
-import { untilSignal } from "./signals.ts";
-import { report, untilInterrupted } from "./ending.ts";
-import { openStore } from "./store.ts";
+import { isThere, openStore } from "./store.ts";
 
 /** `rebuild-cache prune` */
-export async function pruneCommand(parsed: Parsed): Promise<number> {
-  noWords(parsed);
-  using signals = untilSignal();
-  const { signal } = signals;
-  const maxAge = age(parsed, "max-age");
-  const maxSize = bytes(parsed, "max-size");
-  const maxEntries = wholeNumber(parsed, "max-entries", 0);
-  const dryRun = parsed.count("dry-run") > 0;
-  const cache = openStore(parsed, signal);
-  return await untilInterrupted(signals, parsed, async () => {
+export async function run(call: Call<typeof PRUNE>): Promise<number> {
+  const { maxAge, maxSize, maxEntries, dryRun } = call.values;
+  return await untilSignalled(async (signal) => {
+    const cache = openStore(call, signal);
+    const isCache = await isThere(cache);
     const limits: PruneOptions = {
       ...maxAge !== undefined && { maxAge },
       ...maxSize !== undefined && { maxSize },
@@ -25,20 +19,23 @@ export async function pruneCommand(parsed: Parsed): Promise<number> {
       dryRun,
       signal,
     };
-    const result = await withMeter(parsed, "Pruning", (update) =>
+    const result = await withMeter(call, "Pruning", (update) =>
       cache.prune({
         ...limits,
         onProgress: (progress) => update({ what: "archives", ...progress }),
       }));
     report(
-      parsed,
+      call,
       { dryRun, ...result },
-      () => describe(result, dryRun),
+      () =>
+        isCache
+          ? describe(result, dryRun)
+          : `Nothing to prune: there is no cache at ${cache.path}`,
     );
     for (const { path, message } of result.failures) {
       complain(`Cannot remove "${path}": ${message}`);
     }
-    return result.failures.length > 0 ? 1 : 0;
+    return result.failures.length > 0 ? EXIT.failed : EXIT.done;
   });
 }
 

@@ -1,24 +1,21 @@
-import { PUT } from "./commands.ts";
-import type { Parsed } from "./flags.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import type { Call, PUT } from "./flags.ts";
 import { plural, size } from "./render.ts";
-import { untilSignal } from "./signals.ts";
 import { printable } from "../os/text.ts";
-import { report, untilInterrupted } from "./ending.ts";
-import { keyAndPath, openStore } from "./store.ts";
+import { openStore } from "./store.ts";
 
 /** `rebuild-cache put KEY SRC` */
-export async function putCommand(parsed: Parsed): Promise<number> {
-  const [key, src] = keyAndPath(parsed, PUT.usage);
-  using signals = untilSignal();
-  const cache = openStore(parsed, signals.signal);
-  return await untilInterrupted(signals, parsed, async () => {
+export async function run(call: Call<typeof PUT>): Promise<number> {
+  const { key, src } = call.values;
+  return await untilSignalled(async (signal) => {
+    const cache = openStore(call, signal);
     const result = await cache.put(key, src);
     const { files, bytes } = result;
     report(
-      parsed,
+      call,
       result,
       () => `Put ${printable(key)}: ${plural(files, "file")}, ${size(bytes)}`,
     );
-    return 0;
+    return EXIT.done;
   });
 }

@@ -1,28 +1,53 @@
 import { type Cache, openCache } from "../cache/cache.ts";
-import { type Parsed, UsageError } from "./flags.ts";
+import { isCache } from "../cache/store.ts";
+import { CacheError } from "../error.ts";
+import type { Call, LOCKS, ROOT } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 
-/** Names the cache where `--dir` does not. */
-const ROOT = "REBUILD_CACHE_ROOT";
+/** A call of a command on a keyed cache. Those that only look take no locks. */
+type StoreCall = Call<{ flags: [typeof ROOT]; words: [] }> & {
+  readonly values:
+    & { readonly bucket?: string; readonly durable?: boolean }
+    & Partial<Call<{ flags: typeof LOCKS; words: [] }>["values"]>;
+};
 
 /** The cache that `--dir` and `--bucket` name; by default the user's. */
-export function openStore(parsed: Parsed, signal: AbortSignal): Cache {
-  const [root = Deno.env.get(ROOT) || undefined] = parsed.values("dir");
-  const [bucket] = parsed.values("bucket");
-  return openCache(root, {
-    ...lockOptions(parsed, signal),
-    durable: parsed.count("durable") > 0,
+export function openStore(call: StoreCall, signal: AbortSignal): Cache {
+  const { dir, bucket, durable = false } = call.values;
+  const { ifBusy = "wait", wait, noLock = false } = call.values;
+  return openCache(dir, {
+    ...lockOptions(
+      { ...call, values: { ...call.values, ifBusy, wait, noLock } },
+      signal,
+    ),
+    durable,
     ...bucket !== undefined && { bucket },
   });
 }
 
-/** The key and the path of a command that takes both. */
-export function keyAndPath(
-  { command, positionals: [key, path, ...more] }: Parsed,
-  usage: string,
-): [key: string, path: string] {
-  if (key === undefined || !path || more.length > 0) {
-    throw new UsageError(`${command} takes a key and a path: ${usage}`);
-  }
-  return [key, path];
+/**
+ * The same, of which something can be read.
+ *
+ * @throws {CacheError} If there is no cache, or something else.
+ */
+export async function openExisting(
+  call: StoreCall,
+  signal: AbortSignal,
+): Promise<Cache> {
+  const cache = openStore(call, signal);
+  if (await isThere(cache)) return cache;
+  throw new CacheError(
+    `There is no cache at "${cache.path}"`,
+    cache.path,
+    "not-found",
+  );
+}
+
+/**
+ * Whether there is a cache.
+ *
+ * @throws {CacheError} Of kind `refused` if there is something else.
+ */
+export function isThere({ path }: Cache): Promise<boolean> {
+  return isCache({ path, bucket: "default", options: {} });
 }

@@ -1,22 +1,18 @@
 import type { VerifyReport } from "../cache/verify.ts";
-import { noWords, type Parsed } from "./flags.ts";
+import { EXIT, report, untilSignalled } from "./ending.ts";
+import type { Call, VERIFY } from "./flags.ts";
 import { complain } from "./output.ts";
 import { withMeter } from "./progress.ts";
 import { milliseconds, plural, size } from "./render.ts";
-import { untilSignal } from "./signals.ts";
-import { report, untilInterrupted } from "./ending.ts";
-import { openStore } from "./store.ts";
+import { openExisting } from "./store.ts";
 import { printable } from "../os/text.ts";
 
 /** `rebuild-cache verify` */
-export async function verifyCommand(parsed: Parsed): Promise<number> {
-  noWords(parsed);
-  using signals = untilSignal();
-  const { signal } = signals;
-  const cache = openStore(parsed, signal);
-  return await untilInterrupted(signals, parsed, async () => {
+export async function run(call: Call<typeof VERIFY>): Promise<number> {
+  return await untilSignalled(async (signal) => {
+    const cache = await openExisting(call, signal);
     const result = await withMeter(
-      parsed,
+      call,
       "Verifying",
       (update) =>
         cache.verify({
@@ -32,7 +28,7 @@ export async function verifyCommand(parsed: Parsed): Promise<number> {
         }),
     );
     const { damaged, unreadable } = result;
-    report(parsed, { path: cache.path, ...result }, () => describe(result));
+    report(call, { path: cache.path, ...result }, () => describe(result));
     for (const { path, key, wrong: [first], outcome } of damaged) {
       const name = key === undefined ? path : `${path} ("${printable(key)}")`;
       complain(`${name} is damaged, and ${outcome}: ${first}`);
@@ -40,7 +36,7 @@ export async function verifyCommand(parsed: Parsed): Promise<number> {
     for (const { path, message } of unreadable) {
       complain(`Cannot read "${path}", which is left alone: ${message}`);
     }
-    return damaged.length + unreadable.length > 0 ? 1 : 0;
+    return damaged.length + unreadable.length > 0 ? EXIT.failed : EXIT.done;
   });
 }
 

@@ -52,7 +52,7 @@ Deno.test("rebuild-cache get writes nothing on a miss, and nothing over what is 
   const command = commandIn(dir);
   for (let i = 0; i < 2; i++) {
     const miss = await command("get", "nothing", "out");
-    assertEquals([miss.code, miss.json.result.outcome], [1, "miss"]);
+    assertEquals([miss.code, miss.json.result.outcome], [4, "miss"]);
     assertStringIncludes(miss.stderr, '"nothing" is not in the cache');
     assertEquals(namesIn(dir.path).includes("out"), false);
     await command("put", "key", "src");
@@ -269,3 +269,67 @@ test(
 function namesOf(path: string): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name);
 }
+Deno.test("rebuild-cache ls, verify and get tell a cache from what is none", async () => {
+  await using dir = TempDir.make();
+  dir.write({ empty: {}, other: { file: "precious" } });
+  for (const command of ["ls", "verify"]) {
+    for (
+      const [at, code, line] of [
+        ["typo", 1, `There is no cache at "${dir.at("typo")}"`],
+        ["empty", 1, `There is no cache at "${dir.at("empty")}"`],
+        ["other", 2, "is not a cache with keys"],
+      ] as const
+    ) {
+      const ran = await runCli([command, "--dir", dir.at(at)]);
+      assertEquals([ran.code, ran.stdout], [code, ""], ran.stderr);
+      assertStringIncludes(ran.stderr, line);
+    }
+  }
+  const out = dir.at("out");
+  const none = await runCli(["get", "--dir", dir.at("typo"), "key", out]);
+  assertEquals(none.code, 4, "nothing was put yet");
+  const other = await runCli(["get", "--dir", dir.at("other"), "key", out]);
+  assertEquals(other.code, 2, other.stderr);
+  const pruned = await runCli(["prune", "--dir", dir.at("typo")]);
+  assertEquals(pruned.code, 0, pruned.stderr);
+  assertStringIncludes(pruned.stdout, "there is no cache at");
+  assertEquals(namesIn(dir.path), ["empty", "other"]);
+});
+
+Deno.test("rebuild-cache put, get and ensure take a key that begins with a -", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content" } });
+  const command = commandIn(dir);
+  assertEquals((await command("put", "--", "-key", "src")).code, 0);
+  assertEquals((await command("get", "--", "-key", "out")).code, 0);
+  const exit = [Deno.execPath(), "eval", "Deno.exit(3)"];
+  const hit = await command("ensure", "--", "-key", "again", "--", ...exit);
+  assertEquals([hit.code, hit.json.result.outcome], [0, "hit"], hit.stderr);
+  assertEquals(namesIn(dir.at("again")), ["a"]);
+});
+
+Deno.test("rebuild-cache link says in words what was not had of what was asked for", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content" } });
+  const link = async (...flags: string[]) => {
+    const { code, stdout, stderr } = await runCli([
+      ...["link", dir.at("src"), dir.at("out"), "--if-exists", "replace"],
+      ...flags,
+    ]);
+    assertEquals(code, 0, stderr);
+    return stdout;
+  };
+  const limited = ["--max-links", "2", "--on-link-limit", "copy"];
+  for (const flags of [[], ["--mode", "hardlink"], ["--mode", "copy"]]) {
+    const told = await link(...flags);
+    assertEquals(told.includes("; "), false, told);
+  }
+  // The first of them has the only link that is allowed.
+  await runCli(["link", dir.at("src", "a"), dir.at("b"), "--mode", "hardlink"]);
+  const copied = await link("--mode", "hardlink", ...limited);
+  assertStringIncludes(copied, "1 copied");
+  assertStringIncludes(copied, "; no hard link: ");
+  const reset = await link("--mode", "hardlink", "--max-links", "2");
+  assertStringIncludes(reset, "1 hardlinked");
+  assertStringIncludes(reset, "1 cached file has a fresh inode");
+});

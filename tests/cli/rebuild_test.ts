@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { COMMANDS, variableOf } from "../../lib/cli/commands.ts";
+import { COMMANDS } from "../../lib/cli/commands.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { cliCommand, Peer, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
@@ -155,7 +155,8 @@ test("rebuild-cache -- COMMAND gives COMMAND no variable that sets a flag", [
   const names = Deno.readTextFileSync(dir.at("cache", "env")).split("\n")
     .map((line) => line.split("=", 1)[0]!);
   assert(names.includes("REBUILD_CACHE_OUT"));
-  const flags = COMMANDS.flatMap(({ flags }) => flags).map(variableOf);
+  const flags = COMMANDS.flatMap(({ flags }) => flags)
+    .map(({ variable }) => variable as string | undefined);
   assertEquals(names.filter((name) => flags.includes(name)), []);
 });
 
@@ -275,6 +276,28 @@ Deno.test("rebuild-cache use runs a command, with its exit code, while nobody ma
   assertEquals((await clear()).code, 0);
   assertEquals(namesIn(dir.path), []);
 });
+
+test(
+  "rebuild-cache --in-place ends with 130 when SIGINT comes while it clears",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    makeManyFiles(dir.at("cache"), 300, 10);
+    await using peer = Peer.cli([
+      ...["--dir", dir.at("cache"), "--in-place", "--", DENO, "eval", "0"],
+    ]);
+    await until(
+      "the old cache is aside",
+      () => namesIn(dir.path).some((name) => name.startsWith("cache.stale-")),
+    );
+    peer.kill("SIGINT");
+    const { code, heard } = await peer.end();
+    assertEquals(code, 130, heard);
+    assertEquals(heard.trim().split("\n").length, 1, heard);
+  },
+);
 
 test("rebuild-cache says with 126 that a command can't be run", [
   "posix",
