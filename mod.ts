@@ -28,9 +28,15 @@ export type {
 } from "./lib/cache/archive.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export { type Cache, openCache, type PutOptions } from "./lib/cache/cache.ts";
-export type { Ensured, EnsureOptions } from "./lib/cache/entry.ts";
+export type { Ensured } from "./lib/cache/entry.ts";
+export type {
+  EnsureContext,
+  EnsureOptions,
+  GetOptions,
+} from "./lib/cache/fallback.ts";
 export type { Listed } from "./lib/cache/list.ts";
 export type { Limits, StandingLimits } from "./lib/cache/limits.ts";
+export type { Placement } from "./lib/cache/look_at_place.ts";
 export type {
   Evicted,
   PruneOptions,

@@ -71,11 +71,18 @@ export interface Entry extends Archive, Disposable {
   /** Whether it is a file. */
   readonly isFile: boolean;
   /**
+   * How it was had: it was there (`hit`); another one stands in for it (`partial`, see
+   * `fallback`), whose key is `key`; or it was `built` for this call.
+   */
+  readonly outcome: "hit" | "partial" | "built";
+  /** The key of the entry that stands in for it, or that its build began with. */
+  readonly matchedKey?: string;
+  /**
    * Puts it where it is needed, a directory as `linkTree()` does, a file as `linkFile()`
    * does, and checks that it is what was put. What is there then is private, unless
    * `mode` asks to share: writing to it never changes the cache.
    *
-   * @param dst Where it should be. Its parent must exist.
+   * @param dst Where it should be. Its parent must exist, except for an `update`.
    * @param options How to put it there.
    * @returns What was done, counted.
    * @throws {LinkError} If it could not be done. Of kind `damaged` if somebody wrote to
@@ -89,7 +96,16 @@ export interface Entry extends Archive, Disposable {
  * Options for `Entry.link()`. Of a file `include` and `exclude` say nothing, and globs of
  * `mutable` are matched against the destination's name.
  */
-export interface EntryLinkOptions extends Omit<LinkTreeOptions, "mode"> {
+export interface EntryLinkOptions
+  extends Omit<LinkTreeOptions, "mode" | "ifExists"> {
+  /**
+   * What to do when something stands there, as for `linkTree()`. With `update`, what this
+   * cache put there is left alone if it is of the same archive, and else replaced;
+   * anything else is an error; and the destination's parents are made.
+   *
+   * @default {"error"}
+   */
+  ifExists?: NonNullable<LinkTreeOptions["ifExists"]> | "update";
   /**
    * How to put it there. `private` and `copy` share nothing with the cache. With
    * `hardlink`, `symlink`, `auto` and `clone` (which fall back to a hard link) whoever

@@ -17,16 +17,17 @@ import {
 } from "./archive.ts";
 import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
 import { defaultRoot } from "./default_root.ts";
+import { deleteKey, type Ensured } from "./entry.ts";
 import {
-  deleteKey,
-  type Ensured,
-  ensureEntry,
+  type EnsureContext,
   type EnsureOptions,
-  getEntry,
-} from "./entry.ts";
-import type { BuildContext } from "../rebuild/options.ts";
+  ensureOrFallback,
+  type GetOptions,
+  getOrFallback,
+} from "./fallback.ts";
 import { checkBucket } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
+import { lookAtPlace, type Placement } from "./look_at_place.ts";
 import { type Listed, listEntries } from "./list.ts";
 import { prune } from "./prune.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
@@ -55,12 +56,13 @@ export interface Cache {
    * anything of it away.
    *
    * @param key Any text that is not empty.
-   * @param options A signal, and how long to wait for locks.
-   * @returns The entry, or `undefined` on a miss.
+   * @param options What to take on a miss, a signal, and how long to wait for locks.
+   * @returns The entry, or `undefined` on a miss. Its `outcome` says whether another one
+   * stands in for it.
    * @throws {CacheError} If the operating system refuses to read or lock it; of kind
    * `refused` if the key is empty or has a lone surrogate.
    */
-  get(key: string, options?: CallOptions): Promise<Entry | undefined>;
+  get(key: string, options?: GetOptions): Promise<Entry | undefined>;
 
   /**
    * Puts a copy of a file or a directory under a key: cloned where that is possible,
@@ -95,10 +97,11 @@ export interface Cache {
    * all processes that ask for the same, one builds, and the others wait for it.
    *
    * @param key Any text that is not empty.
-   * @param build Fills an empty directory, or puts a file in its place. If it throws,
-   * nothing is put, and the next one who waits builds. It is told when the call is
-   * aborted, and should end then.
-   * @param options A signal, how long to wait for locks, who is told how far the put is,
+   * @param build Fills a directory, or puts a file in its place: an empty one, or, if an
+   * older entry was found by `fallback`, a private copy of that. If it throws, nothing is
+   * put, and the next one who waits builds. It is told when the call is aborted, and
+   * should end then.
+   * @param options What to begin with on a miss, whether to build in any case, a signal, how long to wait for locks, who is told how far the put is,
    * and whether what is built may be empty.
    * @returns The entry, with a lease, and whether it was built for this call.
    * @throws {CacheError} As of `get()` and `put()`; of kind `invalid` if nothing was
@@ -106,7 +109,7 @@ export interface Cache {
    */
   ensure(
     key: string,
-    build: (path: string, context: BuildContext) => unknown,
+    build: (path: string, context: EnsureContext) => unknown,
     options?: EnsureOptions,
   ): Promise<Ensured>;
 
@@ -121,6 +124,19 @@ export interface Cache {
    * cache.
    */
   delete(key: string, options?: CallOptions): Promise<boolean>;
+
+  /**
+   * Looks at a place before something long is done for it: whether an entry's
+   * `link(dst, { ifExists: "update" })` would have anything to do. It takes milliseconds,
+   * at any size.
+   *
+   * @param key The key that is wanted there.
+   * @param dst Where.
+   * @returns What stands there.
+   * @throws {CacheError} Of kind `already-exists` if something else stands there than
+   * what this cache put there; of kind `refused` if it must not be replaced.
+   */
+  placement(key: string, dst: string | URL): Promise<Placement>;
 
   /**
    * Lists what all keys of all buckets point to.
@@ -271,7 +287,8 @@ export function openCache(
   };
   return {
     path,
-    get: async (key, options = {}) => await getEntry(call(key, options), key),
+    get: async (key, options = {}) =>
+      await getOrFallback(call(key, options), key, options),
     async put(key, src, options = {}) {
       const store = call(key, options);
       checkPath("src", src);
@@ -285,10 +302,14 @@ export function openCache(
       checkGiven("build", build, "function");
       checkType("allowEmpty", options.allowEmpty, "boolean");
       checkType("onProgress", options.onProgress, "function");
-      return await ensureEntry(store, key, build, options);
+      return await ensureOrFallback(store, key, build, options);
     },
     delete: async (key, options = {}) =>
       await deleteKey(call(key, options), key),
+    async placement(key, dst) {
+      checkPath("dst", dst);
+      return await lookAtPlace(call(key, {}), key, dst);
+    },
     entries: () => listEntries(store),
     prune: (options = {}) => prune(store, options),
     verify: (options = {}) => verify(store, options),

@@ -7,6 +7,7 @@
 import { CacheError, kindOfError } from "../error.ts";
 import { pathIn } from "../fs/directory.ts";
 import type { Place } from "../fs/swap.ts";
+import type { Watch } from "../link/ends.ts";
 import { LinkError } from "../link/error.ts";
 import { linkFileHeld } from "../link/file.ts";
 import type { Listing } from "../link/listing.ts";
@@ -22,11 +23,10 @@ import {
   type Archive,
   type CommitOptions,
   type Entry,
-  type EntryLinkOptions,
   openCacheStaging,
+  type SlotStaging,
 } from "./archive.ts";
 import { count } from "./counters.ts";
-import type { BuildContext } from "../rebuild/options.ts";
 import {
   type ArchiveId,
   buildLockName,
@@ -42,7 +42,9 @@ import {
   readHeader,
   readManifest,
 } from "./manifest.ts";
+import { type LinkOptions, placeNoted } from "./place_entry.ts";
 import { readPointer } from "./pointer.ts";
+import { Refresh } from "./refresh.ts";
 import { look, openFolder, type Root } from "./root.ts";
 import { touch } from "./last_use.ts";
 import {
@@ -52,7 +54,7 @@ import {
   type LockedArchive,
 } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
-import { type CallOptions, openRoot, type Store, useRoot } from "./store.ts";
+import { openRoot, type Store, useRoot } from "./store.ts";
 
 /** Gives a lease on what a key points to, or `undefined`. */
 export async function getEntry(
@@ -113,19 +115,28 @@ async function entryIn(
   last.use(held.move());
   const kept = last.move();
   const source = { parent: directory, name: TREE };
+  const place = { root, id, path: pathIn(directory, TREE) };
   return {
     ...toArchive(header, id),
     path: pathIn(directory, TREE),
     isFile,
+    outcome: "hit",
     async link(dst, options = {}) {
       checkPath("dst", dst);
-      checkLinkOptions(options, "tree");
+      const { ifExists, ...others } = options;
+      checkLinkOptions(ifExists === "update" ? others : options, "tree");
       const how = { ...options, mode: options.mode ?? "private" } as const;
       const path = toPath(dst);
       try {
-        return isFile
-          ? await linkOnlyFile(source, path, how, listing)
-          : await linkHeld(source, path, how, listing.text);
+        return await placeNoted(
+          place,
+          path,
+          how,
+          (how, watch) =>
+            isFile
+              ? linkOnlyFile(source, path, how, listing, watch)
+              : linkHeld(source, path, how, listing.text, watch),
+        );
       } catch (error) {
         if (kindOfError(error) !== "damaged") throw error;
         const known = damage(error, pathIn(directory, TREE), path);
@@ -183,8 +194,9 @@ function damage(error: unknown, source: string, path: string): LinkError {
 async function linkOnlyFile(
   source: Place,
   path: string,
-  options: EntryLinkOptions,
+  options: LinkOptions,
   listing: Listing,
+  watch: Watch,
 ): Promise<LinkReport> {
   const { ifExists = "error", mutable = [], onProgress, ...both } = options;
   const from = pathIn(source.parent, source.name);
@@ -197,11 +209,17 @@ async function linkOnlyFile(
     );
   }
   const patterns = await globs(mutable);
-  const report = await linkFileHeld(source, path, {
-    ...both,
-    ifExists,
-    mutable: patterns.some((pattern) => pattern.test(basename(path))),
-  }, listing.file);
+  const report = await linkFileHeld(
+    source,
+    path,
+    {
+      ...both,
+      ifExists,
+      mutable: patterns.some((pattern) => pattern.test(basename(path))),
+    },
+    listing.file,
+    watch,
+  );
   const { outcome, bytes } = report;
   const files = outcome === "skipped" ? 0 : 1;
   onProgress?.({ files, directories: 0, bytes });
@@ -294,38 +312,41 @@ export interface Ensured extends Entry {
   readonly mentions: readonly string[];
 }
 
-/** Options for `Cache.ensure()`. */
-export interface EnsureOptions extends CallOptions, CommitOptions {}
-
 /** Gives what a key points to; on a miss, builds it, once among all who ask. */
 export async function ensureEntry(
   store: Store,
   key: string,
-  build: (path: string, context: BuildContext) => unknown,
+  build: (staging: SlotStaging, signal: AbortSignal) => Promise<void>,
   options: CommitOptions,
+  how: "on a miss" | "in any case",
 ): Promise<Ensured> {
-  const found = await getEntry(store, key);
+  const name = await nameOf(key);
+  const refresh = how === "in any case" ? new Refresh(store, name) : undefined;
+  const found = refresh ? undefined : await getEntry(store, key);
   if (found) return { ...found, outcome: "hit", mentions: [] };
   await using staging = await openCacheStaging(store, key);
   const { root } = staging;
-  const name = await nameOf(key);
   using _ = await holdLong(
     store,
     root.folder("locks"),
     buildLockName(store.bucket, name),
     `The right to build "${printable(key)}"`,
   );
-  const meanwhile = await entryIn(root, store, key, name);
+  const isDone = !refresh ||
+    refresh.isDone(root, readPointer(root.bucket(store.bucket), name));
+  const meanwhile = isDone && await entryIn(root, store, key, name);
   if (meanwhile) return { ...meanwhile, outcome: "hit", mentions: [] };
   const { signal = new AbortController().signal } = store.options;
+  refresh?.begin(root);
   try {
-    await build(staging.path, { signal });
+    await build(staging, signal);
   } catch (error) {
     signal.throwIfAborted();
     throw error;
   }
   signal.throwIfAborted();
-  const { mentions } = await staging.commit(options);
+  const { id, mentions } = await staging.commit(options);
+  refresh?.succeeded(root, id);
   // Under the staging's lease, so that no prune comes between.
   const entry = await entryIn(root, store, key, name);
   if (entry) return { ...entry, outcome: "built", mentions };

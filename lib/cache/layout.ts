@@ -12,6 +12,7 @@
  *     tmp/<id>                  what is being put, or being deleted
  *     quarantine/<id>           archives that were found damaged
  *     stats/                    hits and misses, and when it was pruned last
+ *     placed/                   notes of what was put where (see `placed.ts`)
  *
  * No name in a cache is typed anywhere else.
  *
@@ -30,6 +31,7 @@ export const FOLDERS = {
   tmp: "tmp",
   quarantine: "quarantine",
   stats: "stats",
+  placed: "placed",
 } as const;
 
 /** A folder of a cache. */
@@ -87,6 +89,11 @@ export type KeyName = string & { readonly [mark]: "key" };
 
 const ID = /^[0-9a-f]{32}(?![0-9a-f])/;
 
+/** Whether a text is an id. */
+export function isId(text: unknown): text is ArchiveId {
+  return typeof text === "string" && idOf(text) === text;
+}
+
 /** A new archive's id: it never comes again. */
 export function newId(): ArchiveId {
   return crypto.getRandomValues(new Uint8Array(16)).toHex() as ArchiveId;
@@ -102,7 +109,7 @@ export function leaseName(id: ArchiveId): string {
   return `${id}.lock`;
 }
 
-/** Names in `tmp`: what is about to be placed elsewhere, and what is being deleted. */
+/** Names in `tmp`: a key and a tag before they are placed, and what is being deleted. */
 export function temporaryName(
   id: ArchiveId,
   what: "key" | "tag" | "note" | "gone",
@@ -120,14 +127,46 @@ export function buildLockName(bucket: string, key: KeyName): string {
   return `build-${bucket}.${key}.lock`;
 }
 
+/** The note of the refresh of a key that began last, which goes as its lock does. */
+export function refreshName(bucket: string, key: KeyName): string {
+  return `build-${bucket}.${key}.last`;
+}
+
 /** The lock of who fetches a blob. */
 export function blobLockName(digest: string): string {
   return `blob-${digest}.lock`;
 }
 
-/** Whether a lock is one that is made anew whenever it is needed. */
+/** Whether a lock, or a note, is one that is made anew whenever it is needed. */
 export function isPassingLock(name: string): boolean {
-  return /^(build|blob)-.*\.lock$/s.test(name);
+  return /^(build|blob)-.*\.(lock|last)$/s.test(name);
+}
+
+/** A note of what was put where: by the digest of the place and of what stands there. */
+export function placementName(place: string): string {
+  return place;
+}
+
+/** A note that symbolic links at a place lead into an archive. */
+export function referenceName(id: ArchiveId, place: string): string {
+  return `${id}.${place}`;
+}
+
+const PLACEMENT = /^(?:([0-9a-f]{32})\.)?[0-9a-f]{64}$/;
+
+/** Whether a name in `placed` is a note's; and the archive, if links lead into it. */
+export function parsePlacement(
+  name: string,
+): { id: ArchiveId | undefined } | undefined {
+  const match = PLACEMENT.exec(name);
+  return match ? { id: match[1] as ArchiveId | undefined } : undefined;
+}
+
+/** Whether what a symbolic link says leads into an archive. */
+export function leadsInto(text: string, id: ArchiveId): boolean {
+  return new RegExp(
+    String.raw`[/\\]${FOLDERS.archives}[/\\]${id}[/\\]${TREE}(?:[/\\]|$)`,
+  ).test(text);
 }
 
 const DIGEST = /^[0-9a-f]{64}$/;

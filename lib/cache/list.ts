@@ -42,12 +42,13 @@ function raise(_path: string, error: unknown): never {
   throw error;
 }
 
-/** All pointers of all buckets of this version, one by one: there may be very many. */
+/** All pointers, of all buckets of this version if none are named; one by one: there may be very many. */
 export function* pointers(
   root: Root,
   onUnreadable: OnUnreadable = raise,
+  buckets: readonly string[] = root.buckets(),
 ): Generator<Found> {
-  for (const bucket of root.buckets()) {
+  for (const bucket of buckets) {
     let folder: Directory | undefined;
     let names: string[] = [];
     try {
@@ -89,6 +90,16 @@ export function listEntries(store: Store): Listed[] {
   return listed.sort((a, b) =>
     a.bucket < b.bucket || (a.bucket === b.bucket && a.key < b.key) ? -1 : 1
   );
+}
+
+/** What the headers of a bucket's archives say. */
+export function headersIn(root: Root, bucket: string): Archive[] {
+  const all: Archive[] = [];
+  for (const { id } of pointers(root, raise, [bucket])) {
+    const header = id === undefined ? undefined : headerOf(root, id);
+    if (header?.bucket === bucket) all.push(toArchive(header, id!));
+  }
+  return all;
 }
 
 function isInUse(store: Store, root: Root, id: ArchiveId): boolean {

@@ -25,6 +25,7 @@ import {
   type PruneOptions,
   type PruneReport,
 } from "./prune_options.ts";
+import { isPlaced } from "./placed.ts";
 import { readPointer } from "./pointer.ts";
 import { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
@@ -281,6 +282,7 @@ export class Prune {
       const lease = this.#removal.lock(id);
       if (!lease) return "in use";
       held.use(lease);
+      if (await isPlaced(this.#root, id)) return "in use";
     }
     if (!this.#options.dryRun) {
       log.debug(() => `Evicting "${path}" (${id})`);
@@ -295,7 +297,7 @@ export class Prune {
     const folder = this.#root.folder("archives");
     await this.#removal.tried(pathIn(folder, id), async () => {
       using lease = this.#removal.lock(id);
-      if (!lease) {
+      if (!lease || await isPlaced(this.#root, id)) {
         this.#inUse++;
         this.#inUseBytes += headerOf(this.#root, id)?.bytes ?? 0;
         return false;

@@ -16,6 +16,7 @@ import {
   isPassingLock,
   leaseName,
 } from "./layout.ts";
+import { sweepPlaced } from "./placed.ts";
 import type { Removal } from "./removal.ts";
 import { look, namesIn, type Root } from "./root.ts";
 import { attempt } from "./locks.ts";
@@ -36,6 +37,8 @@ export async function sweep(
     await sweepTemporary(root, removal, folder, name, isKnown);
   });
   if (removal.dryRun) return;
+  const placed = pathIn(root.directory, FOLDERS.placed);
+  await removal.tried(placed, () => sweepPlaced(root));
   await each(root, removal, "quarantine", async (folder, name) => {
     if (idOf(name) !== name) return;
     removal.unreferenced++;

@@ -18,7 +18,9 @@ import {
   PRUNE,
   PUT,
   REBUILD,
+  RM,
   type Shape,
+  STATS,
   USE,
   VERIFY,
 } from "./flags.ts";
@@ -117,7 +119,7 @@ the same.`,
     summary: "Build a directory anew, beside the old one, and swap them",
     doc: `Rebuild DIR: COMMAND fills a directory beside it, which it finds in
 REBUILD_CACHE_OUT and wherever {} stands in its arguments. If it succeeds, that takes
-DIR's place; if not, DIR is as it was. Of equal rebuilds at the same time one runs.
+DIR's place; if not, or if it wrote nothing there, DIR is as it was.
 "rebuild-cache --dir DIR -- COMMAND…" is the same.`,
     runs: true,
     exits: ["75", "126, 127", "130"],
@@ -177,12 +179,12 @@ whole or not at all. What stands there is never written through.`,
   command(PUT, {
     name: "put",
     group: "keyed",
-    usage: "put --dir ROOT KEY SRC",
+    usage: "put KEY SRC",
     summary: "Put a file or a tree under a key",
     doc:
       `Put a copy of the file or directory SRC into a cache, under KEY (any text). What KEY
 pointed to before stays for those who use it, until a prune. A KEY that begins with -
-stands behind --: put --dir ROOT -- -KEY SRC.`,
+stands behind --: put -- -KEY SRC.`,
     exits: ["75", "130"],
     examples: [
       [
@@ -198,50 +200,66 @@ stands behind --: put --dir ROOT -- -KEY SRC.`,
   command(GET, {
     name: "get",
     group: "keyed",
-    usage: "get --dir ROOT KEY DST",
+    usage: "get KEY DST",
     summary: "Put what a key points to where it is needed",
     doc:
-      `Put what KEY points to at DST, as cheaply as the file systems allow (see "link").
-On a miss, write nothing and exit with 4.`,
+      `Put what KEY points to at DST: cloned or copied, so that writing to it never changes
+the cache, unless --mode asks to share. What this cache put there before is replaced, or
+left alone if it is the same. On a miss, write nothing and exit with 4.`,
     exits: ["4", "75", "130"],
     examples: [
       [
-        "rebuild-cache get --dir ~/.cache/deps npm-abc node_modules",
-        "Get a tree",
+        "rebuild-cache get --hash package-lock.json npm node_modules",
+        "Get the tree of a lockfile",
       ],
       [
-        "rebuild-cache get --dir ~/.cache/deps --mode copy model-7 model.bin",
-        "Get a copy to write to",
+        "rebuild-cache get --mode hardlink model-7 model.bin",
+        "Share a file that nobody writes to",
       ],
     ],
   }, () => import("./get.ts")),
   command(ENSURE, {
     name: "ensure",
     group: "keyed",
-    usage: "ensure --dir ROOT KEY DST -- COMMAND…",
+    usage: "ensure KEY DST -- COMMAND…",
     summary: "The same; on a miss, build it first, once among all",
     doc:
-      `Put what KEY points to at DST. On a miss, run COMMAND first, once among all processes
-that ask for KEY: it fills a directory, which it finds in REBUILD_CACHE_OUT and wherever
-{} stands in its arguments, and that is put under KEY. If it fails, nothing is.
+      `Put what KEY points to at DST. What this cache put there before is replaced, or left
+alone if it is the same; anything else is an error, before COMMAND runs. On a miss, run
+COMMAND first, once among all processes that ask for KEY: it fills a directory, which it
+finds in REBUILD_CACHE_OUT and wherever {} stands in its arguments, and that is put under
+KEY. If it fails, nothing is. With --fallback it finds an older tree there already.
 A KEY that begins with - stands behind a -- of its own: ensure -- -KEY DST -- COMMAND…`,
     runs: true,
     exits: ["75", "126, 127", "130"],
     examples: [
       [
-        "rebuild-cache ensure --dir ~/.cache/w wheels-1 wheels -- pip wheel -w {} -r requirements.txt",
+        "rebuild-cache ensure --hash requirements.txt wheels wheels -- pip wheel -r requirements.txt -w {}",
         "Build wheels only if they are not in the cache",
       ],
       [
-        "rebuild-cache ensure --dir ~/.cache/x v7 tool -- tar -xf tool-7.tar.gz -C {}",
+        "rebuild-cache ensure tool-7 tool -- tar -xf tool-7.tar.gz -C {}",
         "Unpack once for all jobs",
       ],
     ],
   }, () => import("./ensure.ts")),
+  command(RM, {
+    name: "rm",
+    group: "keyed",
+    usage: "rm KEY…",
+    summary: "Let keys point to nothing",
+    doc:
+      `Remove keys. What they pointed to stays for those who use it, until a prune.`,
+    exits: ["4", "75", "130"],
+    examples: [
+      ["rebuild-cache rm npm-abc", "The next ensure builds it again"],
+      ["rebuild-cache rm --hash package-lock.json npm", "The lockfile's key"],
+    ],
+  }, () => import("./rm.ts")),
   command(LS, {
     name: "ls",
     group: "keyed",
-    usage: "ls --dir ROOT",
+    usage: "ls",
     summary: "List what is in a cache",
     doc:
       `List what is in a cache: key, size, files, age, last use, and whether it is in use.`,
@@ -253,10 +271,23 @@ A KEY that begins with - stands behind a -- of its own: ensure -- -KEY DST -- CO
       ],
     ],
   }, () => import("./ls.ts")),
+  command(STATS, {
+    name: "stats",
+    group: "keyed",
+    usage: "stats",
+    summary: "Count what is in a cache, its hits and misses",
+    doc:
+      `Say how much is in a cache, how much room it takes on the disk, how often it was asked
+and had what was asked for, and when it was last pruned.`,
+    examples: [
+      ["rebuild-cache stats", "The cache in your directory for caches"],
+      ["rebuild-cache stats --dir /mnt/cache --json", "For a program"],
+    ],
+  }, () => import("./stats.ts")),
   command(PRUNE, {
     name: "prune",
     group: "keyed",
-    usage: "prune --dir ROOT",
+    usage: "prune",
     summary: "Remove what no key points to, or what is old",
     doc:
       `Remove what no key points to, and, with a limit, what was least recently used. What
@@ -273,7 +304,7 @@ is in use stays, and nobody has to wait.`,
   command(VERIFY, {
     name: "verify",
     group: "keyed",
-    usage: "verify --dir ROOT",
+    usage: "verify",
     summary: "Compare a cache with what was put into it",
     doc:
       `Read everything in a cache and compare it with what was put. What is damaged is moved

@@ -1,16 +1,18 @@
 import type { Cache } from "../cache/cache.ts";
 import type { Ensured } from "../cache/entry.ts";
+import type { EnsureOptions } from "../cache/fallback.ts";
 import { runBuild } from "./child.ts";
-import { EXIT, report, untilSignalled } from "./ending.ts";
+import { Ended, EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, ENSURE } from "./flags.ts";
-import { CacheError, osFailure } from "../error.ts";
-import { errorKind } from "../os/error.ts";
+import { CacheError } from "../error.ts";
 import { dirname, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
 import { refuseToReplace } from "../fs/guard_rails.ts";
 import { openParent } from "../fs/open.ts";
 import { STANDS_THERE } from "../link/ends.ts";
 import { linkAny, unlessDamaged } from "./link.ts";
+import { keyWithHash } from "./key.ts";
+import { isThere, isUnchanged } from "./placing.ts";
 import { openStore } from "./store.ts";
 
 /** What is damaged is built again, so often. */
@@ -18,29 +20,53 @@ const TRIES = 2;
 
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
 export async function run(call: Call<typeof ENSURE>): Promise<number> {
-  const { key, dst, json, ifExists, allowEmpty } = call.values;
+  const { dst, json, ifExists, fallback } = call.values;
+  const { allowEmpty, refresh } = call.values;
+  const line = { allowEmpty, refresh, fallback };
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
     // Before a command that may take long.
     if (ifExists === "error") checkFree(dst);
     if (ifExists === "replace") checkReplaceable(dst);
-    const build = (at: string) =>
-      runBuild(call.run, at, { signal, toStderr: json });
+    const key = await keyWithHash(call, call.values.key, signal);
+    if (!refresh && await isUnchanged(call, cache, key, dst)) return EXIT.done;
+    const build = async (at: string) => {
+      try {
+        await runBuild(call.run, at, { signal, toStderr: json });
+      } catch (error) {
+        throw error instanceof Ended ? nothingPut(error, key) : error;
+      }
+    };
     for (let tries = 0;; tries++) {
-      using entry = await ensure(cache, key, build, allowEmpty);
-      const { outcome } = entry;
+      using entry = await ensure(cache, key, build, line);
+      const { outcome, matchedKey } = entry;
       const linking = linkAny(entry.path, dst, call, { signal, entry });
       const linked = await (tries < TRIES ? unlessDamaged(linking) : linking);
       if (!linked) continue; // its key is a miss now
       const { result, text } = linked;
+      const from = matchedKey === undefined
+        ? ""
+        : ` from ${printable(matchedKey)}`;
       report(
         call,
-        { outcome, link: result },
-        () => outcome === "built" ? `Built ${printable(key)}. ${text}` : text,
+        {
+          outcome,
+          ...matchedKey !== undefined && { matchedKey },
+          link: result,
+        },
+        () =>
+          outcome === "built"
+            ? `Built ${printable(key)}${from}. ${text}`
+            : text,
       );
       return EXIT.done;
     }
-  }, `: nothing was put under "${printable(key)}"`);
+  });
+}
+
+function nothingPut({ code, kind, message }: Ended, key: string): Ended {
+  const why = `${message}: nothing was put under "${printable(key)}"`;
+  return new Ended(code, kind, why);
 }
 
 /** With words of the command line for what is empty. */
@@ -48,10 +74,10 @@ async function ensure(
   cache: Cache,
   key: string,
   build: (at: string) => Promise<void>,
-  allowEmpty: boolean,
+  options: EnsureOptions,
 ): Promise<Ensured> {
   try {
-    return await cache.ensure(key, build, { allowEmpty });
+    return await cache.ensure(key, build, options);
   } catch (error) {
     if (!(error instanceof CacheError) || error.kind !== "empty") throw error;
     throw new CacheError(
@@ -83,15 +109,4 @@ function checkReplaceable(dst: string): void {
   if (!isThere(path)) return;
   using place = openParent(path);
   refuseToReplace(place.parent, place.name, path);
-}
-
-function isThere(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    const kind = errorKind(error);
-    if (kind === "not-found" || kind === "not-directory") return false;
-    throw osFailure("look at", path, error);
-  }
 }

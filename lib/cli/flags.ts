@@ -182,19 +182,21 @@ function mode<D extends "auto" | "private">(otherwise: D) {
   }, { value: "MODE", default: otherwise, doc: "How each file gets there" });
 }
 
-/** Flags that say how files are put in their place, besides the mode. */
+const EXISTING = {
+  error: "leave it, and fail",
+  skip: "leave it, and exit with 0",
+  replace: "swap the whole of it",
+  merge: "put each file into the tree that is there",
+} as const;
+
+const WHEN_IT_EXISTS = {
+  value: "WHAT",
+  variable: false,
+  doc: "When something stands at DST",
+} as const;
+
+/** Flags that say how files are put in their place. */
 export const LINKS = [
-  choice("if-exists", {
-    error: "leave it, and fail",
-    skip: "leave it, and exit with 0",
-    replace: "swap the whole of it",
-    merge: "put each file into the tree that is there",
-  }, {
-    value: "WHAT",
-    default: "error",
-    variable: false,
-    doc: "When something stands at DST",
-  }),
   choice("on-link-limit", {
     reset: "give the cached file a fresh inode",
     copy: "copy the file",
@@ -217,6 +219,16 @@ export const LINKS = [
   flag("strict", { doc: "Fail instead of using the next mode" }),
 ] as const;
 
+/** How what comes out of a cache is put in its place. */
+const PLACES = [
+  mode("private"),
+  choice("if-exists", {
+    update: "replace what this cache put there; else fail",
+    ...EXISTING,
+  }, { ...WHEN_IT_EXISTS, default: "update" }),
+  ...LINKS,
+] as const;
+
 const SRC = path("src", {
   required: true,
   variable: false,
@@ -233,6 +245,7 @@ const DST = path("dst", {
 export const LINK = {
   flags: [
     mode("auto"),
+    choice("if-exists", EXISTING, { ...WHEN_IT_EXISTS, default: "error" }),
     ...LINKS,
     text("include", {
       value: "GLOB",
@@ -262,56 +275,95 @@ const BUCKET = text("bucket", {
   doc: "The bucket that KEY is in",
 });
 
+/** Whose digest is part of the key. */
+export const HASH = text("hash", {
+  value: "GLOB",
+  repeat: true,
+  doc: "Append a digest of these files to KEY (!GLOB: but for those)",
+});
+
+/** The cache, and what a key is in it. */
+const KEYED = [ROOT, BUCKET, HASH] as const;
+
+const FALLBACK = text("fallback", {
+  value: "PREFIX",
+  repeat: true,
+  doc: "On a miss, take the newest entry whose key begins with it",
+});
+
 const KEY = text("key", { required: true, variable: false, doc: "Any text" });
+
+const KEYS = text("key", {
+  required: true,
+  repeat: true,
+  variable: false,
+  value: "KEY…",
+  doc: "The keys",
+});
 
 const DURABLE = flag("durable", { doc: "End only when it is on the disk" });
 
+/** What may stay in a cache. */
+export const LIMITS = [
+  age("max-age", { value: "AGE", doc: "Not used for so long: 30d, 12h" }),
+  bytes("max-size", {
+    value: "SIZE",
+    doc: "So much may stay on the disk: 10GB, 500MiB",
+  }),
+  wholeNumber("max-entries", { value: "N", from: 0, doc: "So many may stay" }),
+] as const;
+
 /** What `put` takes. */
 export const PUT = {
-  flags: [ROOT, BUCKET, DURABLE, ...LOCKS],
+  flags: [...KEYED, DURABLE, ...LIMITS, ...LOCKS],
   words: [KEY, SRC],
 } as const satisfies Shape;
 
 /** What `get` takes. */
 export const GET = {
-  flags: [ROOT, BUCKET, mode("private"), ...LINKS, ...LOCKS],
-  words: [KEY, DST],
+  flags: [
+    ...KEYED,
+    FALLBACK,
+    flag("lookup-only", { doc: "Only say whether it is there" }),
+    ...PLACES,
+    ...LOCKS,
+  ],
+  words: [KEY, path("dst", { variable: false, doc: "Where it is needed" })],
 } as const satisfies Shape;
 
 /** What `ensure` takes. */
 export const ENSURE = {
   flags: [
-    ROOT,
-    BUCKET,
-    mode("private"),
-    ...LINKS,
+    ...KEYED,
+    FALLBACK,
+    flag("refresh", {
+      variable: false,
+      doc: "Run COMMAND even if it is there",
+    }),
+    ...PLACES,
     ALLOW_EMPTY,
     DURABLE,
+    ...LIMITS,
     ...LOCKS,
   ],
   words: [KEY, DST],
 } as const satisfies Shape;
+
+/** What `rm` takes. */
+export const RM = {
+  flags: [...KEYED, DRY_RUN, ...LOCKS],
+  words: [KEYS],
+} as const satisfies Shape;
+
+/** What `stats` takes. */
+export const STATS = { flags: [ROOT], words: [] } as const satisfies Shape;
 
 /** What `ls` takes. */
 export const LS = { flags: [ROOT], words: [] } as const satisfies Shape;
 
 /** What `prune` takes. */
 export const PRUNE = {
-  flags: [
-    ROOT,
-    age("max-age", { value: "AGE", doc: "Not used for so long: 30d, 12h" }),
-    bytes("max-size", {
-      value: "SIZE",
-      doc: "So much may stay: 10GB, 500MiB",
-    }),
-    wholeNumber("max-entries", {
-      value: "N",
-      from: 0,
-      doc: "So many may stay",
-    }),
-    DRY_RUN,
-    ...LOCKS,
-  ],
+  flags: [ROOT, ...LIMITS, DRY_RUN, ...LOCKS],
   words: [],
 } as const satisfies Shape;
 

@@ -1,28 +1,54 @@
+import { CacheError } from "../error.ts";
+import { printable } from "../os/text.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
+import { UsageError } from "./flag.ts";
 import type { Call, GET } from "./flags.ts";
+import { keyWithHash } from "./key.ts";
 import { linkAny, unlessDamaged } from "./link.ts";
 import { complain, printJson } from "./output.ts";
-import { printable } from "../os/text.ts";
+import { isUnchanged } from "./placing.ts";
 import { isThere, openStore } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
 export async function run(call: Call<typeof GET>): Promise<number> {
-  const { key, dst, json } = call.values;
+  const { dst, fallback, lookupOnly } = call.values;
+  if (!lookupOnly && dst === undefined) {
+    throw new UsageError("get takes KEY and DST; DST is missing");
+  }
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
-    using entry = await cache.get(key);
-    const linking = entry && linkAny(entry.path, dst, call, { signal, entry });
-    const linked = linking && await unlessDamaged(linking);
-    if (!linked) {
+    const key = await keyWithHash(call, call.values.key, signal);
+    const miss = async () => {
       await isThere(cache); // what is something else is an error, not a miss
-      if (json) {
-        printJson("get", { result: { outcome: "miss" } });
-      }
+      if (call.values.json) printJson("get", { result: { outcome: "miss" } });
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
       return EXIT.miss;
+    };
+    if (!lookupOnly) {
+      try {
+        if (await isUnchanged(call, cache, key, dst!)) return EXIT.done;
+      } catch (error) {
+        // A miss is told first, and the rest when it is put there.
+        if (!(error instanceof CacheError)) throw error;
+      }
     }
+    using entry = await cache.get(key, { fallback });
+    if (!entry) return await miss();
+    const { outcome, matchedKey = key } = entry;
+    const hit = { outcome, matchedKey };
+    const how = outcome === "partial"
+      ? `Found ${printable(matchedKey)} for ${printable(key)}`
+      : `Found ${printable(key)}`;
+    if (lookupOnly) {
+      report(call, hit, () => how);
+      return EXIT.done;
+    }
+    const linking = linkAny(entry.path, dst!, call, { signal, entry });
+    const linked = await unlessDamaged(linking);
+    if (!linked) return await miss();
     const { result, text } = linked;
-    report(call, { outcome: "hit", link: result }, () => text);
+    const said = outcome === "partial" ? `${how}. ${text}` : text;
+    report(call, { ...hit, link: result }, () => said);
     return EXIT.done;
   });
 }

@@ -1,6 +1,7 @@
-import type { Entry } from "../cache/archive.ts";
+import type { Entry, EntryLinkOptions } from "../cache/archive.ts";
 import { linkFile } from "../link/file.ts";
 import type {
+  LinkFileOptions,
   LinkProgress,
   LinkReport,
   LinkTreeOptions,
@@ -10,7 +11,7 @@ import { linkTree } from "../link/tree.ts";
 import { basename } from "../os/path.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import { UsageError } from "./flag.ts";
-import type { Call, LINK, LINKS } from "./flags.ts";
+import type { Call, LINK } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
 import { withMeter } from "./progress.ts";
 import { type LockCall, lockOptions } from "./locks.ts";
@@ -27,9 +28,18 @@ export async function run(call: Call<typeof LINK>): Promise<number> {
 }
 
 /** A call of a command that links. */
-type LinkCall =
-  & Call<{ flags: [(typeof LINK)["flags"][0], ...typeof LINKS]; words: [] }>
-  & LockCall;
+type IfExists = NonNullable<EntryLinkOptions["ifExists"]>;
+
+type LinkCall = LockCall & {
+  readonly values:
+    & Omit<
+      Call<typeof LINK>["values"],
+      "ifExists" | "src" | "dst" | "include" | "exclude"
+    >
+    & {
+      readonly ifExists: IfExists;
+    };
+};
 
 /** What is linked, besides what the flags say. */
 interface Linked extends Pick<LinkTreeOptions, "include" | "exclude"> {
@@ -64,12 +74,12 @@ export async function linkAny(
       mutable: await matchesAny(mutable, basename(dst)),
       signal,
     };
-    const result = await linkFile(src, dst, how);
+    const result = await linkFile(src, dst, how as LinkFileOptions);
     const fresh = result.reset ? `; ${RESET}` : "";
     const text = `Linked ${dst} (${result.mode})${fresh}`;
     return { result: { path: dst, ...result }, text };
   }
-  const options: LinkTreeOptions = {
+  const options: EntryLinkOptions = {
     ...both,
     ...only,
     ifExists,
@@ -88,7 +98,7 @@ export async function linkAny(
       });
     return entry
       ? entry.link(dst, { ...options, onProgress })
-      : linkTree(src, dst, { ...options, onProgress });
+      : linkTree(src, dst, { ...options, onProgress } as LinkTreeOptions);
   });
   return { result, text: describe(result, mode, entry?.isFile === true) };
 }
@@ -103,6 +113,11 @@ export async function unlessDamaged<T>(
     if (kindOfError(error) !== "damaged") throw error;
     return undefined;
   }
+}
+
+/** What stands at a destination is what was asked for. */
+export function isCurrent(dst: string): string {
+  return `Unchanged ${dst}: it is there`;
 }
 
 async function matchesAny(
@@ -133,6 +148,7 @@ function describe(
   isFile: boolean,
 ): string {
   const { path, outcome, bytes, durationMs, reset } = report;
+  if (outcome === "unchanged") return isCurrent(path);
   if (outcome === "skipped") return `Skipped ${path}: it is there`;
   const files = (["cloned", "hardlinked", "symlinked", "copied"] as const)
     .filter((mode) => report[mode] > 0)

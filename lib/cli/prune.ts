@@ -4,21 +4,15 @@ import type { Call, PRUNE } from "./flags.ts";
 import { complain } from "./output.ts";
 import { withMeter } from "./progress.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
-import { isThere, openStore } from "./store.ts";
+import { isThere, limitsOf, openStore } from "./store.ts";
 
 /** `rebuild-cache prune` */
 export async function run(call: Call<typeof PRUNE>): Promise<number> {
-  const { maxAge, maxSize, maxEntries, dryRun } = call.values;
+  const { dryRun } = call.values;
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
     const isCache = await isThere(cache);
-    const limits: PruneOptions = {
-      ...maxAge !== undefined && { maxAge },
-      ...maxSize !== undefined && { maxSize },
-      ...maxEntries !== undefined && { maxEntries },
-      dryRun,
-      signal,
-    };
+    const limits: PruneOptions = { ...limitsOf(call.values), dryRun, signal };
     const result = await withMeter(call, "Pruning", (update) =>
       cache.prune({
         ...limits,

@@ -1,15 +1,26 @@
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, PUT } from "./flags.ts";
+import { keyWithHash } from "./key.ts";
+import { withMeter } from "./progress.ts";
 import { plural, size } from "./render.ts";
 import { printable } from "../os/text.ts";
 import { openStore } from "./store.ts";
 
 /** `rebuild-cache put KEY SRC` */
 export async function run(call: Call<typeof PUT>): Promise<number> {
-  const { key, src } = call.values;
+  const { src } = call.values;
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
-    const result = await cache.put(key, src);
+    const key = await keyWithHash(call, call.values.key, signal);
+    const result = await withMeter(
+      call,
+      `Putting ${src}`,
+      (update) =>
+        cache.put(key, src, {
+          onProgress: ({ files, bytes }) =>
+            update({ what: "files", done: files, bytes }),
+        }),
+    );
     const { files, bytes } = result;
     report(
       call,

@@ -1,13 +1,15 @@
 import { type Cache, openCache } from "../cache/cache.ts";
+import type { Limits } from "../cache/limits.ts";
 import { isCache } from "../cache/store.ts";
 import { CacheError } from "../error.ts";
-import type { Call, LOCKS, ROOT } from "./flags.ts";
+import type { Call, LIMITS, LOCKS, ROOT } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 
 /** A call of a command on a keyed cache. Those that only look take no locks. */
 type StoreCall = Call<{ flags: [typeof ROOT]; words: [] }> & {
   readonly values:
     & { readonly bucket?: string; readonly durable?: boolean }
+    & Partial<Call<{ flags: typeof LIMITS; words: [] }>["values"]>
     & Partial<Call<{ flags: typeof LOCKS; words: [] }>["values"]>;
 };
 
@@ -15,6 +17,7 @@ type StoreCall = Call<{ flags: [typeof ROOT]; words: [] }> & {
 export function openStore(call: StoreCall, signal: AbortSignal): Cache {
   const { dir, bucket, durable = false } = call.values;
   const { ifBusy = "wait", wait, noLock = false } = call.values;
+  const limits = limitsOf(call.values);
   return openCache(dir, {
     ...lockOptions(
       { ...call, values: { ...call.values, ifBusy, wait, noLock } },
@@ -22,7 +25,19 @@ export function openStore(call: StoreCall, signal: AbortSignal): Cache {
     ),
     durable,
     ...bucket !== undefined && { bucket },
+    ...Object.keys(limits).length > 0 && { limits },
   });
+}
+
+/** What may stay, as far as that was said. */
+export function limitsOf(
+  { maxAge, maxSize, maxEntries }: StoreCall["values"],
+): Limits {
+  return {
+    ...maxAge !== undefined && { maxAge },
+    ...maxSize !== undefined && { maxSize },
+    ...maxEntries !== undefined && { maxEntries },
+  };
 }
 
 /**

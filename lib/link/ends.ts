@@ -32,6 +32,25 @@ export interface Destination extends Place {
   readonly existing: Status | undefined;
 }
 
+/** What a cache wants of a link, beyond what its user asks for. */
+export interface Watch {
+  /** What must stand at the destination to be replaced: nothing else is. */
+  readonly expected?: Status | undefined;
+  /** Called with what is finished, just before it gets its place. */
+  readonly onFinished?: (
+    it: Pick<Place, "parent" | "name">,
+  ) => Promise<void> | void;
+}
+
+/** Whether something may be replaced. */
+export function isExpected(
+  standing: Status | undefined,
+  { expected }: Watch,
+): boolean {
+  return !expected ||
+    (standing !== undefined && isSameInode(standing, expected));
+}
+
 /** Opens the parent of a destination, which must exist, and looks at what stands there. */
 export function openDestination(path: string, source: string): Destination {
   try {

@@ -9,16 +9,18 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { moveToFree } from "../fs/swap.ts";
+import { moveToFree, swap } from "../fs/swap.ts";
 import { checkPath } from "../os/arguments.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import {
   type Destination,
+  isExpected,
   openDestination,
   taken,
   unlessOutrun,
+  type Watch,
 } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, pairState } from "./ladder.ts";
@@ -124,8 +126,9 @@ export async function linkFileHeld(
   path: string,
   options: LinkFileOptions,
   expected?: ExpectedFile,
+  watch: Watch = {},
 ): Promise<LinkReport> {
-  const once = () => linkFileOnce(from, path, options, expected);
+  const once = () => linkFileOnce(from, path, options, expected, watch);
   return await unlessOutrun(options.ifExists, once);
 }
 
@@ -134,6 +137,7 @@ async function linkFileOnce(
   path: string,
   options: LinkFileOptions,
   expected: ExpectedFile | undefined,
+  watch: Watch,
 ): Promise<LinkReport> {
   const started = performance.now();
   const source = pathIn(from.parent, from.name);
@@ -145,7 +149,8 @@ async function linkFileOnce(
     const built = { ...nothing, notKept: new Map() };
     return linkReport(path, "skipped", built, 1, started);
   }
-  if (existing && ifExists === "error") throw taken(source, path);
+  const stays = existing && ifExists === "error";
+  if (stays || !isExpected(existing, watch)) throw taken(source, path);
   if (existing?.kind === "directory") {
     throw new LinkError(
       `Cannot replace "${path}": it is a directory, and "${source}" is a file`,
@@ -159,7 +164,7 @@ async function linkFileOnce(
   try {
     using candidate = new Candidate(from.parent, from.name, expected);
     candidate.check();
-    const built = await link(candidate, status, destination, options);
+    const built = await link(candidate, status, destination, options, watch);
     const outcome = existing ? "replaced" : "linked";
     return linkReport(path, outcome, built, 1, started);
   } catch (error) {
@@ -182,6 +187,7 @@ async function link(
   status: Status,
   { parent, name: newName, path, existing }: Destination,
   options: LinkFileOptions,
+  watch: Watch,
 ): Promise<Parameters<typeof linkReport>[2]> {
   const { mutable = false, signal } = options;
   const breath = new Breath(signal);
@@ -209,7 +215,7 @@ async function link(
   const [rung] = LADDERS[place.mode];
   // A link is there at once, and only if nothing stands there: nothing to rename.
   const isLink = rung === "hardlink" || rung === "symlink";
-  if (!replaced && isLink && !mutable) {
+  if (!replaced && isLink && !mutable && !watch.onFinished) {
     const mode = tryLink(source, status, parent, newName, context);
     if (mode) return done();
   }
@@ -218,7 +224,10 @@ async function link(
   for (;;) {
     const mode = await placeIn(staging, source, mutable, context, path, how);
     try {
-      publish(staging, parent, newName, replaced, source.path, path);
+      await watch.onFinished?.({ parent: staging.directory, name: TREE });
+      const place = { parent, name: newName };
+      if (watch.expected) replaceExpected(staging, place, source, path, watch);
+      else publish(staging, parent, newName, replaced, source.path, path);
       await sweepStagings(parent, newName);
       return done();
     } catch (error) {
@@ -322,6 +331,26 @@ function publish(
     if (errorKind(error) !== "already-exists") throw error;
     throw taken(source, path);
   }
+}
+
+/** Replaces what should stand there; what stands there instead is put back. */
+function replaceExpected(
+  { directory }: Staging,
+  place: Pick<Place, "parent" | "name">,
+  source: Candidate,
+  path: string,
+  watch: Watch,
+): void {
+  const tree = { parent: directory, name: TREE };
+  const { old, exchanged } = swap(tree, place);
+  if (!old) return;
+  if (isExpected(old.parent.look(old.name), watch)) {
+    removeQuietly(old.parent, old.name);
+    return;
+  }
+  const ours = swap(exchanged ? tree : old, place).old;
+  if (ours) removeQuietly(ours.parent, ours.name);
+  throw taken(source.path, path);
 }
 
 function lookAtSource(

@@ -120,8 +120,8 @@ export interface LinkFileReport {
 export interface LinkReport {
   /** The absolute path of the destination. */
   readonly path: string;
-  /** What became of the destination. */
-  readonly outcome: "linked" | "replaced" | "merged" | "skipped";
+  /** What became of the destination; `unchanged` if a cache had put it there before. */
+  readonly outcome: "linked" | "replaced" | "merged" | "skipped" | "unchanged";
   /** Files that were cloned, and proved to be. */
   readonly cloned: number;
   /** Files that were hard-linked. */

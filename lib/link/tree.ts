@@ -28,6 +28,7 @@ import {
 import {
   asLinkError,
   type Destination,
+  isExpected,
   leaseSource,
   openDestination,
   openLocked,
@@ -35,6 +36,7 @@ import {
   refuseUnsafe,
   taken,
   unlessOutrun,
+  type Watch,
 } from "./ends.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import {
@@ -116,10 +118,11 @@ export async function linkHeld(
   dst: string,
   options: LinkTreeOptions,
   listing?: string,
+  watch: Watch = {},
 ): Promise<LinkReport> {
   return await asLink(pathIn(parent, name), dst, options, async () => {
     using directory = parent.open(name);
-    return await link(directory, dst, options, listing);
+    return await link(directory, dst, options, listing, watch);
   });
 }
 
@@ -146,8 +149,9 @@ async function link(
   path: string,
   options: LinkTreeOptions,
   listing?: string,
+  watch: Watch = {},
 ): Promise<LinkReport> {
-  const once = () => linkOnce(source, path, options, listing);
+  const once = () => linkOnce(source, path, options, listing, watch);
   return await unlessOutrun(options.ifExists, once);
 }
 
@@ -155,7 +159,8 @@ async function linkOnce(
   source: Directory,
   path: string,
   options: LinkTreeOptions,
-  listing?: string,
+  listing: string | undefined,
+  watch: Watch,
 ): Promise<LinkReport> {
   const started = performance.now();
   const { ifExists = "error", signal } = options;
@@ -167,7 +172,8 @@ async function linkOnce(
   const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
     linkReport(path, outcome, built, threads, started);
   if (existing && ifExists === "skip") return done("skipped", nothingBuilt());
-  if (existing && ifExists === "error") throw taken(source.path, path);
+  const stays = existing && ifExists === "error";
+  if (stays || !isExpected(existing, watch)) throw taken(source.path, path);
   const job = await jobFor(
     options,
     existing !== undefined && ifExists === "merge",
@@ -183,10 +189,17 @@ async function linkOnce(
     await using staging = openStaging(parent, name);
     const result = await buildNew(source, path, staging, job, options);
     ({ built, threads } = result);
-    await publish(staging, source.path, destination, result.finish, options);
+    const { finish } = result;
+    await publish(staging, source.path, destination, finish, options, watch);
   }
   await sweepStagings(parent, name, existing?.uid);
   return done(existing ? "replaced" : "linked", built, threads);
+}
+
+/** The report that what stands there is what should stand there. */
+export function unchangedTree(path: string): LinkReport {
+  const started = performance.now();
+  return linkReport(path, "unchanged", nothingBuilt(), 0, started);
 }
 
 /** A new tree in a staging, and what its top directory still needs. */
@@ -230,6 +243,7 @@ async function publish(
   { parent, name, path, existing }: Destination,
   finish: (top: Directory) => void,
   options: LinkTreeOptions,
+  watch: Watch,
 ): Promise<void> {
   using built = staging.open(TREE);
   using top = built.again(path);
@@ -242,17 +256,20 @@ async function publish(
     let standing: Status | undefined;
     const open = () => {
       standing = refuseToReplace(parent, name, path);
+      if (!isExpected(standing, watch)) throw taken(source, path);
       return standing?.kind === "directory"
         ? parent.open(name, "named")
         : undefined;
     };
     using old = existing && await openLocked(open, true, path, options);
+    await watch.onFinished?.(tree);
     if (!standing) {
       moveToFree(tree, { parent, name });
       if (isLast) finish(top);
       return;
     }
-    const removed = swapKnown(tree, { parent, name, path }, old, source);
+    const place = { parent, name, path };
+    const removed = swapKnown(tree, place, old, source, watch);
     if (isLast) finish(top);
     if (removed) await removeOld(removed.old, removed.expected);
   } catch (error) {
@@ -273,6 +290,7 @@ function swapKnown(
   { parent, name, path }: Place & { readonly path: string },
   locked: Directory | undefined,
   source: string,
+  watch: Watch,
 ): { old: Place; expected: Status } | undefined {
   const place = { parent, name };
   const { old, exchanged } = swap(tree, place);
@@ -288,7 +306,7 @@ function swapKnown(
   const isKnown = now &&
     (locked
       ? isWhatWasChecked(now, { status: locked.opened, directory: locked })
-      : now.kind !== "directory");
+      : now.kind !== "directory" && isExpected(now, watch));
   if (now && isKnown) return { old, expected: now };
   swapBack();
   throw new LinkError(

@@ -12,6 +12,7 @@ import {
   removeQuietly,
   siblingName,
 } from "../fs/names.ts";
+import { hostName } from "../os/machine.ts";
 import { printable } from "../os/text.ts";
 
 /** Who holds a lock, for people to read. */
@@ -62,15 +63,6 @@ export function noteHolder(
     );
   }
   return { [Symbol.dispose]: () => removeQuietly(parent, note) };
-}
-
-function hostName(): string | undefined {
-  // Asked first, because Deno would stop and ask the user on a terminal.
-  const { state } = Deno.permissions.querySync({
-    name: "sys",
-    kind: "hostname",
-  });
-  return state === "granted" ? Deno.hostname() : undefined;
 }
 
 /** Removes notes of ours whose processes are known to be dead. */

@@ -1,4 +1,9 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { openDirectory } from "../../lib/fs/open.ts";
 import { attemptLock } from "../../lib/lock/file.ts";
 import { cliCommand, must, Peer, runCli } from "../support/command.ts";
@@ -113,7 +118,8 @@ test(
       ]]
     ) {
       const [key, , ...run] = build("echo run > ran");
-      const early = await command("ensure", key!, dst!, ...run);
+      const how = kind === "not-found" ? ["--if-exists", "error"] : [];
+      const early = await command("ensure", ...how, key!, dst!, ...run);
       assertEquals([early.code, early.json.error.kind], [1, kind]);
     }
     assertEquals(namesIn(dir.path), ["taken"]); // and the command was not run
@@ -133,6 +139,89 @@ test(
     assertEquals(namesIn(dir.at("cache", "tmp")), []);
   },
 );
+
+test(
+  "rebuild-cache ensure and get update what the cache put there",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    const command = commandIn(dir);
+    const ensure = async (key: string, ...how: string[]) => {
+      const run = [
+        "--",
+        "sh",
+        "-c",
+        `echo ${key} > {}/${key}; echo >> ../runs`,
+      ];
+      const { code, stderr, json } = await command(
+        ...["ensure", ...how, key, "new/out", ...run],
+      );
+      assertEquals(code, 0, stderr);
+      return [json.result.outcome, json.result.link.outcome];
+    };
+    const out = () => namesIn(dir.at("new", "out"));
+    assertEquals(await ensure("one"), ["built", "linked"]);
+    assertEquals(await ensure("one"), ["hit", "unchanged"]);
+    assertEquals(await ensure("two"), ["built", "replaced"]);
+    assertEquals(out(), ["two"]);
+    assertEquals(await ensure("one", "--if-exists", "skip"), [
+      "hit",
+      "skipped",
+    ]);
+    assertEquals(out(), ["two"]);
+    const got = await command("get", "one", "new/out");
+    assertEquals([got.code, got.json.result.link.outcome], [0, "replaced"]);
+    const again = await command("get", "one", "new/out");
+    assertEquals(again.json.result.link.outcome, "unchanged");
+    assertEquals(out(), ["one"]);
+  },
+);
+
+test(
+  "rebuild-cache ensure --if-busy skip exits with 75 when nothing is there then",
+  ["posix"],
+  async () => {
+    await using dir = TempDir.make();
+    const command = commandIn(dir);
+    const ensure = (key: string, run: string) =>
+      command(
+        ...["ensure", "--if-busy", "skip", key, "out"],
+        ...["--", "sh", "-c", run],
+      );
+    await using peer = Peer.cli([
+      ...["ensure", "--dir", dir.at("cache"), "key", dir.at("peer")],
+      ...["--", "sh", "-c", "echo begun; exec sleep 60"],
+    ]);
+    await peer.says("begun");
+    const busy = await ensure("key", "echo > ran");
+    assertEquals([busy.code, busy.json.error.kind], [75, "locked"]);
+    await ensure("other", "echo > {}/other");
+    const skipped = await ensure("key", "echo > ran");
+    assertEquals([skipped.code, skipped.json.skipped.kind], [0, "locked"]);
+    assertEquals(namesIn(dir.at("out")), ["other"]);
+    assertEquals(exists(dir.at("ran")), false);
+    peer.kill("SIGTERM");
+    assertEquals((await peer.end()).code, 143);
+  },
+);
+
+Deno.test("rebuild-cache --hash makes another key of other files", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "1" }, "x.json": "1", "y.json": "1" });
+  const command = commandIn(dir);
+  const hash = ["--hash", "*.json", "--hash", "!y.*"];
+  await command("put", ...hash, "key", "src");
+  const [{ key }] = (await command("ls")).json.result.entries;
+  assertMatch(key, /^key-[0-9a-f]{64}$/);
+  Deno.writeTextFileSync(dir.at("y.json"), "2");
+  assertEquals((await command("get", ...hash, "key", "out")).code, 0);
+  Deno.writeTextFileSync(dir.at("x.json"), "2");
+  const miss = await command("get", ...hash, "key", "out");
+  assertEquals(miss.json.result, { outcome: "miss" });
+  const none = await command("get", "--hash", "*.none", "key", "out");
+  assertEquals(none.json.error.kind, "not-found");
+  assertStringIncludes(none.stderr, '"*.none": it matches no file');
+});
 
 Deno.test("rebuild-cache verify exits with 1, when something is damaged", async () => {
   await using dir = TempDir.make();
