@@ -33,8 +33,8 @@ import { asidesOf } from "./sweep.ts";
  *
  * No symbolic link is followed and no mount is crossed. If the directory is missing,
  * there is nothing to do. A directory that somebody has a `lease()` on is not cleared
- * until it is released; the file `<dir>.lock`, by which that is known, goes with the
- * directory unless it was there before.
+ * until it is released; the file `<dir>.lock`, by which that is known, goes again unless
+ * it was there before.
  *
  * Needs `--allow-read` and `--allow-write` for the directory and its parent.
  * `--allow-env=HOME` (`USERPROFILE` on Windows) tells it the home directory; without
@@ -204,7 +204,7 @@ class Clear implements Disposable {
     if (turn) this.#target = this.#held.use(lookAgain(place, this.#path));
     const taken = await this.#takeAwayHeld(place);
     if (this.#failures.length === 0) markFinished(place);
-    if (!taken.stands) turn?.removeFile();
+    turn?.removeFile();
     return taken;
   }
 

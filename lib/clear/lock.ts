@@ -14,9 +14,9 @@ export interface ClearLock extends Disposable {
 }
 
 /**
- * Takes the guard of a directory that is to be cleared for good: a directory that is
- * cleared by hand leaves no lock file. Who waits for the guard meanwhile notices that the
- * file is gone, and makes another one.
+ * Takes the guard of a directory that is to be cleared: a directory that is cleared by
+ * hand leaves no lock file, whether it stands again or not. Who waits for the guard
+ * meanwhile notices that the file is gone, and makes another one.
  */
 export async function lockToClear(
   place: Place,

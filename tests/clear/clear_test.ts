@@ -10,6 +10,7 @@ import { siblingName } from "../../lib/fs/names.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { setLogSink } from "../../lib/log.ts";
 import { must } from "../support/command.ts";
+import { makeFileSystem, mountTest } from "../support/mounts.ts";
 import { mayUse, test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists, until } from "../support/until.ts";
@@ -334,11 +335,29 @@ function allIn(path: string): string[] {
 Deno.test("clearCache() leaves no lock file unless it was there before", async () => {
   await using dir = TempDir.make();
   for (const lock of [false, true]) {
-    dir.write({ cache: TREE, ...lock && { "cache.lock": "" } });
-    await clearCache(dir.at("cache"), { purpose: "a test" });
-    assertEquals(allIn(dir.path), lock ? ["cache.lock"] : []);
+    for (const recreate of [true, false]) {
+      dir.write({ cache: TREE, ...lock && { "cache.lock": "" } });
+      await clearCache(dir.at("cache"), { purpose: "a test", recreate });
+      assertEquals(allIn(dir.path), [
+        ...recreate ? ["cache"] : [],
+        ...lock ? ["cache.lock"] : [],
+      ]);
+    }
   }
 });
+
+mountTest(
+  import.meta.url,
+  "clearCache() in place leaves no lock file",
+  [],
+  async (dir) => {
+    const cache = await makeFileSystem(dir, "tmpfs");
+    dir.write(TREE, cache);
+    const before = allIn(dir.path);
+    const { strategy } = await clearCache(cache);
+    assertEquals([strategy, allIn(dir.path)], ["in-place", before]);
+  },
+);
 
 test(
   "clearCache() removes what two of them have made in turns, and no lock is left",

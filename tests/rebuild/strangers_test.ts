@@ -130,26 +130,30 @@ async function rebuildAs(...args: string[]): Promise<void> {
   await must(Deno.execPath(), ...module, ...args);
 }
 
-test(
-  "rebuildCache() keeps group, setgid bit and mode of another member's directory",
-  [
-    "linux",
-    "root",
-  ],
-  async () => {
-    await using dir = TempDir.make();
-    Deno.chmodSync(dir.path, 0o711);
-    dir.write({ group: { cache: { old: "" } } });
-    await must("chown", "-R", "1001:4321", dir.at("group"));
-    await must("chmod", "-R", "g+ws", dir.at("group"));
-    await rebuildAs("1002", "4321", dir.at("group", "cache"));
-    const { mode, gid } = Deno.statSync(dir.at("group", "cache"));
-    assertEquals([mode! & 0o7777, gid], [0o2775, 4321]);
-    assertEquals(namesIn(dir.at("group", "cache")), ["new"]);
-    await rebuildAs("1001", "4321", dir.at("group", "cache"));
-    assertEquals(Deno.statSync(dir.at("group", "cache")).uid, 1001);
-  },
-);
+for (const how of ["beside", "in-place"]) {
+  test(
+    `rebuildCache(), ${how}, keeps group, setgid bit and mode of another member's directory`,
+    [
+      "linux",
+      "root",
+    ],
+    async () => {
+      await using dir = TempDir.make();
+      Deno.chmodSync(dir.path, 0o711);
+      dir.write({ group: { cache: { old: "" } } });
+      const cache = dir.at("group", "cache");
+      await must("chown", "-R", "1001:4321", dir.at("group"));
+      await must("chmod", "-R", "g+ws", dir.at("group"));
+      for (const uid of ["1002", "1001"]) {
+        await rebuildAs(uid, "4321", cache, "", how);
+        const { mode, gid } = Deno.statSync(cache);
+        assertEquals([mode! & 0o7777, gid], [0o2775, 4321]);
+        assertEquals(namesIn(cache), ["new"]);
+      }
+      assertEquals(Deno.statSync(cache).uid, 1001);
+    },
+  );
+}
 
 test("rebuildCache() publishes and replaces a tree whose top is read-only", [
   "linux",

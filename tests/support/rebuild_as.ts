@@ -1,9 +1,15 @@
-// rebuild_as.ts UID GID DIR [MODE]: rebuilds DIR as another user. What is built has the
-// mode, if one is given. Loaded as root, who can read the modules; then all threads
+// rebuild_as.ts UID GID DIR [MODE [in-place]]: rebuilds DIR as another user. What is
+// built has the mode, if one is given. Loaded as root, who can read the modules; then all threads
 // become that user (nptl(7)).
 import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
 
-const [uid, gid, dir, mode] = Deno.args as [string, string, string, string?];
+const [uid, gid, dir, mode, how] = Deno.args as [
+  string,
+  string,
+  string,
+  string?,
+  string?,
+];
 const libc = Deno.dlopen("libc.so.6", {
   setgroups: { parameters: ["usize", "pointer"], result: "i32" },
   setgid: { parameters: ["u32"], result: "i32" },
@@ -16,4 +22,4 @@ Deno.umask(0o022);
 await rebuildCache(dir, (at) => {
   Deno.writeTextFileSync(`${at}/new`, "new");
   if (mode) Deno.chmodSync(at, parseInt(mode, 8));
-});
+}, { inPlace: how === "in-place" });
