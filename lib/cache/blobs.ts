@@ -15,7 +15,7 @@ import { log } from "../log.ts";
 import { patiently } from "../os/patience.ts";
 import { digestOfFile } from "./content.ts";
 import { digestOf, FOLDERS, isShard } from "./layout.ts";
-import { lastUseOfBlob } from "./last_use.ts";
+import { isAhead, lastUseOfBlob, touchBlob } from "./last_use.ts";
 import type { OnUnreadable } from "./list.ts";
 import { sha256 } from "./manifest.ts";
 import {
@@ -40,6 +40,8 @@ export interface Blob {
   readonly nlink: number;
   /** In milliseconds since 1970. */
   readonly lastUse: number;
+  /** Whether it says that this is in the future. */
+  readonly isAhead: boolean;
 }
 
 /** A folder of blobs, or `undefined` if it is missing. */
@@ -193,7 +195,15 @@ function blobAt(
   const { size: bytes, allocated: diskBytes = bytes, links: nlink } = status;
   const lastUse = lastUseOfBlob(status);
   const path = pathIn(folder, name);
-  return { shard, name, path, digest, bytes, diskBytes, nlink, lastUse };
+  const size = { bytes, diskBytes, nlink };
+  const used = { lastUse, isAhead: isAhead(status) };
+  return { shard, name, path, digest, ...size, ...used };
+}
+
+/** Corrects a use in the future: as if it were now, so that it ages from then on. */
+export function correctBlob(root: Root, { shard, name }: Blob): void {
+  using folder = shardIfThere(root, shard);
+  if (folder) touchBlob(folder, name);
 }
 
 /** Takes a blob's name in the cache away. Those who have it linked keep it. */

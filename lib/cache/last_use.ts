@@ -82,8 +82,19 @@ export function touchBlob(shard: Directory, name: string): void {
   }
 }
 
-/** When a blob was last used, or put: never in the future. */
+/**
+ * When a blob was last used, or put: never in the future. A time there is of a clock
+ * that was wrong, and says nothing.
+ */
 export function lastUseOfBlob({ accessed, modified }: Status): number {
-  const used = Math.max(toMilliseconds(accessed), toMilliseconds(modified));
-  return Math.min(used, Date.now());
+  const now = Date.now();
+  const past = [accessed, modified].map(toMilliseconds).filter((it) =>
+    it <= now
+  );
+  return past.length > 0 ? Math.max(...past) : now;
+}
+
+/** Whether a blob says that it was used in the future. */
+export function isAhead({ accessed }: Status): boolean {
+  return toMilliseconds(accessed) > Date.now();
 }

@@ -12,7 +12,7 @@ import { CacheError } from "../error.ts";
 import { pathIn } from "../fs/directory.ts";
 import { log } from "../log.ts";
 import { Breath, patiently } from "../os/patience.ts";
-import { type Blob, listBlobs, removeBlob } from "./blobs.ts";
+import { type Blob, correctBlob, listBlobs, removeBlob } from "./blobs.ts";
 import { notePrune, renewCounters } from "./counters.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
@@ -121,6 +121,12 @@ export class Prune {
       await this.#breathe(0, all.length);
     }
     for (const blob of listBlobs(this.#root, told)) {
+      if (blob.isAhead && !this.#options.dryRun) {
+        await this.#removal.tried(blob.path, () => {
+          correctBlob(this.#root, blob);
+          return Promise.resolve();
+        });
+      }
       all.push(this.#blobCandidate(blob));
     }
     await this.#evictBeyondLimits(all);

@@ -85,3 +85,22 @@ test(
     assertEquals(Deno.statSync(lease).uid, 1001);
   },
 );
+
+Deno.test("Cache.prune() corrects a use of a blob in the future, too", async () => {
+  await using dir = TempDir.make();
+  const cache = openCache(dir.at("cache"));
+  const digest =
+    "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
+  const fetch = (path: string) => Deno.writeTextFileSync(path, "content");
+  await cache.blob(digest, dir.at("out"), { fetch });
+  const blob = dir.at("cache", "blobs-v0", digest.slice(0, 2), digest);
+  setAge(blob, -30 * DAY);
+  await cache.prune({ maxAge: DAY, dryRun: true });
+  assertEquals((await cache.prune({ maxAge: DAY })).blobs, 0);
+  const { atime, mtime } = Deno.statSync(blob);
+  const age = Date.now() - atime!.getTime();
+  assert(age >= -1000 && age < HOUR, `${age}`);
+  // As long ago as if it had aged since.
+  Deno.utimeSync(blob, new Date(Date.now() - 2 * DAY), mtime!);
+  assertEquals((await cache.prune({ maxAge: DAY })).blobs, 1);
+});
