@@ -10,7 +10,7 @@
 
 import { cliCommand, must, type Peer, run } from "../support/command.ts";
 import { mountTest } from "../support/mounts.ts";
-import { test } from "../support/needs.ts";
+import { type Need, test } from "../support/needs.ts";
 import {
   type Arena,
   type Attack,
@@ -34,12 +34,17 @@ function race(
   what: string,
   prepare: (arena: Arena, chance: Chance) => Try | Promise<Try>,
   everybody: readonly Who[] = ["root", "member"],
+  needs: readonly Need[] = [],
 ): void {
   for (const who of everybody) {
     for (const ffi of ["ffi", "no-ffi"] as const) {
       const name = `${what} touches nothing outside when directories are ` +
         `exchanged with links, as ${WHO[who]}, ${WITH[ffi]}`;
-      test(name, ["linux", "root", "cc"], () => drive(who, ffi, prepare));
+      test(
+        name,
+        ["linux", "root", "cc", ...needs],
+        () => drive(who, ffi, prepare),
+      );
     }
   }
 }
@@ -112,20 +117,25 @@ for (const ffi of ["ffi", "no-ffi"] as const) {
   );
 }
 
-race("rebuild-cache --background", (arena, chance) => {
-  const dir = arena.tree(`${arena.place}/cache`, MANY);
-  const events = chance.of(["d", "o", "m"]);
-  return {
-    attack: { match: "cache.stale-*", events },
-    async run(attacker, deny) {
-      const command = cliCommand(["--dir", dir, "--background"]);
-      command.splice(2, 0, ...deny);
-      const { code } = await run(command);
-      await until("the end of the removal", () => isQuiet(arena, attacker));
-      return code === 0;
-    },
-  };
-}, ["root"]);
+race(
+  "rebuild-cache --background",
+  (arena, chance) => {
+    const dir = arena.tree(`${arena.place}/cache`, MANY);
+    const events = chance.of(["d", "o", "m"]);
+    return {
+      attack: { match: "cache.stale-*", events },
+      async run(attacker, deny) {
+        const command = cliCommand(["--dir", dir, "--background"]);
+        command.splice(2, 0, ...deny);
+        const { code } = await run(command);
+        await until("the end of the removal", () => isQuiet(arena, attacker));
+        return code === 0;
+      },
+    };
+  },
+  ["root"],
+  ["deno run"],
+);
 
 /** Whether no process but the attacker works in an arena. */
 function isQuiet({ place }: Arena, { pid }: Peer): boolean {

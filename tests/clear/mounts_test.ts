@@ -48,7 +48,7 @@ for (const ffi of [true, false]) {
     `clearCache() ${
       ffi ? "removes" : "without FFI names"
     } names that are not valid UTF-8 when it empties a mount point in place`,
-    ["bash"],
+    ffi ? ["bash"] : ["bash", "deno run"],
     async (dir) => {
       const mount = await makeFileSystem(dir, "tmpfs");
       dir.write(TREE, mount);
@@ -212,7 +212,7 @@ for (const kind of ["tmpfs", "bind"]) {
   mountTest(
     here,
     `rebuild-cache --dir without FFI refuses a directory with a mount (${kind}) in it, before it touches anything`,
-    [],
+    ["deno run"],
     async (dir) => {
       dir.write({ other: TREE, cache: { deep: { inner: {} }, file: "x" } });
       dir.write({ cache: { "0": { a: {} }, z: { a: {} } } });

@@ -1,5 +1,7 @@
+import { dirname } from "@std/path/dirname";
 import { fromFileUrl } from "@std/path/from-file-url";
-import { until } from "./until.ts";
+import { resolve } from "@std/path/resolve";
+import { exists, until } from "./until.ts";
 
 const root = new URL("../../", import.meta.url);
 
@@ -19,6 +21,32 @@ export function denoRun(module: string): string[] {
     ...map ? [`--import-map=${map}`] : [],
     fromFileUrl(new URL(module, root)),
   ];
+}
+
+/** What is tested instead of `deno run cli.ts`, if that was asked for. */
+const BINARY = binaryToTest();
+
+/**
+ * The path that `REBUILD_CACHE_BIN` has. It must do without our sources and without
+ * Deno, so from now on the working directory and the PATH have neither.
+ */
+function binaryToTest(): string | undefined {
+  const name = Deno.env.get("REBUILD_CACHE_BIN");
+  if (!name) return undefined;
+  const binary = resolve(name);
+  if (!exists(binary)) throw new Error(`REBUILD_CACHE_BIN: no ${binary}`);
+  // For the processes of these tests that load this again.
+  Deno.env.set("REBUILD_CACHE_BIN", binary);
+  const windows = Deno.build.os === "windows";
+  const separator = windows ? ";" : ":";
+  const folders = (Deno.env.get("PATH") ?? "").split(separator).filter((it) =>
+    !exists(`${it}/deno${windows ? ".exe" : ""}`)
+  );
+  Deno.env.set("PATH", folders.join(separator));
+  const beside = Deno.makeTempDirSync();
+  Deno.removeSync(beside);
+  Deno.chdir(dirname(beside));
+  return binary;
 }
 
 /** How a command went. */
@@ -59,9 +87,10 @@ export async function run(
   };
 }
 
-/** The command line that starts `rebuild-cache`. */
+/** The command line that starts `rebuild-cache`, or what `REBUILD_CACHE_BIN` names. */
 export function cliCommand(args: string[], wrap: string[] = []): string[] {
-  return [...wrap, Deno.execPath(), ...denoRun("cli.ts"), ...args];
+  const command = BINARY ? [BINARY] : [Deno.execPath(), ...denoRun("cli.ts")];
+  return [...wrap, ...command, ...args];
 }
 
 /** Runs `rebuild-cache` to its end. */

@@ -1,5 +1,5 @@
 import { fromFileUrl } from "@std/path/from-file-url";
-import { must, run } from "./command.ts";
+import { must, ROOT, run } from "./command.ts";
 import { type Need, test } from "./needs.ts";
 import { TempDir } from "./temp_dir.ts";
 
@@ -42,7 +42,7 @@ export function mountTest(
       ...map ? [`--import-map=${map}`] : [],
       `--filter=/^${escaped}$/`,
       fromFileUrl(url),
-    ], { env: { [INSIDE]: dir.path } });
+    ], { cwd: ROOT, env: { [INSIDE]: dir.path } });
     if (code !== 0 || !stdout.includes("1 passed")) {
       throw new Error(`In its namespace: ${stdout}\n${stderr}`);
     }

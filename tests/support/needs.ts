@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -19,6 +19,10 @@ function missing(need: Need): string | undefined {
       return mayUse(need) ? undefined : `needs --allow-${need}`;
     case "all permissions": // for /dev and /proc
       return mayUse("all") ? undefined : "needs all permissions";
+    case "deno run": // its flags, before the module
+      return Deno.env.get("REBUILD_CACHE_BIN")
+        ? "needs deno run, not REBUILD_CACHE_BIN"
+        : undefined;
     case "deno's runtime for binaries":
       return Deno.env.get("DENORT_BIN") || denoAnswers()
         ? undefined
