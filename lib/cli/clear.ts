@@ -9,6 +9,7 @@ import { log } from "../log.ts";
 import { dirname } from "../os/path.ts";
 import { DELETE_ASIDES } from "./commands.ts";
 import { EXIT } from "./ending.ts";
+import { UsageError } from "./flag.ts";
 import type { Call, CLEAR } from "./flags.ts";
 import { lockOptions } from "./locks.ts";
 import { complain, printJson, printLine } from "./output.ts";
@@ -21,6 +22,11 @@ export async function run(call: Call<typeof CLEAR>): Promise<number> {
   const { follow, background, recreate, dryRun, json, quiet, verbose } =
     call.values;
   const dirs = [...new Set(call.values.dir)];
+  if (background && !startsItself(Deno)) {
+    throw new UsageError(
+      "--background is not possible in this program: it would have to start itself. Leave it out, or run rebuild-cache",
+    );
+  }
   // All of them are checked before any of them is cleared.
   const owners = new Map<string, number>();
   for (const dir of dirs) {
@@ -93,6 +99,21 @@ export async function run(call: Call<typeof CLEAR>): Promise<number> {
   const failed = errors.some(({ kind }) => kind !== "locked") ||
     results.some(({ outcome }) => outcome === "incomplete");
   return failed ? EXIT.failed : errors.length > 0 ? EXIT.busy : EXIT.done;
+}
+
+/**
+ * Whether a process that deletes on can be started: with Deno, or with a compiled
+ * binary if that is ours. Another program that compiled `main()` into itself would not
+ * know what it is started for.
+ */
+export function startsItself(
+  { build, mainModule }: {
+    build: { standalone: boolean };
+    mainModule: string;
+  },
+): boolean {
+  return !build.standalone ||
+    mainModule === import.meta.resolve("../../cli.ts"); // which is not imported
 }
 
 /** Its own asides, and those of earlier runs, where they can be listed. */

@@ -7,7 +7,8 @@ import { parse, readLine, wantsJson } from "./parse.ts";
  * The command line: parses, does it, and says how it went.
  *
  * Needs `--allow-read`, `--allow-write` and `--allow-env`, and `--allow-run` for
- * `--background` and whatever runs a command.
+ * `--background` and whatever runs a command. A program that is compiled can't offer
+ * `--background`, except for rebuild-cache itself.
  *
  * @param args The arguments, as in `Deno.args`.
  * @returns The exit code: 0 done, 1 failed, 2 wrong use or refused, 4 a miss, 75 in
