@@ -33,7 +33,7 @@ install_binary() {
   [ -z "${INPUT_RELEASES-}" ] || export REBUILD_CACHE_RELEASES=$INPUT_RELEASES
   export REBUILD_CACHE_INSTALL=$folder
   if [ -n "$windows" ]; then
-    pwsh -NoProfile -File "$(path_of "$self/../../install.ps1")"
+    pwsh -NoProfile -File "$(path_of "$(dirname "$self")/../install.ps1")"
   else
     sh "$(dirname "$self")/../install.sh"
   fi

@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -10,6 +10,8 @@ function missing(need: Need): string | undefined {
       return Deno.build.os === "windows" ? "needs POSIX" : undefined;
     case "linux":
       return Deno.build.os !== "linux" ? "needs Linux" : undefined;
+    case "windows":
+      return Deno.build.os !== "windows" ? "needs Windows" : undefined;
     case "root":
       return Deno.uid() !== 0 ? "needs root" : undefined;
     case "not-root":
