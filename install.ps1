@@ -40,7 +40,7 @@
   }
 
   # A binary that runs can't be removed, but renamed: the next run removes it.
-  function Remove-Aside([string]$Folder) {
+  function Clear-Aside([string]$Folder) {
     Get-ChildItem -LiteralPath $Folder -Filter 'rebuild-cache.exe.old-*' -ErrorAction SilentlyContinue |
       ForEach-Object { Remove-Item -LiteralPath $_.FullName -Force -ErrorAction SilentlyContinue }
   }
@@ -70,7 +70,7 @@
       throw "install.ps1: $binary does not say that it is rebuild-cache: nothing was removed"
     }
     Move-Aside $binary | Out-Null
-    Remove-Aside $To
+    Clear-Aside $To
     Write-Output "Removed $binary"
     Write-Output 'Caches stay where they are'
     return
@@ -139,7 +139,7 @@
       return
     }
     New-Item -ItemType Directory -Path $To -Force | Out-Null
-    Remove-Aside $To
+    Clear-Aside $To
     # Beside its place first, then renamed.
     $new = Join-Path $To "rebuild-cache.exe.new-$([System.IO.Path]::GetRandomFileName())"
     Copy-Item -LiteralPath $fresh -Destination $new
@@ -151,7 +151,7 @@
       Remove-Item -LiteralPath $new -Force
       throw
     }
-    Remove-Aside $To
+    Clear-Aside $To
     $was = if ($old) { ", was $old" } else { '' }
     Write-Output "Installed $binary ($has$was)"
     if (($env:PATH -split ';') -notcontains $To) { Write-Output "Add $To to your PATH" }
