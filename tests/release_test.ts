@@ -317,3 +317,28 @@ test("install.sh says so, when there is no network", TOOLS, async () => {
   assertStringIncludes(stderr, "no network");
   assertEquals(namesIn(dir.path).includes("bin"), false);
 });
+
+test("install.sh does with what macOS and small images have", [
+  ...TOOLS,
+  "wget",
+  "shasum",
+], async () => {
+  await using dir = TempDir.make();
+  await using releases = new Releases(dir);
+  await releases.add("0.1.0");
+  const names =
+    "sh tar gzip awk sed grep cut mktemp uname mkdir cp mv rm chmod";
+  for (const name of `${names} wget shasum perl env ldd`.split(" ")) {
+    const found = await run(["sh", "-c", `command -v ${name}`]);
+    if (found.code !== 0) continue; // such as ldd
+    Deno.symlinkSync(found.stdout.trim(), dir.at("tools", name));
+  }
+  const env = { PATH: dir.at("tools") };
+  const { code, stderr } = await releases.install([], env);
+  assertEquals(code, 0, stderr);
+  assertEquals(await releases.installed(), "0.1.0");
+  Deno.removeSync(dir.at("tools", "shasum"));
+  const unchecked = await releases.install([], env);
+  assertEquals(unchecked.code, 1);
+  assertStringIncludes(unchecked.stderr, "it needs sha256sum or shasum");
+});
