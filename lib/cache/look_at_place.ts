@@ -4,6 +4,7 @@ import { openParent } from "../fs/open.ts";
 import { STANDS_THERE } from "../link/ends.ts";
 import { toPath } from "../os/path.ts";
 import type { Archive } from "./archive.ts";
+import { count } from "./counters.ts";
 import { headerOf, toArchive } from "./entry.ts";
 import { touch } from "./last_use.ts";
 import { nameOf, TREE } from "./layout.ts";
@@ -44,6 +45,7 @@ export async function lookAtPlace(
     const header = headerOf(root!, id);
     if (header && header.key === key && header.bucket === store.bucket) {
       touch(root!, id);
+      count(root!, "hits");
       using archive = root!.folder("archives").open(id);
       const isFile = look(archive, TREE)?.kind === "file";
       return { state: "current", archive: toArchive(header, id), isFile };

@@ -2,7 +2,6 @@ import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, RM } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
 import { complain } from "./output.ts";
-import { plural } from "./render.ts";
 import { printable } from "../os/text.ts";
 import { openExisting } from "./store.ts";
 
@@ -20,13 +19,14 @@ export async function run(call: Call<typeof RM>): Promise<number> {
         : await cache.delete(key);
       (was ? removed : missing).push(key);
     }
-    report(call, { path: cache.path, dryRun, removed, missing }, () => {
+    const result = { path: cache.path, dryRun, removed, missing };
+    if (call.values.json) report(call, result, () => "");
+    else {
       const verb = dryRun ? "Would remove" : "Removed";
-      const what = removed.length === 1
-        ? printable(removed[0]!)
-        : plural(removed.length, "key");
-      return `${verb} ${what}`;
-    });
+      for (const key of removed) {
+        report(call, result, () => `${verb} ${printable(key)}`);
+      }
+    }
     for (const key of missing) {
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
     }

@@ -178,7 +178,7 @@ test(
 );
 
 test(
-  "rebuild-cache ensure --if-busy skip exits with 75 when nothing is there then",
+  "rebuild-cache ensure --if-busy skip exits with 75, also when another tree is there",
   ["posix"],
   async () => {
     await using dir = TempDir.make();
@@ -197,7 +197,7 @@ test(
     assertEquals([busy.code, busy.json.error.kind], [75, "locked"]);
     await ensure("other", "echo > {}/other");
     const skipped = await ensure("key", "echo > ran");
-    assertEquals([skipped.code, skipped.json.skipped.kind], [0, "locked"]);
+    assertEquals([skipped.code, skipped.json.error.kind], [75, "locked"]);
     assertEquals(namesIn(dir.at("out")), ["other"]);
     assertEquals(exists(dir.at("ran")), false);
     peer.kill("SIGTERM");
@@ -322,7 +322,8 @@ Deno.test("rebuild-cache refuses what makes no sense of a cache, in one line", a
   assertEquals(namesIn(dir.path), []);
   const XDG_CACHE_HOME = dir.at("none"); // the user's cache is not there yet
   const none = await runCli(["ls"], { env: { XDG_CACHE_HOME } });
-  assertEquals([none.code, none.stderr], [0, ""]);
+  assertEquals(none.code, 1);
+  assertStringIncludes(none.stderr, "There is no cache at");
 });
 
 test(
@@ -421,4 +422,25 @@ Deno.test("rebuild-cache link says in words what was not had of what was asked f
   const reset = await link("--mode", "hardlink", "--max-links", "2");
   assertStringIncludes(reset, "1 hardlinked");
   assertStringIncludes(reset, "1 cached file has a fresh inode");
+});
+
+Deno.test("rebuild-cache rm and stats tell what went, and what is there", async () => {
+  await using dir = TempDir.make();
+  dir.write({ src: { a: "content" } });
+  const command = commandIn(dir);
+  assertEquals((await command("put", "key", "src")).code, 0);
+  assertEquals((await command("get", "key", "out")).code, 0);
+  assertEquals((await command("get", "key", "out")).code, 0, "unchanged");
+  assertEquals((await command("get", "nothing", "never")).code, 4);
+  const { json } = await command("stats");
+  const { entries, archives, files, hits, misses } = json.result;
+  assertEquals([entries, archives, files, hits, misses], [1, 1, 1, 2, 1]);
+  const root = ["--dir", dir.at("cache")];
+  const told = await runCli(["stats", ...root]);
+  assertEquals(told.stdout.split("\n").length, 9, told.stdout);
+  assertMatch(told.stdout, /^ {2}asked +3 times, 2 hits \(66 %\)$/m);
+  const both = await runCli(["rm", ...root, "key", "nothing"]);
+  assertEquals([both.code, both.stdout], [4, "Removed key\n"]);
+  assertStringIncludes(both.stderr, '"nothing" is not in the cache');
+  assertEquals((await command("get", "key", "again")).code, 4);
 });
