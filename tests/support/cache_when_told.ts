@@ -36,7 +36,7 @@ const DO: Record<
   async rebuild(root, src) {
     await rebuildCache(root, async (at) => {
       await linkTree(src, at, { mode: "copy", ifExists: "merge" });
-    }, { wait: 0 });
+    }, { wait: 0, allowEmpty: true });
     return "rebuilt";
   },
 };
