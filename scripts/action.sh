@@ -80,7 +80,7 @@ ensure_key() {
   fi
   outcome=$(value_of outcome "$json")
   matched=$(value_of matchedKey "$json")
-  [ "$outcome" != hit ] || [ -n "$matched" ] || matched=$INPUT_KEY
+  [ "$outcome" != hit ] || [ -n "$matched" ] || matched=$(value_of key "$json")
   [ "$outcome" != built ] || matched=
   if [ "$outcome" = hit ]; then output cache-hit true; else output cache-hit false; fi
   output matched-key "$matched"

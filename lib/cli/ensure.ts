@@ -50,7 +50,9 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       report(
         call,
         {
-          outcome,
+          // COMMAND found an older tree in its directory.
+          outcome: matchedKey === undefined ? outcome : "partial",
+          key,
           ...matchedKey !== undefined && { matchedKey },
           link: result,
         },

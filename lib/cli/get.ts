@@ -20,7 +20,9 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     const key = await keyWithHash(call, call.values.key, signal);
     const miss = async () => {
       await isThere(cache); // what is something else is an error, not a miss
-      if (call.values.json) printJson("get", { result: { outcome: "miss" } });
+      if (call.values.json) {
+        printJson("get", { result: { outcome: "miss", key } });
+      }
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
       return EXIT.miss;
     };
@@ -34,9 +36,10 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     }
     using entry = await cache.get(key, { fallback });
     if (!entry) return await miss();
-    const { outcome, matchedKey = key } = entry;
-    const hit = { outcome, matchedKey };
-    const how = outcome === "partial"
+    const { outcome, matchedKey } = entry;
+    const isPartial = matchedKey !== undefined;
+    const hit = { outcome, key, ...isPartial && { matchedKey } };
+    const how = isPartial
       ? `Found ${printable(matchedKey)} for ${printable(key)}`
       : `Found ${printable(key)}`;
     if (lookupOnly) {
@@ -47,7 +50,7 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     const linked = await unlessDamaged(linking);
     if (!linked) return await miss();
     const { result, text } = linked;
-    const said = outcome === "partial" ? `${how}. ${text}` : text;
+    const said = isPartial ? `${how}. ${text}` : text;
     report(call, { ...hit, link: result }, () => said);
     return EXIT.done;
   });

@@ -23,7 +23,7 @@ export async function isUnchanged(
   const placement = await cache.placement(key, dst);
   if (placement.state !== "current") return false;
   const link = unchangedTree(toPath(dst));
-  report(call, { outcome: "hit", link }, () => isCurrent(dst));
+  report(call, { outcome: "hit", key, link }, () => isCurrent(dst));
   return true;
 }
 

@@ -217,7 +217,8 @@ Deno.test("rebuild-cache --hash makes another key of other files", async () => {
   assertEquals((await command("get", ...hash, "key", "out")).code, 0);
   Deno.writeTextFileSync(dir.at("x.json"), "2");
   const miss = await command("get", ...hash, "key", "out");
-  assertEquals(miss.json.result, { outcome: "miss" });
+  assertEquals(miss.json.result.outcome, "miss");
+  assertMatch(miss.json.result.key, /^key-[0-9a-f]{64}$/);
   const none = await command("get", "--hash", "*.none", "key", "out");
   assertEquals(none.json.error.kind, "not-found");
   assertStringIncludes(none.stderr, '"*.none": it matches no file');

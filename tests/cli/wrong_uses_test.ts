@@ -31,7 +31,9 @@ const KEYED: Readonly<Record<string, readonly string[]>> = {
   put: ["key", "src"],
   get: ["known", "out"],
   ensure: ["known", "out"],
+  rm: ["known"],
   ls: [],
+  stats: [],
   prune: [],
   verify: [],
 };
@@ -45,7 +47,6 @@ const ofEachKeyed: Wrong[] = Object.entries(KEYED).flatMap(
     const behind = BEHIND(name);
     const call = (...flags: string[]) => [name, ...flags, ...words, ...behind];
     return [
-      [2, "No --dir was given, nor REBUILD_CACHE_ROOT", ...call()],
       [2, "--dir needs a value", ...call("--dir=")],
       [2, "--dir was given 2 times", ...call(...STORE, ...STORE)],
       [2, "begins with a ~", ...call("--dir=~/store")],
@@ -56,8 +57,14 @@ const ofEachKeyed: Wrong[] = Object.entries(KEYED).flatMap(
       [2, "--recreate is a flag of clear", ...call(...STORE, "--recreate")],
       [
         2,
-        words.length > 0 ? "one word too many" : `${name} takes no words`,
-        ...[name, ...words, "more", ...words.length > 0 ? STORE : []],
+        name === "rm"
+          ? "KEY is missing"
+          : words.length > 0
+          ? "one word too many"
+          : `${name} takes no words`,
+        ...name === "rm"
+          ? [name, ...STORE]
+          : [name, ...words, "more", ...words.length > 0 ? STORE : []],
         ...behind,
       ],
       [1, /(not a|no) directory/i, ...call("--dir", "file")],
@@ -132,8 +139,15 @@ const WRONG: readonly Wrong[] = [
   [2, '"other" is not understood', "--dir", "cache", "other"],
   [2, "clear runs no command", "clear", "cache", ...RUN],
   [2, "--in-place is a flag of rebuild", "--dir", "cache", "--in-place"],
-  [2, "--always is a flag of rebuild", "clear", "cache", "--always"],
-  [2, "--max-age is a flag of prune", "clear", "cache", "--max-age", "1d"],
+  [2, "--share is a flag of rebuild", "clear", "cache", "--share=x"],
+  [
+    2,
+    "--max-age is a flag of put, ensure, prune",
+    "clear",
+    "cache",
+    "--max-age",
+    "1d",
+  ],
   [2, "did you mean --dry-run?", "clear", "cache", "--dryrun"],
   [2, "--recreate takes no value", "clear", "cache", "--recreate=yes"],
   [2, "not a directory", "clear", "cache", "file"],
@@ -212,7 +226,16 @@ const WRONG: readonly Wrong[] = [
   [2, "KEY is missing", "ensure", ...STORE, ...RUN],
   [2, "begins with a ~", "ensure", ...STORE, "new", "~/out", ...RUN],
   [1, "other", "ensure", ...STORE, "new", "other", ...RUN],
-  [1, "does not exist", "ensure", ...STORE, "new", "no/out", ...RUN],
+  [
+    1,
+    "does not exist",
+    "ensure",
+    ...STORE,
+    "--if-exists=error",
+    "new",
+    "no/out",
+    ...RUN,
+  ],
   // ls, prune, verify, doctor
   [1, "There is no cache at", "ls", "--dir", "typo"],
   [2, "is not a cache with keys", "ls", "--dir", "other"],
