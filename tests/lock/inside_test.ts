@@ -150,7 +150,7 @@ const CIRCLES: Record<string, (path: string, mine: string) => string[]> = {
 const INNER: typeof CIRCLES = {
   "ensures": (path, other) => [
     ...["ensure", "--dir", `${path}-root`, other, `${path}-${other}-inner`],
-    ...["--", "touch", "{}/built"],
+    ...["--", "sh", "-c", 'touch "$REBUILD_CACHE_OUT/built"'],
   ],
   "uses and clears": (path, other) => ["--dir", `${path}-${other}`],
 };
@@ -164,6 +164,7 @@ for (const what of Object.keys(CIRCLES)) {
     const path = dir.at("it");
     if (what !== "ensures") dir.write({ "it-a": {}, "it-b": {} });
     const script = `touch "$1-begun-$2"
+      [ -z "$REBUILD_CACHE_OUT" ] || touch "$REBUILD_CACHE_OUT/built"
       until [ -e "$1-begun-a" ] && [ -e "$1-begun-b" ]; do sleep 0.01; done
       shift 2; "$@"`;
     const peers = ["a", "b"].map((mine) => {

@@ -250,13 +250,15 @@ function unreferenced(root: string, listed: ReadonlySet<string>): string[] {
   return there.filter((id) => !listed.has(id)).map((id) => `archive ${id}`);
 }
 
-/** After a prune of everything: the tag, and lock files that are nobody's own. */
+/** After a prune of everything: the tag, counters, notes, and lock files that are nobody's own. */
 function litter(at: string): string[] {
   return [...Deno.readDirSync(at)].flatMap(({ name, isDirectory }) => {
     const path = `${at}/${name}`;
     if (ID.test(name)) return [path];
     if (isDirectory) return litter(path);
-    const isKnown = /^(CACHEDIR\.TAG|\.gitignore|.*\.lock)$/.test(name);
+    // A prune spares notes of the last minute: somebody may be placing what they say.
+    const isKnown = /[.]lock$|[/](stats|placed)[/][^/]*$/.test(path) ||
+      /^(CACHEDIR[.]TAG|[.]gitignore)$/.test(name);
     return isKnown ? [] : [path];
   });
 }
