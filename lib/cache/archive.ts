@@ -266,10 +266,14 @@ export class SlotStaging implements CacheStaging {
   }
 
   #refuseEmpty(): void {
-    const { directory } = this.slot;
-    if (look(directory, TREE)?.kind !== "directory") return;
-    using tree = patiently(() => directory.open(TREE));
-    if (namesIn(tree).length > 0) return;
+    const { root, directory } = this.slot;
+    try {
+      if (look(directory, TREE)?.kind !== "directory") return;
+      using tree = patiently(() => directory.open(TREE));
+      if (namesIn(tree).length > 0) return;
+    } catch (error) {
+      throw failure("put into the cache", root.path, error);
+    }
     throw new NothingBuilt(
       `Cannot put "${
         printable(this.#key)
