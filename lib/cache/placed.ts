@@ -14,6 +14,7 @@ import { kindOfError } from "../error.ts";
 import {
   type Directory,
   isSameInode,
+  type OpenFile,
   pathIn,
   type Status,
   toMilliseconds,
@@ -191,9 +192,29 @@ export async function sweepPlaced(root: Root): Promise<void> {
         ? age > FRESH && await fate(note) === "gone"
         : age > OLD;
       if (goes) removeQuietly(folder, name);
-    } else if (parseSiblingName(name)?.kind === "partial" && age > WRITTEN) {
-      removeQuietly(folder, name);
+    } else if (parseSiblingName(name)?.kind === "partial") {
+      removeUnwritten(folder, name, age);
     }
+  }
+}
+
+/** Removes a note whose writer is dead: who writes has it locked. */
+function removeUnwritten(folder: Directory, name: string, age: number): void {
+  try {
+    using file = folder.openFile(name, "lock");
+    if (!isLocked(file, age)) removeQuietly(folder, name);
+  } catch (error) {
+    log.debug(() =>
+      `Not swept: "${pathIn(folder, name)}": ${osErrorText(error)}`
+    );
+  }
+}
+
+function isLocked(file: OpenFile, age: number): boolean {
+  try {
+    return !file.tryLock(true);
+  } catch {
+    return age <= WRITTEN; // no locks here
   }
 }
 
@@ -253,19 +274,23 @@ function write(
   folder: Directory,
   name: string,
   note: Note,
+  tries = 3,
 ): void {
   const own = siblingName(name, "partial");
   try {
     // The mode says that nobody else has written it.
     using file = patiently(() => folder.openFile(own, "create", 0o644));
+    isLocked(file, 0); // locks it; else a prune just removes it
     file.write(new TextEncoder().encode(JSON.stringify(note)));
     // A member's prune reads it.
     if (isShared(root.status())) file.setAccess({ mode: 0o640 });
-    file.close();
+    if (Deno.build.os === "windows") file.close(); // it keeps an open file's name
     patiently(() => folder.rename(own, folder, name));
+    file.close();
   } catch (error) {
     removeQuietly(folder, own);
-    throw error;
+    if (tries === 0 || kindOfError(error) !== "not-found") throw error;
+    write(root, folder, name, note, tries - 1);
   }
 }
 
