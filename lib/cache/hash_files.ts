@@ -1,5 +1,6 @@
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import type { Entry } from "../fs/directory.ts";
+import { parseSiblingName } from "../fs/names.ts";
 import { openDirectory, openParent } from "../fs/open.ts";
 import { isAbsolute, toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
@@ -16,6 +17,14 @@ export interface HashFilesOptions {
    * @default {"."}
    */
   root?: string | URL;
+  /**
+   * Files and directories that `*`, `**` and the like pass over, with all that is in
+   * them: what is made from the files that are hashed, and caches. A glob that names
+   * them hashes what is in them.
+   *
+   * @default {[]}
+   */
+  except?: readonly (string | URL)[];
   /** Stops the work: the promise is rejected with its reason. */
   signal?: AbortSignal;
 }
@@ -27,14 +36,15 @@ export interface HashFilesOptions {
  * The names of the files below the root, with `/` on every platform, and what is in them
  * are hashed; not their times, modes and owners, nor where the root is. A file that
  * several globs match counts once. A symbolic link to a file is hashed as that file; to
- * a directory, it is not followed by `*` and `**`.
+ * a directory, it is not followed by `*` and `**`, nor do those match what is not in its
+ * place yet, or garbage: stagings (`<name>.partial-…`) and asides (`<name>.stale-…`).
  *
  * Needs `--allow-read` for the root, and for what symbolic links lead to.
  *
  * @param globs Which files: `*`, `?`, `[…]`, `{…}` (with no slash in it), and `**` for
  * any number of directories. With a `!` in front, files and directories that are left
  * out, whatever else matches them.
- * @param options The root, and a signal.
+ * @param options The root, what is passed over, and a signal.
  * @returns A SHA-256 in 64 small hexadecimal digits.
  * @throws {CacheError} If something can't be read; of kind `not-found` if a glob matches
  * no file.
@@ -58,7 +68,7 @@ export async function hashFiles(
   globs: readonly string[],
   options: HashFilesOptions = {},
 ): Promise<string> {
-  const { signal, root = "." } = options;
+  const { signal, root = ".", except = [] } = options;
   signal?.throwIfAborted();
   const wanted = globs.filter((glob) => !glob.startsWith("!"));
   if (wanted.length === 0 || globs.some((glob) => /^!?$/.test(glob))) {
@@ -71,7 +81,8 @@ export async function hashFiles(
   const unwanted = globs.flatMap((glob) =>
     glob.startsWith("!") ? glob.slice(1) : []
   );
-  const finder = await Finder.make(toPath(root), unwanted, signal);
+  const passed = new Set(except.map((it) => toPath(it)));
+  const finder = await Finder.make(toPath(root), unwanted, passed, signal);
   for (const glob of wanted) await finder.find(glob);
   const lines: string[] = [];
   // By code unit, which is the same everywhere.
@@ -109,6 +120,7 @@ class Finder {
   readonly files = new Map<string, string>();
   readonly #root: string;
   readonly #unwanted: readonly RegExp[];
+  readonly #passed: ReadonlySet<string>;
   readonly #toRegExp: GlobToRegExp;
   readonly #breath: Breath;
   readonly #signal: AbortSignal | undefined;
@@ -118,10 +130,12 @@ class Finder {
   private constructor(
     root: string,
     unwanted: readonly string[],
+    passed: ReadonlySet<string>,
     toRegExp: GlobToRegExp,
     signal: AbortSignal | undefined,
   ) {
     this.#root = root;
+    this.#passed = passed;
     this.#toRegExp = toRegExp;
     this.#signal = signal;
     this.#breath = new Breath(signal);
@@ -136,11 +150,12 @@ class Finder {
   static async make(
     root: string,
     unwanted: readonly string[],
+    passed: ReadonlySet<string>,
     signal: AbortSignal | undefined,
   ): Promise<Finder> {
     // Only who uses globs needs it.
     const { globToRegExp } = await import("@std/path/posix/glob-to-regexp");
-    return new Finder(root, unwanted, globToRegExp, signal);
+    return new Finder(root, unwanted, passed, globToRegExp, signal);
   }
 
   /** Finds the files that a glob matches. */
@@ -186,6 +201,7 @@ class Finder {
     const pattern = isAny ? undefined : this.#toRegExp(first);
     for (const entry of listAt(path)) {
       if (pattern && !pattern.test(entry.name)) continue;
+      if (this.#isPassed(path, entry.name)) continue;
       // What is below a directory may match the same glob again.
       const next = isAny && entry.kind === "directory" ? segments : rest;
       if (isAny && next === rest && rest.length > 0) continue;
@@ -212,6 +228,12 @@ class Finder {
     if (entry.kind === "directory" || leadsToDirectory(at, entry)) return false;
     this.files.set(names[0]!, at);
     return true;
+  }
+
+  #isPassed(path: string, name: string): boolean {
+    const kind = parseSiblingName(name)?.kind;
+    return kind === "partial" || kind === "stale" ||
+      this.#passed.size > 0 && this.#passed.has(toPath(join(path, name)));
   }
 
   /** What lies below the root has the same name however it was asked for. */

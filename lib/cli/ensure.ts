@@ -28,7 +28,13 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
     // Before a command that may take long.
     if (ifExists === "error") checkFree(dst);
     if (ifExists === "replace") checkReplaceable(dst);
-    const key = await keyWithHash(call, call.values.key, signal);
+    const key = await keyWithHash(
+      call,
+      call.values.key,
+      signal,
+      cache.path,
+      dst,
+    );
     if (!refresh && await isUnchanged(call, cache, key, dst)) return EXIT.done;
     const build = async (at: string) => {
       try {

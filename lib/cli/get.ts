@@ -17,7 +17,14 @@ export async function run(call: Call<typeof GET>): Promise<number> {
   }
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
-    const key = await keyWithHash(call, call.values.key, signal);
+    const except = dst === undefined ? [] : [dst];
+    const key = await keyWithHash(
+      call,
+      call.values.key,
+      signal,
+      cache.path,
+      ...except,
+    );
     const miss = async () => {
       await isThere(cache); // what is something else is an error, not a miss
       if (call.values.json) {

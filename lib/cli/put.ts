@@ -11,7 +11,13 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
   const { src } = call.values;
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
-    const key = await keyWithHash(call, call.values.key, signal);
+    const key = await keyWithHash(
+      call,
+      call.values.key,
+      signal,
+      cache.path,
+      src,
+    );
     const result = await withMeter(
       call,
       `Putting ${src}`,

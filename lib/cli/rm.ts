@@ -13,7 +13,7 @@ export async function run(call: Call<typeof RM>): Promise<number> {
     const removed: string[] = [];
     const missing: string[] = [];
     for (const name of new Set(call.values.key)) {
-      const key = await keyWithHash(call, name, signal);
+      const key = await keyWithHash(call, name, signal, cache.path);
       const was = dryRun
         ? cache.entries().some((it) => it.bucket === bucket && it.key === key)
         : await cache.delete(key);

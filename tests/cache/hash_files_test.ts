@@ -81,6 +81,32 @@ Deno.test("hashFiles() matches stars, braces, names and what is left out", async
   await same(["packages/../b.txt"], ["packages/../b.txt", "**/../b.txt"]);
 });
 
+Deno.test("hashFiles() passes over what is made from the files, unless a glob names it", async () => {
+  await using dir = written();
+  const hashed = async (...globs: string[]) =>
+    await hashFiles(globs, { root: dir.path, except: [dir.at("out"), "gone"] });
+  const before = await hashed("**/*.lock");
+  const around = await hashed("packages/../**/*.lock");
+  dir.write({ out: { "made.lock": "1" } });
+  assertEquals(await hashed("**/*.lock"), before);
+  assertEquals(await hashed("packages/../**/*.lock"), around);
+  assertEquals(await hashed(`${dir.path}/**/*.lock`), before);
+  assertNotEquals(await hash(dir, "**/*.lock"), before);
+  assertNotEquals(await hashed("**/*.lock", "out/made.lock"), before);
+  assertNotEquals(await hashed("**/*.lock", "out/**"), before);
+  await assertRejects(() => hashed("o*/*.lock"), CacheError, "o*/*.lock");
+});
+
+Deno.test("hashFiles() passes over asides and stagings", async () => {
+  await using dir = written();
+  const before = await hash(dir, "**/*.lock");
+  dir.write({
+    "out.partial-12-0123456789ab": { "a.lock": "1" },
+    packages: { "one.stale-12-0123456789ab": { "a.lock": "1" } },
+  });
+  assertEquals(await hash(dir, "**/*.lock"), before);
+});
+
 Deno.test("hashFiles() fails, and names the glob, when it matches no file", async () => {
   await using dir = written();
   for (const glob of ["*.json", "packages/*", "no/a.lock", "a.lock/b", "b/"]) {

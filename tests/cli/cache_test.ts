@@ -224,6 +224,28 @@ Deno.test("rebuild-cache --hash makes another key of other files", async () => {
   assertStringIncludes(none.stderr, '"*.none": it matches no file');
 });
 
+Deno.test("rebuild-cache --hash passes over what is put, gotten or cached", async () => {
+  await using dir = TempDir.make();
+  dir.write({ "main.rs": "1", out: { "made.rs": "1" } });
+  const hash = ["--hash", "**/*.rs"];
+  const run = async (...args: string[]) =>
+    await runCli(args, { cwd: dir.path });
+  const put = await run("put", "--dir", "cache", ...hash, "key", "out");
+  assertEquals(put.code, 0);
+  Deno.removeSync(dir.at("out"), { recursive: true });
+  const ensure = ["ensure", "--dir", "cache", ...hash, "key", "out", "--"];
+  for (const said of ["Linked", "Unchanged"]) {
+    const { code, stdout } = await run(...ensure, "false");
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, said);
+  }
+  const get = await run("get", "--dir", "cache", ...hash, "key", "out");
+  assertStringIncludes(get.stdout, "Unchanged");
+  Deno.writeTextFileSync(dir.at("main.rs"), "2");
+  const miss = await run("get", "--dir", "cache", ...hash, "key", "out");
+  assertEquals(miss.code, 4);
+});
+
 Deno.test("rebuild-cache verify exits with 1, when something is damaged", async () => {
   await using dir = TempDir.make();
   dir.write({ src: "content" });
