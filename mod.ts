@@ -43,7 +43,7 @@ export type {
   PruneProgress,
   PruneReport,
 } from "./lib/cache/prune_options.ts";
-export type { CacheStats, StatsOptions } from "./lib/cache/stats.ts";
+export type { CacheStats } from "./lib/cache/stats.ts";
 export type { CacheOptions, CallOptions } from "./lib/cache/store.ts";
 export type {
   Damage,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { checkMethods } from "./os/arguments.ts";
+
 /**
  * Where the library's messages go. A `Logger` of `@std/log` is one, and so is
  * `console`.
@@ -24,6 +26,7 @@ let sink: LogSink | undefined;
  *
  * @param to Where they go; `undefined` makes it silent again.
  * @returns The sink that was set before.
+ * @throws {TypeError} If it has no `debug()` or no `warn()`.
  *
  * @example Listening
  * ```ts
@@ -33,6 +36,7 @@ let sink: LogSink | undefined;
  * ```
  */
 export function setLogSink(to: LogSink | undefined): LogSink | undefined {
+  if (to !== undefined) checkMethods("sink", to, ["debug", "warn"]);
   const before = sink;
   sink = to;
   return before;

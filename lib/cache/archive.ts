@@ -126,7 +126,7 @@ export interface CacheStaging extends AsyncDisposable {
    *
    * @param options Whether it may be empty.
    * @returns What was put.
-   * @throws {CacheError} Of kind `invalid` if the directory is still empty.
+   * @throws {CacheError} Of kind `empty` if the directory is still empty.
    */
   commit(options?: CommitOptions): Promise<Committed>;
 }

@@ -1,11 +1,10 @@
 import {
   checkGiven,
-  checkNumber,
   checkOptions,
   checkPath,
-  checkSignal,
   checkType,
 } from "../os/arguments.ts";
+import { checkLockOptions } from "../lock/file.ts";
 import { toPath } from "../os/path.ts";
 import {
   type Archive,
@@ -15,7 +14,12 @@ import {
   type PutProgress,
   putSource,
 } from "./archive.ts";
-import { type BlobOptions, type BlobReport, placeBlob } from "./blob.ts";
+import {
+  type BlobOptions,
+  type BlobReport,
+  checkBlobArguments,
+  placeBlob,
+} from "./blob.ts";
 import { defaultRoot } from "./default_root.ts";
 import { deleteKey, type Ensured } from "./entry.ts";
 import {
@@ -31,7 +35,7 @@ import { lookAtPlace, type Placement } from "./look_at_place.ts";
 import { type Listed, listEntries } from "./list.ts";
 import { prune } from "./prune.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
-import { type CacheStats, stats, type StatsOptions } from "./stats.ts";
+import { type CacheStats, stats } from "./stats.ts";
 import {
   type CacheOptions,
   type CallOptions,
@@ -104,7 +108,7 @@ export interface Cache {
    * @param options What to begin with on a miss, whether to build in any case, a signal, how long to wait for locks, who is told how far the put is,
    * and whether what is built may be empty.
    * @returns The entry, with a lease, and whether it was built for this call.
-   * @throws {CacheError} As of `get()` and `put()`; of kind `invalid` if nothing was
+   * @throws {CacheError} As of `get()` and `put()`; of kind `empty` if nothing was
    * built; and whatever `build` throws.
    */
   ensure(
@@ -192,7 +196,7 @@ export interface Cache {
    * await Deno.remove(dir, { recursive: true });
    * ```
    */
-  stats(options?: StatsOptions): Promise<CacheStats>;
+  stats(options?: CallOptions): Promise<CacheStats>;
 
   /**
    * Puts a file with a known digest where it is needed: hard-linked from the cache, or
@@ -269,15 +273,16 @@ export function openCache(
   options: CacheOptions = {},
 ): Cache {
   checkPath("root", root);
-  checkOptions(options);
-  const { bucket = "default", durable, limits, lock, wait, signal } = options;
+  checkLockOptions(options);
+  const { bucket = "default", durable, limits, lock } = options;
   checkType("bucket", bucket, "string");
   checkType("durable", durable, "boolean");
   checkType("lock", lock, "boolean");
-  checkNumber("wait", wait, 0);
-  checkSignal(signal);
   checkBucket(bucket);
-  if (limits !== undefined) checkLimits(limits);
+  if (limits !== undefined) {
+    checkOptions(limits, "limits");
+    checkLimits(limits);
+  }
   const path = toPath(root);
   const store: Store = { path, bucket, options };
   /** Checks what every call has: a key and options. */
@@ -285,6 +290,9 @@ export function openCache(
     checkGiven("key", key, "string");
     return forCall(store, options);
   };
+  /** The options of a call, with the signal that stops it. */
+  const both = <T extends CallOptions>(options: T, { options: all }: Store) =>
+    all.signal ? { ...options, signal: all.signal } : options;
   return {
     path,
     get: async (key, options = {}) =>
@@ -311,9 +319,26 @@ export function openCache(
       return await lookAtPlace(call(key, {}), key, dst);
     },
     entries: () => listEntries(store),
-    prune: (options = {}) => prune(store, options),
-    verify: (options = {}) => verify(store, options),
-    stats: (options = {}) => stats(store, options),
-    blob: (digest, dst, options) => placeBlob(store, digest, dst, options),
+    async prune(options = {}) {
+      const called = forCall(store, options);
+      checkType("dryRun", options.dryRun, "boolean");
+      checkType("onProgress", options.onProgress, "function");
+      checkLimits(options);
+      return await prune(called, both(options, called));
+    },
+    async verify(options = {}) {
+      const called = forCall(store, options);
+      checkType("onProgress", options.onProgress, "function");
+      return await verify(called, both(options, called));
+    },
+    async stats(options = {}) {
+      const called = forCall(store, options);
+      return await stats(called, both(options, called));
+    },
+    async blob(digest, dst, options) {
+      const called = forCall(store, options);
+      checkBlobArguments(digest, dst, options);
+      return await placeBlob(called, digest, dst, options);
+    },
   };
 }

@@ -6,6 +6,7 @@
 
 import { CacheError, kindOfError } from "../error.ts";
 import { log } from "../log.ts";
+import { checkTexts, checkType } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { printable } from "../os/text.ts";
 import type { BuildContext } from "../rebuild/options.ts";
@@ -63,6 +64,7 @@ export async function ensureOrFallback(
   options: EnsureOptions,
 ): Promise<Ensured> {
   checkFallback(options);
+  checkType("refresh", options.refresh, "boolean");
   const { refresh = false } = options;
   let found: string | undefined;
   const ensured = await ensureEntry(
@@ -97,6 +99,7 @@ async function getFallback(
 
 /** Refuses prefixes that every key has, which nobody means. */
 function checkFallback({ fallback = [] }: GetOptions): void {
+  checkTexts("fallback", fallback);
   for (const prefix of fallback) {
     if (prefix !== "" && prefix.isWellFormed()) continue;
     throw new TypeError(

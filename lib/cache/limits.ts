@@ -5,6 +5,7 @@
  */
 
 import { log } from "../log.ts";
+import { checkCount, checkNumber } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { lastPrune } from "./counters.ts";
 import type { ArchiveId } from "./layout.ts";
@@ -105,35 +106,9 @@ function tell({ path }: Root, report: Done): void {
  */
 export function checkLimits(limits: StandingLimits): void {
   const { maxAge, maxSize, maxEntries, budget } = limits;
-  checkNumber("budget", budget, "milliseconds");
-  checkNumber("maxAge", maxAge, "milliseconds");
-  checkNumber("maxSize", maxSize, "bytes");
-  checkNumber("maxEntries", maxEntries, "entries");
-}
-
-/**
- * Refuses what is no number of bytes, entries or milliseconds.
- *
- * @param name What it is for, in the words of the caller.
- * @throws {TypeError} If it is not a number.
- * @throws {RangeError} If it is `NaN`, below 0, or not whole; but a number of
- * milliseconds need not be whole.
- */
-export function checkNumber(
-  name: string,
-  value: unknown,
-  unit: "bytes" | "entries" | "milliseconds",
-): void {
-  if (value === undefined || value === Infinity) return;
-  if (typeof value !== "number") {
-    const given = typeof value === "string" ? JSON.stringify(value) : value;
-    throw new TypeError(`${name} is a number of ${unit}, not ${given}`);
-  }
-  // What is left of an age by a calculation may be no whole number.
-  const isWhole = unit === "milliseconds" || Number.isInteger(value);
-  if (value >= 0 && isWhole) return;
-  const number = isWhole ? "number" : "whole number";
-  throw new RangeError(
-    `${name} is a ${number} of ${unit}, 0 or more, not ${value}`,
-  );
+  // What is left of a time by a calculation may be no whole number.
+  checkNumber("budget", budget, 0);
+  checkNumber("maxAge", maxAge, 0);
+  checkCount("maxSize", maxSize);
+  checkCount("maxEntries", maxEntries);
 }

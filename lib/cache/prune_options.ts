@@ -1,16 +1,15 @@
 import type { Failure } from "../fs/remove.ts";
 import type { Limits } from "./limits.ts";
+import type { CallOptions } from "./store.ts";
 
 /** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
-export interface PruneOptions extends Limits {
+export interface PruneOptions extends Limits, CallOptions {
   /**
    * Whether to look only.
    *
    * @default {false}
    */
   dryRun?: boolean;
-  /** Stops the work; what is not removed by then stays. */
-  signal?: AbortSignal;
   /** Called after each key, blob and archive that may go. */
   onProgress?: (progress: PruneProgress) => void;
 }

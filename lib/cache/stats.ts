@@ -6,13 +6,7 @@ import { counted, lastPrune } from "./counters.ts";
 import { headerOf } from "./entry.ts";
 import { idOf, isKeyName } from "./layout.ts";
 import { namesIn, type Root, toFailure } from "./root.ts";
-import { openRoot, type Store } from "./store.ts";
-
-/** Options for `Cache.stats()`. */
-export interface StatsOptions {
-  /** Stops the counting. */
-  signal?: AbortSignal;
-}
+import { type CallOptions, openRoot, type Store } from "./store.ts";
 
 /** What `Cache.stats()` counted. */
 export interface CacheStats {
@@ -53,7 +47,7 @@ export interface CacheStats {
 /** Counts what is in a cache. */
 export async function stats(
   store: Store,
-  { signal }: StatsOptions,
+  { signal }: CallOptions,
 ): Promise<CacheStats> {
   const started = performance.now();
   const sum = { ...NOTHING, failures: [] as Failure[] };

@@ -13,7 +13,7 @@ import { type Found, pointers } from "./list.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
 import { attemptArchive, INSTANT } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
-import { isCache, type Store, useRoot } from "./store.ts";
+import { type CallOptions, isCache, type Store, useRoot } from "./store.ts";
 
 /** What `Cache.verify()` found. */
 export interface VerifyReport {
@@ -49,9 +49,7 @@ export interface Damage {
 }
 
 /** Options for `Cache.verify()`. */
-export interface VerifyOptions {
-  /** Stops the work. */
-  signal?: AbortSignal;
+export interface VerifyOptions extends CallOptions {
   /** Called after each file with what has been read, of what there is. */
   onProgress?: (progress: VerifyProgress) => void;
 }

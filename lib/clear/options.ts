@@ -1,11 +1,5 @@
-import {
-  checkNumber,
-  checkOptions,
-  checkPath,
-  checkSignal,
-  checkType,
-} from "../os/arguments.ts";
-import type { LockOptions } from "../lock/file.ts";
+import { checkNumber, checkPath, checkType } from "../os/arguments.ts";
+import { checkLockOptions, type LockOptions } from "../lock/file.ts";
 import type { Failure } from "../fs/remove.ts";
 
 /** Options for `clearCache()`. */
@@ -130,7 +124,7 @@ export function checkClearArguments(
   options: ClearOptions,
 ): void {
   if (dir !== "") checkPath("dir", dir);
-  checkOptions(options);
+  checkLockOptions(options);
   for (
     const name of [
       "lock",
@@ -141,9 +135,6 @@ export function checkClearArguments(
       "weigh",
     ] as const
   ) checkType(name, options[name], "boolean");
-  checkType("purpose", options.purpose, "string");
   checkType("onProgress", options.onProgress, "function");
-  checkNumber("wait", options.wait, 0);
   checkNumber("busyTimeout", options.busyTimeout, 0);
-  checkSignal(options.signal);
 }

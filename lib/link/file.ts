@@ -141,7 +141,8 @@ async function linkFileOnce(
 ): Promise<LinkReport> {
   const started = performance.now();
   const source = pathIn(from.parent, from.name);
-  const { ifExists = "error" } = options;
+  const { ifExists = "error", signal } = options;
+  signal?.throwIfAborted();
   using destination = openDestination(path, source);
   const { existing } = destination;
   if (existing && ifExists === "skip") {
@@ -168,7 +169,6 @@ async function linkFileOnce(
     const outcome = existing ? "replaced" : "linked";
     return linkReport(path, outcome, built, 1, started);
   } catch (error) {
-    const { signal } = options;
     if (signal?.aborted && error === signal.reason) throw error;
     const known = error instanceof LinkError;
     if (known && error.kind === "already-exists" && !error.cause) throw error;

@@ -162,13 +162,15 @@ const ON_LINK_LIMIT = ["reset", "copy", "error"] as const;
  * @throws {RangeError} If a number is too small.
  */
 export function checkLinkOptions(
-  options: LinkFileOptions | LinkTreeOptions,
-  what: "file" | "tree",
+  options: {
+    readonly [Name in keyof (LinkFileOptions & LinkTreeOptions)]?: unknown;
+  },
+  what: "file" | "tree" | "entry",
 ): void {
   checkOptions(options);
-  const merge = what === "tree" ? ["merge"] as const : [];
+  const more = { file: [], tree: ["merge"], entry: ["merge", "update"] };
   checkChoice("mode", options.mode, MODES);
-  checkChoice("ifExists", options.ifExists, [...IF_EXISTS, ...merge]);
+  checkChoice("ifExists", options.ifExists, [...IF_EXISTS, ...more[what]]);
   checkChoice("onLinkLimit", options.onLinkLimit, ON_LINK_LIMIT);
   checkNumber("maxLinks", options.maxLinks, 1);
   checkType("strict", options.strict, "boolean");
@@ -177,8 +179,7 @@ export function checkLinkOptions(
     checkType("mutable", options.mutable, "boolean");
     return;
   }
-  const { include, exclude, mutable, jobs, wait, onProgress } =
-    options as LinkTreeOptions;
+  const { include, exclude, mutable, jobs, wait, onProgress } = options;
   checkTexts("include", include);
   checkTexts("exclude", exclude);
   checkTexts("mutable", mutable);

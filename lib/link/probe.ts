@@ -3,6 +3,7 @@ import { fileSystemType } from "../os/mounts.ts";
 import { siblingName } from "../fs/names.ts";
 import { openParent } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
+import { checkNumber, checkOptions, checkPath } from "../os/arguments.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { dirname, join, toPath } from "../os/path.ts";
 import { cloneContent } from "../fs/copy.ts";
@@ -81,6 +82,7 @@ const LINKS = 1100;
  * @param options How much to try.
  * @returns What works, and what does not and why.
  * @throws {CacheError} If one of them can't be written.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
  *
  * @example Asking whether hard links work
  * ```ts
@@ -95,8 +97,13 @@ const LINKS = 1100;
 export async function probe(
   dir: string | URL,
   dst: string | URL = dir,
-  { links = LINKS }: ProbeOptions = {},
+  options: ProbeOptions = {},
 ): Promise<Capabilities> {
+  checkPath("dir", dir);
+  checkPath("dst", dst);
+  checkOptions(options);
+  const { links = LINKS } = options;
+  checkNumber("links", links, 1);
   const source = realDirectory(toPath(dir));
   const destination = realDirectory(nearest(toPath(dst)));
   const from = room(source);

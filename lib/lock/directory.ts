@@ -8,6 +8,7 @@
 
 import {
   attemptLock,
+  checkLockOptions,
   DEFAULT_WAIT,
   LockedError,
   lockFailure,
@@ -26,6 +27,7 @@ import type { Directory, OpenFile } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
 import { kindOfError } from "../error.ts";
+import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
 import { steady } from "../os/patience.ts";
 
@@ -116,6 +118,8 @@ async function lockDirectory(
   exclusive: boolean,
   options: LockOptions,
 ): Promise<Lock> {
+  checkPath("dir", dir);
+  checkLockOptions(options);
   const path = realPath(dir);
   using held = new DisposableStack();
   let place: Place;

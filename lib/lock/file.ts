@@ -8,6 +8,12 @@ import { CacheError, osFailure } from "../error.ts";
 import type { LockHolder } from "./holder.ts";
 import { log } from "../log.ts";
 import {
+  checkNumber,
+  checkOptions,
+  checkSignal,
+  checkType,
+} from "../os/arguments.ts";
+import {
   type ErrorKind,
   errorKind,
   osErrorNumber,
@@ -41,6 +47,19 @@ export interface LockOptions {
    * Without it, nobody is told anything.
    */
   purpose?: string;
+}
+
+/**
+ * Refuses options that are none, before anything is done.
+ *
+ * @throws {TypeError} If one is of another type.
+ * @throws {RangeError} If `wait` is no time.
+ */
+export function checkLockOptions(options: LockOptions): void {
+  checkOptions(options);
+  checkNumber("wait", options.wait, 0);
+  checkType("purpose", options.purpose, "string");
+  checkSignal(options.signal);
 }
 
 /**

@@ -1,12 +1,6 @@
 import type { Failure } from "../fs/remove.ts";
-import type { LockOptions } from "../lock/file.ts";
-import {
-  checkNumber,
-  checkOptions,
-  checkPath,
-  checkSignal,
-  checkType,
-} from "../os/arguments.ts";
+import { checkLockOptions, type LockOptions } from "../lock/file.ts";
+import { checkPath, checkType } from "../os/arguments.ts";
 
 /** Options for `rebuildCache()`. */
 export interface RebuildOptions extends LockOptions {
@@ -55,6 +49,23 @@ export interface BuildContext {
   readonly signal: AbortSignal;
 }
 
+/**
+ * Calls what was given to build something. Who aborts hears their own reason, however it
+ * ends then.
+ */
+export async function untilAborted(
+  signal: AbortSignal = new AbortController().signal,
+  build: (context: BuildContext) => unknown,
+): Promise<void> {
+  try {
+    await build({ signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+  signal.throwIfAborted();
+}
+
 /** Fills a directory. */
 export type Build = (
   staging: string,
@@ -94,14 +105,11 @@ export function checkRebuildArguments(
     throw new TypeError("build must be a function, not undefined");
   }
   checkType("build", build, "function");
-  checkOptions(options);
+  checkLockOptions(options);
   for (const name of ["inPlace", "allowEmpty", "lock", "follow"] as const) {
     checkType(name, options[name], "boolean");
   }
   checkType("share", options.share, "string");
-  checkType("purpose", options.purpose, "string");
-  checkNumber("wait", options.wait, 0);
-  checkSignal(options.signal);
   if (options.share !== undefined && options.lock === false) {
     throw new TypeError("share needs the lock that lock: false leaves out");
   }

@@ -29,7 +29,7 @@ Deno.test("Cache.ensure() puts nothing when the build left an empty directory, u
     () => cache.ensure("key", () => dir.write({ elsewhere: "" })),
     CacheError,
   );
-  assertEquals(error.kind, "invalid");
+  assertEquals(error.kind, "empty");
   assert(error.message.includes("allowEmpty"), error.message);
   {
     await using staging = await cache.stage("key");
