@@ -220,7 +220,7 @@ async function linkOnlyFile(
     listing.file,
     watch,
   );
-  const { outcome, bytes } = report;
+  const { outcome, linkedBytes: bytes } = report;
   const files = outcome === "skipped" ? 0 : 1;
   onProgress?.({ files, directories: 0, bytes });
   return report;

@@ -94,9 +94,12 @@ export async function linkFile(
 
 /** What a report says of its only file. */
 export function toFileReport(report: LinkReport): LinkFileReport {
-  const { outcome, reset } = report;
-  const replaced = outcome === "replaced";
-  return { mode: modeOf(report), replaced, reset: reset > 0 };
+  const { path, reset, linkedBytes, fallbacks, notKept, durationMs } = report;
+  const outcome = report.outcome as LinkFileReport["outcome"];
+  return {
+    ...{ path, outcome, mode: modeOf(report), reset: reset > 0 },
+    ...{ linkedBytes, fallbacks, notKept, durationMs },
+  };
 }
 
 function modeOf(report: LinkReport): LinkFileReport["mode"] {

@@ -1,4 +1,5 @@
 import type { NotKept } from "../fs/fidelity.ts";
+import type { Failure } from "../fs/remove.ts";
 import {
   checkChoice,
   checkNumber,
@@ -108,12 +109,22 @@ export interface LinkProgress {
 
 /** What `linkFile()` did. */
 export interface LinkFileReport {
-  /** How the file got there; `created` if it is empty; `skipped` if one stood there. */
+  /** The absolute path of the destination. */
+  readonly path: string;
+  /** What became of the destination; `skipped` if something stood there. */
+  readonly outcome: "linked" | "replaced" | "skipped";
+  /** How the file got there; `created` if it is empty; `skipped` if something stood there. */
   readonly mode: LinkMode | "created" | "skipped";
-  /** Whether something was replaced. */
-  readonly replaced: boolean;
   /** Whether the cached file was given a fresh inode. */
   readonly reset: boolean;
+  /** The file's size in bytes; 0 if it was not put there. */
+  readonly linkedBytes: number;
+  /** Why it was not put there by the first rung. */
+  readonly fallbacks: readonly Fallback[];
+  /** What could not be kept of its owner, rights and attributes. */
+  readonly notKept: readonly NotKept[];
+  /** Milliseconds in all. */
+  readonly durationMs: number;
 }
 
 /** What `linkTree()` did: what it says is what was done. */
@@ -140,12 +151,14 @@ export interface LinkReport {
   readonly reset: number;
   /** Earlier destinations of those, which stay on the old inode. */
   readonly stranded: number;
-  /** The files' size in bytes. */
-  readonly bytes: number;
+  /** The size in bytes of the files that were put there. */
+  readonly linkedBytes: number;
   /** Why files were not put there by the first rung. */
   readonly fallbacks: readonly Fallback[];
   /** What could not be kept of owners, rights and attributes. */
   readonly notKept: readonly NotKept[];
+  /** What of the tree that stood there could not be removed, and why. */
+  readonly failures: readonly Failure[];
   /** Threads that worked, this one included. */
   readonly threads: number;
   /** Milliseconds in all. */
