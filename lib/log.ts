@@ -9,6 +9,8 @@ import { checkMethods } from "./os/arguments.ts";
 /**
  * Where the library's messages go. A `Logger` of `@std/log` is one, and so is
  * `console`.
+ *
+ * @category Log
  */
 export interface LogSink {
   /** Each step: what was renamed where, and why something was not possible. */
@@ -34,6 +36,8 @@ let sink: LogSink | undefined;
  *
  * setLogSink(console);
  * ```
+ *
+ * @category Log
  */
 export function setLogSink(to: LogSink | undefined): LogSink | undefined {
   if (to !== undefined) checkMethods("sink", to, ["debug", "warn"]);

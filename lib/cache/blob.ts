@@ -49,7 +49,11 @@ import {
   useRoot,
 } from "./store.ts";
 
-/** Options for `Cache.blob()`. */
+/**
+ * Options for `Cache.blob()`.
+ *
+ * @category Keyed cache
+ */
 export interface BlobOptions
   extends
     CallOptions,
@@ -70,7 +74,11 @@ export interface BlobOptions
   size?: number;
 }
 
-/** What `Cache.blob()` did. */
+/**
+ * What `Cache.blob()` did.
+ *
+ * @category Keyed cache
+ */
 export interface BlobReport extends LinkFileReport {
   /** Whether it was fetched for this call. */
   readonly fetched: boolean;

@@ -304,7 +304,11 @@ export function toArchive(header: Header, id: string): Archive {
   return { bucket, key, id, created, files, bytes, diskBytes, digest };
 }
 
-/** What `Cache.ensure()` gives. */
+/**
+ * What `Cache.ensure()` gives.
+ *
+ * @category Keyed cache
+ */
 export interface Ensured extends Entry {
   /** `built` for this call, or a `hit`: it was there, or somebody else built it meanwhile. */
   readonly outcome: "hit" | "built";

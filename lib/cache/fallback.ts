@@ -16,7 +16,11 @@ import { TREE } from "./layout.ts";
 import { headersIn } from "./list.ts";
 import { type CallOptions, openRoot, type Store } from "./store.ts";
 
-/** Options for `Cache.get()`. */
+/**
+ * Options for `Cache.get()`.
+ *
+ * @category Keyed cache
+ */
 export interface GetOptions extends CallOptions {
   /**
    * What to take on a miss: of the entries whose keys begin with the first of these, the
@@ -27,7 +31,11 @@ export interface GetOptions extends CallOptions {
   fallback?: readonly string[];
 }
 
-/** Options for `Cache.ensure()`. */
+/**
+ * Options for `Cache.ensure()`.
+ *
+ * @category Keyed cache
+ */
 export interface EnsureOptions extends GetOptions, CommitOptions {
   /**
    * Whether to build although the key is there, and to replace it. Of those who wait for
@@ -39,7 +47,11 @@ export interface EnsureOptions extends GetOptions, CommitOptions {
   refresh?: boolean;
 }
 
-/** What `Cache.ensure()` tells who builds. */
+/**
+ * What `Cache.ensure()` tells who builds.
+ *
+ * @category Keyed cache
+ */
 export interface EnsureContext extends BuildContext {
   /** The key of the entry that lies in the directory already, if there was a fallback. */
   readonly found?: string;

@@ -14,7 +14,11 @@ import { digestOfFile } from "./content.ts";
 import { sha256 } from "./manifest.ts";
 import { failure } from "./root.ts";
 
-/** Options for `hashFiles()`. */
+/**
+ * Options for `hashFiles()`.
+ *
+ * @category Keyed cache
+ */
 export interface HashFilesOptions {
   /**
    * The directory that globs, and the names that are hashed, begin at.
@@ -59,6 +63,8 @@ export interface HashFilesOptions {
  * assertEquals(key.length, 68);
  * await Deno.remove(root, { recursive: true });
  * ```
+ *
+ * @category Keyed cache
  */
 export async function hashFiles(
   globs: readonly string[],

@@ -13,7 +13,11 @@ import type { Done } from "./prune_options.ts";
 import type { Root } from "./root.ts";
 import type { Store } from "./store.ts";
 
-/** Limits of a cache. What is least recently used goes first. */
+/**
+ * Limits of a cache. What is least recently used goes first.
+ *
+ * @category Keyed cache
+ */
 export interface Limits {
   /** What has not been used for so many milliseconds goes. */
   maxAge?: number;
@@ -23,7 +27,11 @@ export interface Limits {
   maxEntries?: number;
 }
 
-/** Limits that are kept whenever something is put. */
+/**
+ * Limits that are kept whenever something is put.
+ *
+ * @category Keyed cache
+ */
 export interface StandingLimits extends Limits {
   /**
    * How long who puts something may be kept waiting for it, in milliseconds. What is not

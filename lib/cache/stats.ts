@@ -8,7 +8,11 @@ import { idOf, isKeyName } from "./layout.ts";
 import { namesIn, type Root, toFailure } from "./root.ts";
 import { type CallOptions, openRoot, type Store } from "./store.ts";
 
-/** What `Cache.stats()` counted. */
+/**
+ * What `Cache.stats()` counted.
+ *
+ * @category Keyed cache
+ */
 export interface CacheStats {
   /** The absolute path of the cache. */
   readonly path: string;

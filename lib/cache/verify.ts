@@ -15,7 +15,11 @@ import { attemptArchive, INSTANT } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
 import { type CallOptions, isCache, type Store, useRoot } from "./store.ts";
 
-/** What `Cache.verify()` found. */
+/**
+ * What `Cache.verify()` found.
+ *
+ * @category Keyed cache
+ */
 export interface VerifyReport {
   /** The absolute path of the cache. */
   readonly path: string;
@@ -41,7 +45,11 @@ export interface VerifyReport {
   readonly durationMs: number;
 }
 
-/** Something in a cache that is not as it was put. */
+/**
+ * Something in a cache that is not as it was put.
+ *
+ * @category Keyed cache
+ */
 export interface Damage {
   /** The archive, the key or the blob. */
   readonly path: string;
@@ -56,13 +64,21 @@ export interface Damage {
   readonly outcome: "quarantined" | "removed" | "in use";
 }
 
-/** Options for `Cache.verify()`. */
+/**
+ * Options for `Cache.verify()`.
+ *
+ * @category Keyed cache
+ */
 export interface VerifyOptions extends CallOptions {
   /** Called after each file with what has been read, of what there is. */
   onProgress?: (progress: VerifyProgress) => void;
 }
 
-/** How far `Cache.verify()` is. */
+/**
+ * How far `Cache.verify()` is.
+ *
+ * @category Keyed cache
+ */
 export interface VerifyProgress {
   /** Archives that were read. */
   readonly archives: number;

@@ -2,7 +2,11 @@ import { checkNumber, checkPath, checkType } from "../os/arguments.ts";
 import { checkLockOptions, type LockOptions } from "../lock/file.ts";
 import type { Failure } from "../fs/remove.ts";
 
-/** Options for `clearCache()`. */
+/**
+ * Options for `clearCache()`.
+ *
+ * @category Directories
+ */
 export interface ClearOptions extends LockOptions {
   /**
    * Whether to take the directory's guard first, so that nothing is cleared that
@@ -65,7 +69,11 @@ export interface ClearOptions extends LockOptions {
   onProgress?: (progress: ClearProgress) => void;
 }
 
-/** How far the deletion of what `clearCache()` put aside is. */
+/**
+ * How far the deletion of what `clearCache()` put aside is.
+ *
+ * @category Directories
+ */
 export interface ClearProgress {
   /** Directories that are deleted, with all below them. */
   readonly done: number;
@@ -73,7 +81,11 @@ export interface ClearProgress {
   readonly total: number;
 }
 
-/** What `clearCache()` did. */
+/**
+ * What `clearCache()` did.
+ *
+ * @category Directories
+ */
 export interface ClearReport {
   /** The absolute path of the directory; of a followed link, its target. */
   readonly path: string;

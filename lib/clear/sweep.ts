@@ -33,6 +33,8 @@ import {
  * // … the cache is gone: go on with what matters …
  * assertEquals(await sweepAsides(dir), []);
  * ```
+ *
+ * @category Directories
  */
 export async function sweepAsides(
   dir: string | URL,

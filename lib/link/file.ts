@@ -77,6 +77,8 @@ import { linkReport } from "./report.ts";
  * assertEquals(await Deno.readTextFile(`${dir}/here`), "content");
  * await Deno.remove(dir, { recursive: true });
  * ```
+ *
+ * @category Trees
  */
 export async function linkFile(
   src: string | URL,

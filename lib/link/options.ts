@@ -11,7 +11,11 @@ import {
 import { type LinkMode, MODES } from "./ladder.ts";
 import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
 
-/** Options for `linkFile()`. */
+/**
+ * Options for `linkFile()`.
+ *
+ * @category Trees
+ */
 export interface LinkFileOptions {
   /**
    * How to put the file there. `auto` and `clone` (or `reflink`) try a clone, then a
@@ -61,7 +65,11 @@ export interface LinkFileOptions {
   signal?: AbortSignal;
 }
 
-/** Options for `linkTree()`. Globs are matched against paths below the source, with `/`. */
+/**
+ * Options for `linkTree()`. Globs are matched against paths below the source, with `/`.
+ *
+ * @category Trees
+ */
 export interface LinkTreeOptions
   extends Omit<LinkFileOptions, "ifExists" | "mutable" | "signal"> {
   /**
@@ -97,7 +105,11 @@ export interface LinkTreeOptions
   onProgress?: (progress: LinkProgress) => void;
 }
 
-/** How far `linkTree()` is. */
+/**
+ * How far `linkTree()` is.
+ *
+ * @category Trees
+ */
 export interface LinkProgress {
   /** Files that are in place. */
   readonly files: number;
@@ -107,7 +119,11 @@ export interface LinkProgress {
   readonly bytes: number;
 }
 
-/** What `linkFile()` did. */
+/**
+ * What `linkFile()` did.
+ *
+ * @category Trees
+ */
 export interface LinkFileReport {
   /** The absolute path of the destination. */
   readonly path: string;
@@ -127,7 +143,11 @@ export interface LinkFileReport {
   readonly durationMs: number;
 }
 
-/** What `linkTree()` did: what it says is what was done. */
+/**
+ * What `linkTree()` did: what it says is what was done.
+ *
+ * @category Trees
+ */
 export interface LinkReport {
   /** The absolute path of the destination. */
   readonly path: string;

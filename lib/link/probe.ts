@@ -12,7 +12,11 @@ import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { canClone } from "./place.ts";
 import { LADDERS, type LinkMode } from "./ladder.ts";
 
-/** Whether something works, and if not, what the operating system said. */
+/**
+ * Whether something works, and if not, what the operating system said.
+ *
+ * @category Trees
+ */
 export interface Ability {
   /** Whether it was tried and worked. */
   readonly works: boolean;
@@ -20,7 +24,11 @@ export interface Ability {
   readonly reason?: string;
 }
 
-/** What `probe()` found out by trying. */
+/**
+ * What `probe()` found out by trying.
+ *
+ * @category Trees
+ */
 export interface Capabilities {
   /** The directory that files come from. */
   readonly source: string;
@@ -57,7 +65,11 @@ export interface Capabilities {
   readonly auto: LinkMode;
 }
 
-/** Options for `probe()`. */
+/**
+ * Options for `probe()`.
+ *
+ * @category Trees
+ */
 export interface ProbeOptions {
   /**
    * How many hard links to try at most.
@@ -93,6 +105,8 @@ const LINKS = 1100;
  * console.log(hardlink.works, links, linksAreLimited);
  * await Deno.remove(dir);
  * ```
+ *
+ * @category Trees
  */
 export async function probe(
   dir: string | URL,

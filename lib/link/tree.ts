@@ -89,6 +89,8 @@ import { buildTree } from "./threads.ts";
  * assertEquals(report.hardlinked, 1);
  * await Deno.remove(dir, { recursive: true });
  * ```
+ *
+ * @category Trees
  */
 export async function linkTree(
   src: string | URL,

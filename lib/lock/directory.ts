@@ -31,7 +31,11 @@ import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
 import { steady } from "../os/patience.ts";
 
-/** A lock that is held until it is disposed: `using lock = await lease(dir)`. */
+/**
+ * A lock that is held until it is disposed: `using lock = await lease(dir)`.
+ *
+ * @category Locks
+ */
 export interface Lock extends Disposable {
   /** The absolute path of the directory. */
   readonly path: string;
@@ -73,6 +77,8 @@ export interface Lock extends Disposable {
  * }
  * assertEquals((await clearCache(dir, { wait: 0 })).outcome, "cleared");
  * ```
+ *
+ * @category Locks
  */
 export async function lease(
   dir: string | URL,
@@ -105,6 +111,8 @@ export async function lease(
  *   await Deno.writeTextFile(`${dir}/index`, "rewritten in place");
  * }
  * ```
+ *
+ * @category Locks
  */
 export async function guard(
   dir: string | URL,

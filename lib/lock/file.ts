@@ -30,7 +30,11 @@ import { patiently } from "../os/patience.ts";
 /** How long to wait for a lock by default, in milliseconds: five minutes, as uv does. */
 export const DEFAULT_WAIT = 5 * 60 * 1000;
 
-/** Options for `lease()` and `guard()`. */
+/**
+ * Options for `lease()` and `guard()`.
+ *
+ * @category Locks
+ */
 export interface LockOptions {
   /**
    * How long to wait for the lock, in milliseconds; 0 tries once. A log sink is told
@@ -78,6 +82,8 @@ export function checkLockOptions(options: LockOptions): void {
  *   console.log("In use, so not cleared:", error.holders);
  * }
  * ```
+ *
+ * @category Locks
  */
 export class LockedError extends CacheError {
   /** The class's name. */

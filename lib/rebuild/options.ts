@@ -2,7 +2,11 @@ import type { Failure } from "../fs/remove.ts";
 import { checkLockOptions, type LockOptions } from "../lock/file.ts";
 import { checkPath, checkType } from "../os/arguments.ts";
 
-/** Options for `rebuildCache()`. */
+/**
+ * Options for `rebuildCache()`.
+ *
+ * @category Directories
+ */
 export interface RebuildOptions extends LockOptions {
   /**
    * Whether to build in the directory's own place, which is cleared first, all under
@@ -43,7 +47,11 @@ export interface RebuildOptions extends LockOptions {
   follow?: boolean;
 }
 
-/** What a `build` of `rebuildCache()` is told beside where to build. */
+/**
+ * What a `build` of `rebuildCache()` is told beside where to build.
+ *
+ * @category Directories
+ */
 export interface BuildContext {
   /** Aborted when the call's `signal` is: then nobody needs what is built any more. */
   readonly signal: AbortSignal;
@@ -72,7 +80,11 @@ export type Build = (
   context: BuildContext,
 ) => void | Promise<void>;
 
-/** What `rebuildCache()` did. */
+/**
+ * What `rebuildCache()` did.
+ *
+ * @category Directories
+ */
 export interface RebuildReport {
   /** The absolute path of the directory. */
   readonly path: string;

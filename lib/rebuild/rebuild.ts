@@ -74,6 +74,8 @@ import { takeTurn, type Turn } from "./turn.ts";
  *
  * assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["new"]);
  * ```
+ *
+ * @category Directories
  */
 export async function rebuildCache(
   dir: string | URL,
