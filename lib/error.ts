@@ -4,6 +4,8 @@ import { type ErrorKind, errorKind, osErrorText } from "./os/error.ts";
  * What an error of this library means: what the OS meant, `refused`; `locked`: somebody
  * uses it; `empty`: a build wrote nothing; `unfinished`: a build in place failed;
  * `damaged`: what is in a cache is not what was put there.
+ *
+ * @category Errors
  */
 export type CacheErrorKind =
   | ErrorKind
@@ -31,6 +33,8 @@ export type CacheErrorKind =
  *   }
  * }
  * ```
+ *
+ * @category Errors
  */
 export class CacheError extends Error {
   /** The class's name. */

@@ -4,9 +4,13 @@
  * @module
  */
 
+import { checkMethods } from "./os/arguments.ts";
+
 /**
  * Where the library's messages go. A `Logger` of `@std/log` is one, and so is
  * `console`.
+ *
+ * @category Log
  */
 export interface LogSink {
   /** Each step: what was renamed where, and why something was not possible. */
@@ -24,6 +28,7 @@ let sink: LogSink | undefined;
  *
  * @param to Where they go; `undefined` makes it silent again.
  * @returns The sink that was set before.
+ * @throws {TypeError} If it has no `debug()` or no `warn()`.
  *
  * @example Listening
  * ```ts
@@ -31,8 +36,11 @@ let sink: LogSink | undefined;
  *
  * setLogSink(console);
  * ```
+ *
+ * @category Log
  */
 export function setLogSink(to: LogSink | undefined): LogSink | undefined {
+  if (to !== undefined) checkMethods("sink", to, ["debug", "warn"]);
   const before = sink;
   sink = to;
   return before;

@@ -41,7 +41,11 @@ import {
 import { hold } from "./locks.ts";
 import { closeSlot, openSlot, type Slot, type Store } from "./store.ts";
 
-/** What was put under a key. */
+/**
+ * What was put under a key.
+ *
+ * @category Keyed cache
+ */
 export interface Archive {
   /** The bucket that the key is in. */
   readonly bucket: string;
@@ -64,7 +68,11 @@ export interface Archive {
   readonly digest: string;
 }
 
-/** An archive that is held: as long as it is not disposed, it stays as it is. */
+/**
+ * An archive that is held: as long as it is not disposed, it stays as it is.
+ *
+ * @category Keyed cache
+ */
 export interface Entry extends Archive, Disposable {
   /** The absolute path of what was put: a directory or a file. Never write to it. */
   readonly path: string;
@@ -88,6 +96,21 @@ export interface Entry extends Archive, Disposable {
    * @throws {LinkError} If it could not be done. Of kind `damaged` if somebody wrote to
    * the archive: then its key is a miss from now on.
    * @throws {TypeError} If an option is none.
+   *
+   * @example Putting it where it is needed
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const dir = await Deno.makeTempDir();
+   * await Deno.writeTextFile(`${dir}/file`, "content");
+   * const cache = openCache(`${dir}/cache`);
+   * await cache.put("key", `${dir}/file`);
+   * using entry = await cache.get("key");
+   * const report = await entry?.link(`${dir}/here`);
+   * assertEquals([report?.outcome, report?.linkedBytes], ["linked", 7]);
+   * await Deno.remove(dir, { recursive: true });
+   * ```
    */
   link(dst: string | URL, options?: EntryLinkOptions): Promise<LinkReport>;
 }
@@ -95,6 +118,8 @@ export interface Entry extends Archive, Disposable {
 /**
  * Options for `Entry.link()`. Of a file `include` and `exclude` say nothing, and globs of
  * `mutable` are matched against the destination's name.
+ *
+ * @category Keyed cache
  */
 export interface EntryLinkOptions
   extends Omit<LinkTreeOptions, "mode" | "ifExists"> {
@@ -117,7 +142,11 @@ export interface EntryLinkOptions
   mode?: NonNullable<LinkTreeOptions["mode"]>;
 }
 
-/** A place to build what will be put. Dispose of it, whether it was committed or not. */
+/**
+ * A place to build what will be put. Dispose of it, whether it was committed or not.
+ *
+ * @category Keyed cache
+ */
 export interface CacheStaging extends AsyncDisposable {
   /** An empty directory. A file may be put in its place. */
   readonly path: string;
@@ -126,12 +155,30 @@ export interface CacheStaging extends AsyncDisposable {
    *
    * @param options Whether it may be empty.
    * @returns What was put.
-   * @throws {CacheError} Of kind `invalid` if the directory is still empty.
+   * @throws {CacheError} Of kind `empty` if the directory is still empty.
+   *
+   * @example Putting a file that was built
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const dir = await Deno.makeTempDir();
+   * const cache = openCache(`${dir}/cache`);
+   * await using staging = await cache.stage("key");
+   * await Deno.remove(staging.path); // a file takes the directory's place
+   * await Deno.writeTextFile(staging.path, "built");
+   * assertEquals((await staging.commit()).bytes, 5);
+   * await Deno.remove(dir, { recursive: true });
+   * ```
    */
   commit(options?: CommitOptions): Promise<Committed>;
 }
 
-/** Options for `CacheStaging.commit()`. */
+/**
+ * Options for `CacheStaging.commit()`.
+ *
+ * @category Keyed cache
+ */
 export interface CommitOptions {
   /**
    * Whether an empty directory may be put. Most often it means that somebody wrote
@@ -144,7 +191,11 @@ export interface CommitOptions {
   onProgress?: (progress: PutProgress) => void;
 }
 
-/** How far a put is. */
+/**
+ * How far a put is.
+ *
+ * @category Keyed cache
+ */
 export interface PutProgress {
   /** Files that were read. */
   readonly files: number;
@@ -152,7 +203,11 @@ export interface PutProgress {
   readonly bytes: number;
 }
 
-/** What was built, and put under a key. */
+/**
+ * What was built, and put under a key.
+ *
+ * @category Keyed cache
+ */
 export interface Committed extends Archive {
   /**
    * Files (of up to 1 MiB) and symbolic links in it that have the staging's path in them,

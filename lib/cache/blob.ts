@@ -9,11 +9,22 @@ import { CacheError, osFailure } from "../error.ts";
 import { type Directory, fromMilliseconds, pathIn } from "../fs/directory.ts";
 import { LinkError } from "../link/error.ts";
 import { linkFileHeld, toFileReport } from "../link/file.ts";
-import type { LinkFileOptions, LinkFileReport } from "../link/options.ts";
+import {
+  checkLinkOptions,
+  type LinkFileOptions,
+  type LinkFileReport,
+} from "../link/options.ts";
 import { copyTreeInto } from "../link/tree.ts";
 import { log } from "../log.ts";
+import {
+  checkCount,
+  checkGiven,
+  checkPath,
+  checkType,
+} from "../os/arguments.ts";
 import { patiently } from "../os/patience.ts";
 import { toPath } from "../os/path.ts";
+import { type BuildContext, untilAborted } from "../rebuild/options.ts";
 import { isWhole, markedTime, shardIfThere, wrongDigest } from "./blobs.ts";
 import { count } from "./counters.ts";
 import { flushDirectory } from "./flush.ts";
@@ -26,10 +37,11 @@ import {
   OWN,
   shardOf,
 } from "./layout.ts";
-import { checkNumber, pruneWhenDue } from "./limits.ts";
+import { pruneWhenDue } from "./limits.ts";
 import { holdLong } from "./locks.ts";
 import { failure, look, makeShared, openFolder } from "./root.ts";
 import {
+  type CallOptions,
   closeSlot,
   openSlot,
   type Slot,
@@ -37,11 +49,20 @@ import {
   useRoot,
 } from "./store.ts";
 
-/** Options for `Cache.blob()`. */
+/**
+ * Options for `Cache.blob()`.
+ *
+ * @category Keyed cache
+ */
 export interface BlobOptions
-  extends Pick<LinkFileOptions, "ifExists" | "onLinkLimit" | "maxLinks"> {
-  /** Writes the content to a path, where nothing is yet. Called on a miss, once among all. */
-  fetch: (path: string) => void | Promise<void>;
+  extends
+    CallOptions,
+    Pick<LinkFileOptions, "ifExists" | "onLinkLimit" | "maxLinks"> {
+  /**
+   * Writes the content to a path, where nothing is yet. Called on a miss, once among all.
+   * It is told when the call is aborted, and should end then.
+   */
+  fetch: (path: string, context: BuildContext) => void | Promise<void>;
   /**
    * Whether it may be executed. The other variant is another file, since all names of
    * a file have one mode.
@@ -53,10 +74,30 @@ export interface BlobOptions
   size?: number;
 }
 
-/** What `Cache.blob()` did. */
+/**
+ * What `Cache.blob()` did.
+ *
+ * @category Keyed cache
+ */
 export interface BlobReport extends LinkFileReport {
   /** Whether it was fetched for this call. */
   readonly fetched: boolean;
+}
+
+/** Refuses arguments that are none, before anything is done. */
+export function checkBlobArguments(
+  digest: string,
+  dst: string | URL,
+  options: BlobOptions,
+): void {
+  checkGiven("digest", digest, "string");
+  checkPath("dst", dst);
+  const { fetch, executable, size, ifExists, onLinkLimit, maxLinks } = options;
+  checkGiven("fetch", fetch, "function");
+  checkType("executable", executable, "boolean");
+  checkCount("size", size);
+  checkLinkOptions({ ifExists, onLinkLimit, maxLinks }, "file");
+  checkDigest(digest);
 }
 
 /** Puts a file with a known digest where it is needed. */
@@ -66,11 +107,6 @@ export async function placeBlob(
   dst: string | URL,
   options: BlobOptions,
 ): Promise<BlobReport> {
-  checkDigest(digest);
-  checkNumber("size", options.size, "bytes");
-  if (typeof options.fetch !== "function") {
-    throw new TypeError(`fetch is a function, not ${typeof options.fetch}`);
-  }
   const destination = toPath(dst);
   const { executable = false, ifExists, onLinkLimit, maxLinks } = options;
   const name = blobName(digest, executable);
@@ -79,6 +115,7 @@ export async function placeBlob(
     ...ifExists && { ifExists },
     ...onLinkLimit && { onLinkLimit },
     ...maxLinks && { maxLinks },
+    ...store.options.signal && { signal: store.options.signal },
   } as const;
   const how = { size: options.size, signal: store.options.signal };
   let fetched = false;
@@ -141,7 +178,13 @@ async function provide(
       const other = blobName(digest, !executable);
       if (there && await copyOther(there, other, slot)) fetched = false;
     }
-    if (fetched) await fetch(pathIn(slot.directory, FETCHED));
+    if (fetched) {
+      const path = pathIn(slot.directory, FETCHED);
+      await untilAborted(
+        store.options.signal,
+        (context) => fetch(path, context),
+      );
+    }
     const own = await takeOver(slot, digest, options, store);
     try {
       makeShared(blobs, shard, root.status());

@@ -19,6 +19,7 @@ import { checkPath } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { basename, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
+import { untilAborted } from "../rebuild/options.ts";
 import {
   type Archive,
   type CommitOptions,
@@ -123,8 +124,7 @@ async function entryIn(
     outcome: "hit",
     async link(dst, options = {}) {
       checkPath("dst", dst);
-      const { ifExists, ...others } = options;
-      checkLinkOptions(ifExists === "update" ? others : options, "tree");
+      checkLinkOptions(options, "entry");
       const how = { ...options, mode: options.mode ?? "private" } as const;
       const path = toPath(dst);
       try {
@@ -220,7 +220,7 @@ async function linkOnlyFile(
     listing.file,
     watch,
   );
-  const { outcome, bytes } = report;
+  const { outcome, linkedBytes: bytes } = report;
   const files = outcome === "skipped" ? 0 : 1;
   onProgress?.({ files, directories: 0, bytes });
   return report;
@@ -304,7 +304,11 @@ export function toArchive(header: Header, id: string): Archive {
   return { bucket, key, id, created, files, bytes, diskBytes, digest };
 }
 
-/** What `Cache.ensure()` gives. */
+/**
+ * What `Cache.ensure()` gives.
+ *
+ * @category Keyed cache
+ */
 export interface Ensured extends Entry {
   /** `built` for this call, or a `hit`: it was there, or somebody else built it meanwhile. */
   readonly outcome: "hit" | "built";
@@ -336,15 +340,11 @@ export async function ensureEntry(
     refresh.isDone(root, readPointer(root.bucket(store.bucket), name));
   const meanwhile = isDone && await entryIn(root, store, key, name);
   if (meanwhile) return { ...meanwhile, outcome: "hit", mentions: [] };
-  const { signal = new AbortController().signal } = store.options;
   refresh?.begin(root);
-  try {
-    await build(staging, signal);
-  } catch (error) {
-    signal.throwIfAborted();
-    throw error;
-  }
-  signal.throwIfAborted();
+  await untilAborted(
+    store.options.signal,
+    ({ signal }) => build(staging, signal),
+  );
   const { id, mentions } = await staging.commit(options);
   refresh?.succeeded(root, id);
   // Under the staging's lease, so that no prune comes between.

@@ -6,6 +6,7 @@
 
 import { CacheError, kindOfError } from "../error.ts";
 import { log } from "../log.ts";
+import { checkTexts, checkType } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { printable } from "../os/text.ts";
 import type { BuildContext } from "../rebuild/options.ts";
@@ -15,7 +16,11 @@ import { TREE } from "./layout.ts";
 import { headersIn } from "./list.ts";
 import { type CallOptions, openRoot, type Store } from "./store.ts";
 
-/** Options for `Cache.get()`. */
+/**
+ * Options for `Cache.get()`.
+ *
+ * @category Keyed cache
+ */
 export interface GetOptions extends CallOptions {
   /**
    * What to take on a miss: of the entries whose keys begin with the first of these, the
@@ -26,7 +31,11 @@ export interface GetOptions extends CallOptions {
   fallback?: readonly string[];
 }
 
-/** Options for `Cache.ensure()`. */
+/**
+ * Options for `Cache.ensure()`.
+ *
+ * @category Keyed cache
+ */
 export interface EnsureOptions extends GetOptions, CommitOptions {
   /**
    * Whether to build although the key is there, and to replace it. Of those who wait for
@@ -38,7 +47,11 @@ export interface EnsureOptions extends GetOptions, CommitOptions {
   refresh?: boolean;
 }
 
-/** What `Cache.ensure()` tells who builds. */
+/**
+ * What `Cache.ensure()` tells who builds.
+ *
+ * @category Keyed cache
+ */
 export interface EnsureContext extends BuildContext {
   /** The key of the entry that lies in the directory already, if there was a fallback. */
   readonly found?: string;
@@ -63,6 +76,7 @@ export async function ensureOrFallback(
   options: EnsureOptions,
 ): Promise<Ensured> {
   checkFallback(options);
+  checkType("refresh", options.refresh, "boolean");
   const { refresh = false } = options;
   let found: string | undefined;
   const ensured = await ensureEntry(
@@ -97,6 +111,7 @@ async function getFallback(
 
 /** Refuses prefixes that every key has, which nobody means. */
 function checkFallback({ fallback = [] }: GetOptions): void {
+  checkTexts("fallback", fallback);
   for (const prefix of fallback) {
     if (prefix !== "" && prefix.isWellFormed()) continue;
     throw new TypeError(

@@ -2,6 +2,12 @@ import { CacheError, kindOfError, osFailure } from "../error.ts";
 import type { Entry } from "../fs/directory.ts";
 import { parseSiblingName } from "../fs/names.ts";
 import { openDirectory, openParent } from "../fs/open.ts";
+import {
+  checkOptions,
+  checkPath,
+  checkSignal,
+  checkTexts,
+} from "../os/arguments.ts";
 import { isAbsolute, toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
@@ -9,7 +15,11 @@ import { digestOfFile } from "./content.ts";
 import { sha256 } from "./manifest.ts";
 import { failure } from "./root.ts";
 
-/** Options for `hashFiles()`. */
+/**
+ * Options for `hashFiles()`.
+ *
+ * @category Keyed cache
+ */
 export interface HashFilesOptions {
   /**
    * The directory that globs, and the names that are hashed, begin at.
@@ -48,7 +58,7 @@ export interface HashFilesOptions {
  * @returns A SHA-256 in 64 small hexadecimal digits.
  * @throws {CacheError} If something can't be read; of kind `not-found` if a glob matches
  * no file.
- * @throws {TypeError} Without a glob.
+ * @throws {TypeError} Without a glob, or if an argument is of another type.
  *
  * @example A key that changes with the lockfiles
  * ```ts
@@ -63,21 +73,20 @@ export interface HashFilesOptions {
  * assertEquals(key.length, 68);
  * await Deno.remove(root, { recursive: true });
  * ```
+ *
+ * @category Keyed cache
  */
 export async function hashFiles(
   globs: readonly string[],
   options: HashFilesOptions = {},
 ): Promise<string> {
+  checkOptions(options);
   const { signal, root = ".", except = [] } = options;
+  checkPath("root", root);
+  checkSignal(signal);
+  checkGlobs(globs);
   signal?.throwIfAborted();
   const wanted = globs.filter((glob) => !glob.startsWith("!"));
-  if (wanted.length === 0 || globs.some((glob) => /^!?$/.test(glob))) {
-    throw new TypeError(
-      `hashFiles() takes one glob or more, none of them empty: ${
-        JSON.stringify(globs)
-      }`,
-    );
-  }
   const unwanted = globs.flatMap((glob) =>
     glob.startsWith("!") ? glob.slice(1) : []
   );
@@ -91,6 +100,17 @@ export async function hashFiles(
     lines.push(`${JSON.stringify(name)} ${digest}\n`);
   }
   return await sha256(new TextEncoder().encode(lines.join("")));
+}
+
+function checkGlobs(globs: readonly string[]): void {
+  checkTexts("globs", globs ?? null);
+  const isNone = globs.every((glob) => glob.startsWith("!"));
+  if (!isNone && !globs.some((glob) => /^!?$/.test(glob))) return;
+  throw new TypeError(
+    `hashFiles() takes one glob or more, none of them empty: ${
+      JSON.stringify(globs)
+    }`,
+  );
 }
 
 async function digestAt(path: string, signal?: AbortSignal): Promise<string> {

@@ -5,6 +5,7 @@
  */
 
 import { log } from "../log.ts";
+import { checkCount, checkNumber } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { lastPrune } from "./counters.ts";
 import type { ArchiveId } from "./layout.ts";
@@ -12,7 +13,11 @@ import type { Done } from "./prune_options.ts";
 import type { Root } from "./root.ts";
 import type { Store } from "./store.ts";
 
-/** Limits of a cache. What is least recently used goes first. */
+/**
+ * Limits of a cache. What is least recently used goes first.
+ *
+ * @category Keyed cache
+ */
 export interface Limits {
   /** What has not been used for so many milliseconds goes. */
   maxAge?: number;
@@ -22,7 +27,11 @@ export interface Limits {
   maxEntries?: number;
 }
 
-/** Limits that are kept whenever something is put. */
+/**
+ * Limits that are kept whenever something is put.
+ *
+ * @category Keyed cache
+ */
 export interface StandingLimits extends Limits {
   /**
    * How long who puts something may be kept waiting for it, in milliseconds. What is not
@@ -105,35 +114,9 @@ function tell({ path }: Root, report: Done): void {
  */
 export function checkLimits(limits: StandingLimits): void {
   const { maxAge, maxSize, maxEntries, budget } = limits;
-  checkNumber("budget", budget, "milliseconds");
-  checkNumber("maxAge", maxAge, "milliseconds");
-  checkNumber("maxSize", maxSize, "bytes");
-  checkNumber("maxEntries", maxEntries, "entries");
-}
-
-/**
- * Refuses what is no number of bytes, entries or milliseconds.
- *
- * @param name What it is for, in the words of the caller.
- * @throws {TypeError} If it is not a number.
- * @throws {RangeError} If it is `NaN`, below 0, or not whole; but a number of
- * milliseconds need not be whole.
- */
-export function checkNumber(
-  name: string,
-  value: unknown,
-  unit: "bytes" | "entries" | "milliseconds",
-): void {
-  if (value === undefined || value === Infinity) return;
-  if (typeof value !== "number") {
-    const given = typeof value === "string" ? JSON.stringify(value) : value;
-    throw new TypeError(`${name} is a number of ${unit}, not ${given}`);
-  }
-  // What is left of an age by a calculation may be no whole number.
-  const isWhole = unit === "milliseconds" || Number.isInteger(value);
-  if (value >= 0 && isWhole) return;
-  const number = isWhole ? "number" : "whole number";
-  throw new RangeError(
-    `${name} is a ${number} of ${unit}, 0 or more, not ${value}`,
-  );
+  // What is left of a time by a calculation may be no whole number.
+  checkNumber("budget", budget, 0);
+  checkNumber("maxAge", maxAge, 0);
+  checkCount("maxSize", maxSize);
+  checkCount("maxEntries", maxEntries);
 }

@@ -15,7 +15,11 @@ import { lastUse } from "./last_use.ts";
 import { attempt } from "./locks.ts";
 import { openRoot, type Store } from "./store.ts";
 
-/** A key, and what it points to. */
+/**
+ * A key, and what it points to.
+ *
+ * @category Keyed cache
+ */
 export interface Listed extends Archive {
   /** When it was last used, to an hour: an ISO 8601 date and time. */
   readonly lastUse: string;

@@ -13,7 +13,11 @@ import { readPointer } from "./pointer.ts";
 import { look, type Root } from "./root.ts";
 import { openRoot, type Store } from "./store.ts";
 
-/** What stands where something of a cache is to be. */
+/**
+ * What stands where something of a cache is to be.
+ *
+ * @category Keyed cache
+ */
 export type Placement =
   /** `free`: nothing. `outdated`: what this cache put there, of another archive. */
   | { readonly state: "free" | "outdated" }

@@ -16,7 +16,6 @@ import { type Blob, correctBlob, listBlobs, removeBlob } from "./blobs.ts";
 import { notePrune, renewCounters } from "./counters.ts";
 import { headerOf } from "./entry.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
-import { checkLimits } from "./limits.ts";
 import { type Found, pointers } from "./list.ts";
 import {
   type Done,
@@ -48,7 +47,6 @@ export async function prune(
   store: Store,
   options: PruneOptions,
 ): Promise<PruneReport> {
-  checkLimits(options);
   const started = performance.now();
   using root = await isCache(store) ? await useRoot(store) : undefined;
   if (!options.dryRun && root) sweepUsers(store);

@@ -1,21 +1,28 @@
 import type { Failure } from "../fs/remove.ts";
 import type { Limits } from "./limits.ts";
+import type { CallOptions } from "./store.ts";
 
-/** Options for `Cache.prune()`. Without any limit, only what no key points to goes. */
-export interface PruneOptions extends Limits {
+/**
+ * Options for `Cache.prune()`. Without any limit, only what no key points to goes.
+ *
+ * @category Keyed cache
+ */
+export interface PruneOptions extends Limits, CallOptions {
   /**
    * Whether to look only.
    *
    * @default {false}
    */
   dryRun?: boolean;
-  /** Stops the work; what is not removed by then stays. */
-  signal?: AbortSignal;
   /** Called after each key, blob and archive that may go. */
   onProgress?: (progress: PruneProgress) => void;
 }
 
-/** How far `Cache.prune()` is. */
+/**
+ * How far `Cache.prune()` is.
+ *
+ * @category Keyed cache
+ */
 export interface PruneProgress {
   /** Keys, blobs and archives that were looked at. */
   readonly done: number;
@@ -25,7 +32,11 @@ export interface PruneProgress {
   readonly bytes: number;
 }
 
-/** A key that `Cache.prune()` removed, or in a dry run would remove. */
+/**
+ * A key that `Cache.prune()` removed, or in a dry run would remove.
+ *
+ * @category Keyed cache
+ */
 export interface Evicted {
   /** The bucket that the key was in. */
   readonly bucket: string;
@@ -41,7 +52,11 @@ export interface Evicted {
   readonly lastUse?: string;
 }
 
-/** What `Cache.prune()` did, or in a dry run would do. */
+/**
+ * What `Cache.prune()` did, or in a dry run would do.
+ *
+ * @category Keyed cache
+ */
 export interface PruneReport {
   /** The absolute path of the cache. */
   readonly path: string;

@@ -6,15 +6,13 @@ import { counted, lastPrune } from "./counters.ts";
 import { headerOf } from "./entry.ts";
 import { idOf, isKeyName } from "./layout.ts";
 import { namesIn, type Root, toFailure } from "./root.ts";
-import { openRoot, type Store } from "./store.ts";
+import { type CallOptions, openRoot, type Store } from "./store.ts";
 
-/** Options for `Cache.stats()`. */
-export interface StatsOptions {
-  /** Stops the counting. */
-  signal?: AbortSignal;
-}
-
-/** What `Cache.stats()` counted. */
+/**
+ * What `Cache.stats()` counted.
+ *
+ * @category Keyed cache
+ */
 export interface CacheStats {
   /** The absolute path of the cache. */
   readonly path: string;
@@ -53,7 +51,7 @@ export interface CacheStats {
 /** Counts what is in a cache. */
 export async function stats(
   store: Store,
-  { signal }: StatsOptions,
+  { signal }: CallOptions,
 ): Promise<CacheStats> {
   const started = performance.now();
   const sum = { ...NOTHING, failures: [] as Failure[] };

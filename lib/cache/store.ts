@@ -26,7 +26,11 @@ import { failure, Root } from "./root.ts";
 
 const realPathSync = steady(Deno.realPathSync);
 
-/** Options for `openCache()`. */
+/**
+ * Options for `openCache()`.
+ *
+ * @category Keyed cache
+ */
 export interface CacheOptions extends LockOptions {
   /**
    * The bucket that keys are in: 1 to 40 small letters, digits, `-` and `_`. Equal keys
@@ -57,7 +61,11 @@ export interface CacheOptions extends LockOptions {
   lock?: boolean;
 }
 
-/** Options of each call that may take long. They go before those of `openCache()`. */
+/**
+ * Options of each call that may take long. They go before those of `openCache()`.
+ *
+ * @category Keyed cache
+ */
 export interface CallOptions {
   /** Stops the call: the promise is rejected with its reason. */
   signal?: AbortSignal;

@@ -13,27 +13,43 @@ import { type Found, pointers } from "./list.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
 import { attemptArchive, INSTANT } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
-import { isCache, type Store, useRoot } from "./store.ts";
+import { type CallOptions, isCache, type Store, useRoot } from "./store.ts";
 
-/** What `Cache.verify()` found. */
+/**
+ * What `Cache.verify()` found.
+ *
+ * @category Keyed cache
+ */
 export interface VerifyReport {
+  /** The absolute path of the cache. */
+  readonly path: string;
+  /**
+   * `verified`: all is as it was put; `absent`: there is no cache; `damaged`: something is
+   * not, and `damaged` says what; `incomplete`: something could not be read, and
+   * `failures` says what and why.
+   */
+  readonly outcome: "verified" | "absent" | "damaged" | "incomplete";
   /** Archives that were read and compared with their manifests. */
   readonly archives: number;
   /** Blobs that were read. */
   readonly blobs: number;
   /** Bytes that were read. */
-  readonly bytes: number;
+  readonly readBytes: number;
   /** What is damaged. */
   readonly damaged: readonly Damage[];
-  /** What could not be read, and so was not compared. It is left alone. */
-  readonly unreadable: readonly Failure[];
+  /** What could not be read, and so was not compared, or not be put away. It is left alone. */
+  readonly failures: readonly Failure[];
   /** Archives that were not read, since somebody is removing them, or has them locked. */
   readonly skipped: number;
   /** Milliseconds in all. */
   readonly durationMs: number;
 }
 
-/** Something in a cache that is not as it was put. */
+/**
+ * Something in a cache that is not as it was put.
+ *
+ * @category Keyed cache
+ */
 export interface Damage {
   /** The archive, the key or the blob. */
   readonly path: string;
@@ -48,15 +64,21 @@ export interface Damage {
   readonly outcome: "quarantined" | "removed" | "in use";
 }
 
-/** Options for `Cache.verify()`. */
-export interface VerifyOptions {
-  /** Stops the work. */
-  signal?: AbortSignal;
+/**
+ * Options for `Cache.verify()`.
+ *
+ * @category Keyed cache
+ */
+export interface VerifyOptions extends CallOptions {
   /** Called after each file with what has been read, of what there is. */
   onProgress?: (progress: VerifyProgress) => void;
 }
 
-/** How far `Cache.verify()` is. */
+/**
+ * How far `Cache.verify()` is.
+ *
+ * @category Keyed cache
+ */
 export interface VerifyProgress {
   /** Archives that were read. */
   readonly archives: number;
@@ -74,11 +96,9 @@ export async function verify(
   options: VerifyOptions,
 ): Promise<VerifyReport> {
   const verifying = new Verifying(store, options);
-  if (await isCache(store)) {
-    using root = await useRoot(store);
-    if (root) await verifying.run(root);
-  }
-  return verifying.report();
+  using root = await isCache(store) ? await useRoot(store) : undefined;
+  if (root) await verifying.run(root);
+  return verifying.report(root !== undefined);
 }
 
 class Verifying {
@@ -86,7 +106,7 @@ class Verifying {
   readonly #options: VerifyOptions;
   readonly #started = performance.now();
   readonly #damaged: Damage[] = [];
-  readonly #unreadable: Failure[] = [];
+  readonly #failures: Failure[] = [];
   #archives = 0;
   #blobs = 0;
   #bytes = 0;
@@ -97,13 +117,22 @@ class Verifying {
     this.#options = options;
   }
 
-  report(): VerifyReport {
+  report(isThere: boolean): VerifyReport {
+    const outcome = !isThere
+      ? "absent"
+      : this.#damaged.length > 0
+      ? "damaged"
+      : this.#failures.length > 0
+      ? "incomplete"
+      : "verified";
     return {
+      path: this.#store.path,
+      outcome,
       archives: this.#archives,
       blobs: this.#blobs,
-      bytes: this.#bytes,
+      readBytes: this.#bytes,
       damaged: this.#damaged,
-      unreadable: this.#unreadable,
+      failures: this.#failures,
       skipped: this.#skipped,
       durationMs: performance.now() - this.#started,
     };
@@ -159,7 +188,7 @@ class Verifying {
     const { signal } = this.#options;
     if (signal?.aborted && error === signal.reason) throw error;
     const at = error instanceof CacheError && error.path ? error.path : path;
-    this.#unreadable.push(toFailure(at, error));
+    this.#failures.push(toFailure(at, error));
   }
 
   /** What the manifests say that there is to read. */
@@ -263,14 +292,14 @@ class Verifying {
       name,
       isMeant: (now) => now === id,
       signal: this.#options.signal,
-      onFailure: (failure) => this.#unreadable.push(failure),
+      onFailure: (failure) => this.#failures.push(failure),
     });
   }
 
   async #removeTree(folder: Root["directory"], name: string): Promise<boolean> {
     const { signal } = this.#options;
     const left = await removeTree(folder, name, { busyTimeout: 0, signal });
-    for (const failure of left) this.#unreadable.push(failure);
+    for (const failure of left) this.#failures.push(failure);
     return left.length === 0;
   }
 

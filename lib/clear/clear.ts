@@ -66,6 +66,8 @@ import { asidesOf } from "./sweep.ts";
  * assertEquals(report.outcome, "cleared");
  * assertEquals(report.failures, []);
  * ```
+ *
+ * @category Directories
  */
 export async function clearCache(
   dir: string | URL,

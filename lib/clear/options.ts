@@ -1,14 +1,12 @@
-import {
-  checkNumber,
-  checkOptions,
-  checkPath,
-  checkSignal,
-  checkType,
-} from "../os/arguments.ts";
-import type { LockOptions } from "../lock/file.ts";
+import { checkNumber, checkPath, checkType } from "../os/arguments.ts";
+import { checkLockOptions, type LockOptions } from "../lock/file.ts";
 import type { Failure } from "../fs/remove.ts";
 
-/** Options for `clearCache()`. */
+/**
+ * Options for `clearCache()`.
+ *
+ * @category Directories
+ */
 export interface ClearOptions extends LockOptions {
   /**
    * Whether to take the directory's guard first, so that nothing is cleared that
@@ -71,7 +69,11 @@ export interface ClearOptions extends LockOptions {
   onProgress?: (progress: ClearProgress) => void;
 }
 
-/** How far the deletion of what `clearCache()` put aside is. */
+/**
+ * How far the deletion of what `clearCache()` put aside is.
+ *
+ * @category Directories
+ */
 export interface ClearProgress {
   /** Directories that are deleted, with all below them. */
   readonly done: number;
@@ -79,7 +81,11 @@ export interface ClearProgress {
   readonly total: number;
 }
 
-/** What `clearCache()` did. */
+/**
+ * What `clearCache()` did.
+ *
+ * @category Directories
+ */
 export interface ClearReport {
   /** The absolute path of the directory; of a followed link, its target. */
   readonly path: string;
@@ -130,7 +136,7 @@ export function checkClearArguments(
   options: ClearOptions,
 ): void {
   if (dir !== "") checkPath("dir", dir);
-  checkOptions(options);
+  checkLockOptions(options);
   for (
     const name of [
       "lock",
@@ -141,9 +147,6 @@ export function checkClearArguments(
       "weigh",
     ] as const
   ) checkType(name, options[name], "boolean");
-  checkType("purpose", options.purpose, "string");
   checkType("onProgress", options.onProgress, "function");
-  checkNumber("wait", options.wait, 0);
   checkNumber("busyTimeout", options.busyTimeout, 0);
-  checkSignal(options.signal);
 }

@@ -33,14 +33,17 @@ import {
  * // … the cache is gone: go on with what matters …
  * assertEquals(await sweepAsides(dir), []);
  * ```
+ *
+ * @category Directories
  */
 export async function sweepAsides(
   dir: string | URL,
   options: Pick<ClearOptions, "signal" | "busyTimeout"> = {},
 ): Promise<Failure[]> {
   checkClearArguments(dir, options);
-  using target = openTarget(dir, true);
   const { busyTimeout = DEFAULT_BUSY_TIMEOUT, signal } = options;
+  signal?.throwIfAborted();
+  using target = openTarget(dir, true);
   const failures: Failure[] = [];
   for (const aside of asidesOf(target, target.status?.uid)) {
     failures.push(...await aside.remove(busyTimeout, signal));

@@ -10,6 +10,7 @@ import { kindOfError } from "../error.ts";
 import { linkTree } from "../link/tree.ts";
 import { basename } from "../os/path.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
+import { complain } from "./output.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, LINK } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
@@ -77,7 +78,7 @@ export async function linkAny(
     const result = await linkFile(src, dst, how as LinkFileOptions);
     const fresh = result.reset ? `; ${RESET}` : "";
     const text = `Linked ${dst} (${result.mode})${fresh}`;
-    return { result: { path: dst, ...result }, text };
+    return { result, text };
   }
   const options: EntryLinkOptions = {
     ...both,
@@ -100,6 +101,9 @@ export async function linkAny(
       ? entry.link(dst, { ...options, onProgress })
       : linkTree(src, dst, { ...options, onProgress } as LinkTreeOptions);
   });
+  for (const { path, message } of result.failures) {
+    complain(`Cannot remove "${path}": ${message}`);
+  }
   return { result, text: describe(result, mode, entry?.isFile === true) };
 }
 
@@ -147,7 +151,7 @@ function describe(
   asked: Mode,
   isFile: boolean,
 ): string {
-  const { path, outcome, bytes, durationMs, reset } = report;
+  const { path, outcome, linkedBytes, durationMs, reset } = report;
   if (outcome === "unchanged") return isCurrent(path);
   if (outcome === "skipped") return `Skipped ${path}: it is there`;
   const files = (["cloned", "hardlinked", "symlinked", "copied"] as const)
@@ -159,7 +163,7 @@ function describe(
     ? ""
     : ` in ${plural(report.directories + 1, "directory", "directories")}`;
   const all = `${verb} ${path}: ${files.join(", ") || "no files"}${where}, ${
-    size(bytes)
+    size(linkedBytes)
   }, ${milliseconds(durationMs)}`;
   const also = [
     ...missed(report, asked),

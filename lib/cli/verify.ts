@@ -27,33 +27,33 @@ export async function run(call: Call<typeof VERIFY>): Promise<number> {
             }),
         }),
     );
-    const { damaged, unreadable } = result;
-    report(call, { path: cache.path, ...result }, () => describe(result));
+    const { damaged, failures } = result;
+    report(call, result, () => describe(result));
     for (const { path, key, wrong: [first], outcome } of damaged) {
       const name = key === undefined ? path : `${path} ("${printable(key)}")`;
       complain(`${name} is damaged, and ${outcome}: ${first}`);
     }
-    for (const { path, message } of unreadable) {
+    for (const { path, message } of failures) {
       complain(`Cannot read "${path}", which is left alone: ${message}`);
     }
-    return damaged.length + unreadable.length > 0 ? EXIT.failed : EXIT.done;
+    return damaged.length + failures.length > 0 ? EXIT.failed : EXIT.done;
   });
 }
 
 function describe(
   report: VerifyReport,
 ): string {
-  const { archives, blobs, bytes, damaged, unreadable, skipped } = report;
+  const { archives, blobs, readBytes, damaged, failures, skipped } = report;
   const what = [
     plural(archives, "archive"),
     ...blobs ? [plural(blobs, "blob")] : [],
   ].join(", ");
   const how = [
     damaged.length === 0 ? "no damage" : `${damaged.length} damaged`,
-    ...unreadable.length > 0 ? [`${unreadable.length} unreadable`] : [],
+    ...failures.length > 0 ? [`${failures.length} unreadable`] : [],
     ...skipped > 0 ? [`${skipped} skipped, which are in use`] : [],
   ].join(", ");
-  return `Verified ${what}, ${size(bytes)}: ${how} (${
+  return `Verified ${what}, ${size(readBytes)}: ${how} (${
     milliseconds(report.durationMs)
   })`;
 }

@@ -23,7 +23,11 @@ import {
 /** What is kept: `all`; or `content`, mode and times, but nobody's rights. */
 export type Keep = "all" | "content";
 
-/** Something that could not be kept, told once a kind. */
+/**
+ * Something that could not be kept, told once a kind.
+ *
+ * @category Trees
+ */
 export interface NotKept {
   /** `owner`, `setuid`, `acl`, `xattr`, `capability`, `hardlink`. */
   readonly what: string;

@@ -30,7 +30,11 @@ import {
 } from "./directory.ts";
 import { PathDirectory } from "./paths.ts";
 
-/** Something that could not be removed, and why. */
+/**
+ * Something that could not be removed, and why.
+ *
+ * @category Directories
+ */
 export interface Failure {
   /** Its path. */
   readonly path: string;

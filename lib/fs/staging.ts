@@ -72,6 +72,7 @@ class LockedStaging implements Staging {
   readonly #parent: Directory;
   readonly #name: string;
   readonly #lock: OpenFile;
+  #isRemoved = false;
 
   constructor(parent: Directory, name: string) {
     this.#parent = parent;
@@ -100,6 +101,7 @@ class LockedStaging implements Staging {
    * was killed meanwhile finds that it is dead.
    */
   async remove(signal?: AbortSignal): Promise<Failure[]> {
+    this.#isRemoved = true;
     using _ = this.#lock;
     using directory = this.directory;
     // Not the tree alone: who built may have left a lock file beside it.
@@ -117,6 +119,7 @@ class LockedStaging implements Staging {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isRemoved) return;
     for (const { path, message } of await this.remove()) {
       log.warn(() => `Cannot remove "${path}": ${message}`);
     }

@@ -16,6 +16,8 @@ import { osErrorText } from "../os/error.ts";
  *   console.log(error.kind, error.src, error.dst);
  * }
  * ```
+ *
+ * @category Errors
  */
 export class LinkError extends CacheError {
   /** The class's name. */

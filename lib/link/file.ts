@@ -77,6 +77,8 @@ import { linkReport } from "./report.ts";
  * assertEquals(await Deno.readTextFile(`${dir}/here`), "content");
  * await Deno.remove(dir, { recursive: true });
  * ```
+ *
+ * @category Trees
  */
 export async function linkFile(
   src: string | URL,
@@ -94,9 +96,12 @@ export async function linkFile(
 
 /** What a report says of its only file. */
 export function toFileReport(report: LinkReport): LinkFileReport {
-  const { outcome, reset } = report;
-  const replaced = outcome === "replaced";
-  return { mode: modeOf(report), replaced, reset: reset > 0 };
+  const { path, reset, linkedBytes, fallbacks, notKept, durationMs } = report;
+  const outcome = report.outcome as LinkFileReport["outcome"];
+  return {
+    ...{ path, outcome, mode: modeOf(report), reset: reset > 0 },
+    ...{ linkedBytes, fallbacks, notKept, durationMs },
+  };
 }
 
 function modeOf(report: LinkReport): LinkFileReport["mode"] {
@@ -141,7 +146,8 @@ async function linkFileOnce(
 ): Promise<LinkReport> {
   const started = performance.now();
   const source = pathIn(from.parent, from.name);
-  const { ifExists = "error" } = options;
+  const { ifExists = "error", signal } = options;
+  signal?.throwIfAborted();
   using destination = openDestination(path, source);
   const { existing } = destination;
   if (existing && ifExists === "skip") {
@@ -168,7 +174,6 @@ async function linkFileOnce(
     const outcome = existing ? "replaced" : "linked";
     return linkReport(path, outcome, built, 1, started);
   } catch (error) {
-    const { signal } = options;
     if (signal?.aborted && error === signal.reason) throw error;
     const known = error instanceof LinkError;
     if (known && error.kind === "already-exists" && !error.cause) throw error;

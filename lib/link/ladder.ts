@@ -10,6 +10,8 @@ import type { ErrorKind } from "../os/error.ts";
 /**
  * A way of putting a cached file in its place: `clone` (copy-on-write),
  * `hardlink`, `symlink`, `copy`.
+ *
+ * @category Trees
  */
 export type LinkMode = "clone" | "hardlink" | "symlink" | "copy";
 

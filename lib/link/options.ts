@@ -1,4 +1,5 @@
 import type { NotKept } from "../fs/fidelity.ts";
+import type { Failure } from "../fs/remove.ts";
 import {
   checkChoice,
   checkNumber,
@@ -10,7 +11,11 @@ import {
 import { type LinkMode, MODES } from "./ladder.ts";
 import type { Fallback, OnLinkLimit, PlaceOptions } from "./place.ts";
 
-/** Options for `linkFile()`. */
+/**
+ * Options for `linkFile()`.
+ *
+ * @category Trees
+ */
 export interface LinkFileOptions {
   /**
    * How to put the file there. `auto` and `clone` (or `reflink`) try a clone, then a
@@ -60,7 +65,11 @@ export interface LinkFileOptions {
   signal?: AbortSignal;
 }
 
-/** Options for `linkTree()`. Globs are matched against paths below the source, with `/`. */
+/**
+ * Options for `linkTree()`. Globs are matched against paths below the source, with `/`.
+ *
+ * @category Trees
+ */
 export interface LinkTreeOptions
   extends Omit<LinkFileOptions, "ifExists" | "mutable" | "signal"> {
   /**
@@ -96,7 +105,11 @@ export interface LinkTreeOptions
   onProgress?: (progress: LinkProgress) => void;
 }
 
-/** How far `linkTree()` is. */
+/**
+ * How far `linkTree()` is.
+ *
+ * @category Trees
+ */
 export interface LinkProgress {
   /** Files that are in place. */
   readonly files: number;
@@ -106,17 +119,35 @@ export interface LinkProgress {
   readonly bytes: number;
 }
 
-/** What `linkFile()` did. */
+/**
+ * What `linkFile()` did.
+ *
+ * @category Trees
+ */
 export interface LinkFileReport {
-  /** How the file got there; `created` if it is empty; `skipped` if one stood there. */
+  /** The absolute path of the destination. */
+  readonly path: string;
+  /** What became of the destination; `skipped` if something stood there. */
+  readonly outcome: "linked" | "replaced" | "skipped";
+  /** How the file got there; `created` if it is empty; `skipped` if something stood there. */
   readonly mode: LinkMode | "created" | "skipped";
-  /** Whether something was replaced. */
-  readonly replaced: boolean;
   /** Whether the cached file was given a fresh inode. */
   readonly reset: boolean;
+  /** The file's size in bytes; 0 if it was not put there. */
+  readonly linkedBytes: number;
+  /** Why it was not put there by the first rung. */
+  readonly fallbacks: readonly Fallback[];
+  /** What could not be kept of its owner, rights and attributes. */
+  readonly notKept: readonly NotKept[];
+  /** Milliseconds in all. */
+  readonly durationMs: number;
 }
 
-/** What `linkTree()` did: what it says is what was done. */
+/**
+ * What `linkTree()` did: what it says is what was done.
+ *
+ * @category Trees
+ */
 export interface LinkReport {
   /** The absolute path of the destination. */
   readonly path: string;
@@ -140,12 +171,14 @@ export interface LinkReport {
   readonly reset: number;
   /** Earlier destinations of those, which stay on the old inode. */
   readonly stranded: number;
-  /** The files' size in bytes. */
-  readonly bytes: number;
+  /** The size in bytes of the files that were put there. */
+  readonly linkedBytes: number;
   /** Why files were not put there by the first rung. */
   readonly fallbacks: readonly Fallback[];
   /** What could not be kept of owners, rights and attributes. */
   readonly notKept: readonly NotKept[];
+  /** What of the tree that stood there could not be removed, and why. */
+  readonly failures: readonly Failure[];
   /** Threads that worked, this one included. */
   readonly threads: number;
   /** Milliseconds in all. */
@@ -162,13 +195,15 @@ const ON_LINK_LIMIT = ["reset", "copy", "error"] as const;
  * @throws {RangeError} If a number is too small.
  */
 export function checkLinkOptions(
-  options: LinkFileOptions | LinkTreeOptions,
-  what: "file" | "tree",
+  options: {
+    readonly [Name in keyof (LinkFileOptions & LinkTreeOptions)]?: unknown;
+  },
+  what: "file" | "tree" | "entry",
 ): void {
   checkOptions(options);
-  const merge = what === "tree" ? ["merge"] as const : [];
+  const more = { file: [], tree: ["merge"], entry: ["merge", "update"] };
   checkChoice("mode", options.mode, MODES);
-  checkChoice("ifExists", options.ifExists, [...IF_EXISTS, ...merge]);
+  checkChoice("ifExists", options.ifExists, [...IF_EXISTS, ...more[what]]);
   checkChoice("onLinkLimit", options.onLinkLimit, ON_LINK_LIMIT);
   checkNumber("maxLinks", options.maxLinks, 1);
   checkType("strict", options.strict, "boolean");
@@ -177,8 +212,7 @@ export function checkLinkOptions(
     checkType("mutable", options.mutable, "boolean");
     return;
   }
-  const { include, exclude, mutable, jobs, wait, onProgress } =
-    options as LinkTreeOptions;
+  const { include, exclude, mutable, jobs, wait, onProgress } = options;
   checkTexts("include", include);
   checkTexts("exclude", exclude);
   checkTexts("mutable", mutable);

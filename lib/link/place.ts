@@ -31,7 +31,11 @@ import {
   verdict,
 } from "./ladder.ts";
 
-/** What to do when a cached file has all the hard links that it can have. */
+/**
+ * What to do when a cached file has all the hard links that it can have.
+ *
+ * @category Trees
+ */
 export type OnLinkLimit = "reset" | "copy" | "error";
 
 /** How files are placed. */
@@ -59,7 +63,11 @@ export interface Counts {
   readonly fallbacks: Map<string, Fallback>;
 }
 
-/** Why files went down a rung. */
+/**
+ * Why files went down a rung.
+ *
+ * @category Trees
+ */
 export interface Fallback {
   /** The rung that was left. */
   readonly from: LinkMode;

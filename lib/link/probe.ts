@@ -3,6 +3,7 @@ import { fileSystemType } from "../os/mounts.ts";
 import { siblingName } from "../fs/names.ts";
 import { openParent } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
+import { checkNumber, checkOptions, checkPath } from "../os/arguments.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { dirname, join, toPath } from "../os/path.ts";
 import { cloneContent } from "../fs/copy.ts";
@@ -11,7 +12,11 @@ import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { canClone } from "./place.ts";
 import { LADDERS, type LinkMode } from "./ladder.ts";
 
-/** Whether something works, and if not, what the operating system said. */
+/**
+ * Whether something works, and if not, what the operating system said.
+ *
+ * @category Trees
+ */
 export interface Ability {
   /** Whether it was tried and worked. */
   readonly works: boolean;
@@ -19,7 +24,11 @@ export interface Ability {
   readonly reason?: string;
 }
 
-/** What `probe()` found out by trying. */
+/**
+ * What `probe()` found out by trying.
+ *
+ * @category Trees
+ */
 export interface Capabilities {
   /** The directory that files come from. */
   readonly source: string;
@@ -56,7 +65,11 @@ export interface Capabilities {
   readonly auto: LinkMode;
 }
 
-/** Options for `probe()`. */
+/**
+ * Options for `probe()`.
+ *
+ * @category Trees
+ */
 export interface ProbeOptions {
   /**
    * How many hard links to try at most.
@@ -81,6 +94,7 @@ const LINKS = 1100;
  * @param options How much to try.
  * @returns What works, and what does not and why.
  * @throws {CacheError} If one of them can't be written.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
  *
  * @example Asking whether hard links work
  * ```ts
@@ -91,12 +105,19 @@ const LINKS = 1100;
  * console.log(hardlink.works, links, linksAreLimited);
  * await Deno.remove(dir);
  * ```
+ *
+ * @category Trees
  */
 export async function probe(
   dir: string | URL,
   dst: string | URL = dir,
-  { links = LINKS }: ProbeOptions = {},
+  options: ProbeOptions = {},
 ): Promise<Capabilities> {
+  checkPath("dir", dir);
+  checkPath("dst", dst);
+  checkOptions(options);
+  const { links = LINKS } = options;
+  checkNumber("links", links, 1);
   const source = realDirectory(toPath(dir));
   const destination = realDirectory(nearest(toPath(dst)));
   const from = room(source);

@@ -1,4 +1,5 @@
 import type { NotKept } from "../fs/fidelity.ts";
+import type { Failure } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import type { LinkReport } from "./options.ts";
 import type { Counts } from "./place.ts";
@@ -17,6 +18,7 @@ export function linkReport(
   built: Reported,
   threads: number,
   started: number,
+  failures: readonly Failure[] = [],
 ): LinkReport {
   const {
     fallbacks,
@@ -52,9 +54,10 @@ export function linkReport(
     directories,
     reset,
     stranded,
-    bytes,
+    linkedBytes: bytes,
     fallbacks: [...fallbacks.values()],
     notKept: [...notKept.values()],
+    failures,
     threads,
     durationMs: performance.now() - started,
   };

@@ -4,7 +4,7 @@ import { Keeper } from "../fs/fidelity.ts";
 import { isWhatWasChecked, refuseToReplace } from "../fs/guard_rails.ts";
 import { listWhole } from "../fs/list.ts";
 import { removeQuietly, siblingName } from "../fs/names.ts";
-import { removeTree } from "../fs/remove.ts";
+import { type Failure, removeTree } from "../fs/remove.ts";
 import {
   openStaging,
   type Staging,
@@ -89,6 +89,8 @@ import { buildTree } from "./threads.ts";
  * assertEquals(report.hardlinked, 1);
  * await Deno.remove(dir, { recursive: true });
  * ```
+ *
+ * @category Trees
  */
 export async function linkTree(
   src: string | URL,
@@ -169,8 +171,9 @@ async function linkOnce(
   using destination = openDestination(path, source.path);
   const { parent, name, existing } = destination;
   refuseNested(source, destination);
+  const failures: Failure[] = [];
   const done = (outcome: LinkReport["outcome"], built: Built, threads = 1) =>
-    linkReport(path, outcome, built, threads, started);
+    linkReport(path, outcome, built, threads, started, failures);
   if (existing && ifExists === "skip") return done("skipped", nothingBuilt());
   const stays = existing && ifExists === "error";
   if (stays || !isExpected(existing, watch)) throw taken(source.path, path);
@@ -190,7 +193,18 @@ async function linkOnce(
     const result = await buildNew(source, path, staging, job, options);
     ({ built, threads } = result);
     const { finish } = result;
-    await publish(staging, source.path, destination, finish, options, watch);
+    failures.push(
+      ...await publish(
+        staging,
+        source.path,
+        destination,
+        finish,
+        options,
+        watch,
+      ),
+      // What stood there is in it, if both were exchanged.
+      ...await staging.remove(),
+    );
   }
   await sweepStagings(parent, name, existing?.uid);
   return done(existing ? "replaced" : "linked", built, threads);
@@ -236,7 +250,11 @@ function finishTop(builder: Builder, top: Directory): void {
   for (const it of builder.built.unfinished.splice(0)) builder.finish(it, top);
 }
 
-/** Gives the tree its place, and deletes what stood there. */
+/**
+ * Gives the tree its place, and deletes what stood there.
+ *
+ * @returns What of that could not be removed.
+ */
 async function publish(
   { directory: staging }: Staging,
   source: string,
@@ -244,7 +262,7 @@ async function publish(
   finish: (top: Directory) => void,
   options: LinkTreeOptions,
   watch: Watch,
-): Promise<void> {
+): Promise<Failure[]> {
   using built = staging.open(TREE);
   using top = built.again(path);
   // A directory that its owner can't write to can't be moved to another parent.
@@ -266,12 +284,15 @@ async function publish(
     if (!standing) {
       moveToFree(tree, { parent, name });
       if (isLast) finish(top);
-      return;
+      return [];
     }
     const place = { parent, name, path };
     const removed = swapKnown(tree, place, old, source, watch);
     if (isLast) finish(top);
-    if (removed) await removeOld(removed.old, removed.expected);
+    // What was exchanged lies in the staging, and goes with it.
+    if (!removed || removed.old.parent === staging) return [];
+    const { old: { parent: at, name: was }, expected } = removed;
+    return await removeTree(at, was, { busyTimeout: 1000, expected });
   } catch (error) {
     if (error instanceof LinkError) throw error;
     const kind = kindOfError(error);
@@ -315,16 +336,6 @@ function swapKnown(
     path,
     "refused",
   );
-}
-
-async function removeOld(
-  { parent, name }: Place,
-  expected: Status,
-): Promise<void> {
-  const options = { busyTimeout: 1000, expected };
-  for (const { path, message } of await removeTree(parent, name, options)) {
-    log.warn(() => `Cannot remove "${path}": ${message}`);
-  }
 }
 
 /** Puts each file into what is there. */

@@ -8,6 +8,7 @@
 
 import {
   attemptLock,
+  checkLockOptions,
   DEFAULT_WAIT,
   LockedError,
   lockFailure,
@@ -26,10 +27,15 @@ import type { Directory, OpenFile } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
 import { kindOfError } from "../error.ts";
+import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
 import { steady } from "../os/patience.ts";
 
-/** A lock that is held until it is disposed: `using lock = await lease(dir)`. */
+/**
+ * A lock that is held until it is disposed: `using lock = await lease(dir)`.
+ *
+ * @category Locks
+ */
 export interface Lock extends Disposable {
   /** The absolute path of the directory. */
   readonly path: string;
@@ -71,6 +77,8 @@ export interface Lock extends Disposable {
  * }
  * assertEquals((await clearCache(dir, { wait: 0 })).outcome, "cleared");
  * ```
+ *
+ * @category Locks
  */
 export async function lease(
   dir: string | URL,
@@ -103,6 +111,8 @@ export async function lease(
  *   await Deno.writeTextFile(`${dir}/index`, "rewritten in place");
  * }
  * ```
+ *
+ * @category Locks
  */
 export async function guard(
   dir: string | URL,
@@ -116,6 +126,8 @@ async function lockDirectory(
   exclusive: boolean,
   options: LockOptions,
 ): Promise<Lock> {
+  checkPath("dir", dir);
+  checkLockOptions(options);
   const path = realPath(dir);
   using held = new DisposableStack();
   let place: Place;

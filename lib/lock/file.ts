@@ -8,6 +8,12 @@ import { CacheError, osFailure } from "../error.ts";
 import type { LockHolder } from "./holder.ts";
 import { log } from "../log.ts";
 import {
+  checkNumber,
+  checkOptions,
+  checkSignal,
+  checkType,
+} from "../os/arguments.ts";
+import {
   type ErrorKind,
   errorKind,
   osErrorNumber,
@@ -24,7 +30,11 @@ import { patiently } from "../os/patience.ts";
 /** How long to wait for a lock by default, in milliseconds: five minutes, as uv does. */
 export const DEFAULT_WAIT = 5 * 60 * 1000;
 
-/** Options for `lease()` and `guard()`. */
+/**
+ * Options for `lease()` and `guard()`.
+ *
+ * @category Locks
+ */
 export interface LockOptions {
   /**
    * How long to wait for the lock, in milliseconds; 0 tries once. A log sink is told
@@ -44,6 +54,19 @@ export interface LockOptions {
 }
 
 /**
+ * Refuses options that are none, before anything is done.
+ *
+ * @throws {TypeError} If one is of another type.
+ * @throws {RangeError} If `wait` is no time.
+ */
+export function checkLockOptions(options: LockOptions): void {
+  checkOptions(options);
+  checkNumber("wait", options.wait, 0);
+  checkType("purpose", options.purpose, "string");
+  checkSignal(options.signal);
+}
+
+/**
  * A lock was not had in time, or never would be, since this process runs inside what holds
  * it. Nothing was changed.
  *
@@ -59,6 +82,8 @@ export interface LockOptions {
  *   console.log("In use, so not cleared:", error.holders);
  * }
  * ```
+ *
+ * @category Locks
  */
 export class LockedError extends CacheError {
   /** The class's name. */

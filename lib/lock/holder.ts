@@ -15,7 +15,11 @@ import {
 import { hostName } from "../os/machine.ts";
 import { printable } from "../os/text.ts";
 
-/** Who holds a lock, for people to read. */
+/**
+ * Who holds a lock, for people to read.
+ *
+ * @category Locks
+ */
 export interface LockHolder {
   /** Its process, on its host. */
   readonly pid: number;

@@ -6,9 +6,10 @@
  */
 
 /** Refuses what is no object with options. */
-export function checkOptions(options: unknown): void {
-  if (typeof options === "object" && options !== null) return;
-  throw new TypeError(`options must be an object, not ${given(options)}`);
+export function checkOptions(options: unknown, name = "options"): void {
+  const isList = Array.isArray(options);
+  if (typeof options === "object" && options !== null && !isList) return;
+  throw new TypeError(`${name} must be an object, not ${given(options)}`);
 }
 
 /** Refuses a word that is not one of those that an option may be. */
@@ -30,6 +31,14 @@ export function checkNumber(name: string, value: unknown, least: number): void {
   }
   if (value >= least) return; // NaN is not
   throw new RangeError(`${name} must be ${least} or more, not ${value}`);
+}
+
+/** Refuses what is no count: no whole number, or less than 0. `Infinity` is one. */
+export function checkCount(name: string, value: unknown): void {
+  checkNumber(name, value, 0);
+  if (value === undefined || value === Infinity) return;
+  if (Number.isInteger(value)) return;
+  throw new RangeError(`${name} must be a whole number, not ${value}`);
 }
 
 /** Refuses what is of another type. */
@@ -62,6 +71,21 @@ export function checkTexts(name: string, value: unknown): void {
   throw new TypeError(
     `${name} must be an array of strings, not ${given(wrong)}`,
   );
+}
+
+/** Refuses what has not the methods of an object that is called back. */
+export function checkMethods(
+  name: string,
+  value: unknown,
+  methods: readonly string[],
+): void {
+  if (typeof value !== "object" && typeof value !== "function" || !value) {
+    throw new TypeError(`${name} must be an object, not ${given(value)}`);
+  }
+  for (const method of methods) {
+    const is: unknown = Reflect.get(value, method);
+    checkGiven(`${name}.${method}`, is, "function");
+  }
 }
 
 /** Refuses what is no path: neither a text with something in it, nor a `file:` URL. */

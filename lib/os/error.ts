@@ -11,7 +11,11 @@
  * @module
  */
 
-/** What an error means, whatever platform it came from. */
+/**
+ * What an error means, whatever platform it came from.
+ *
+ * @category Errors
+ */
 export type ErrorKind =
   /** A name on the path does not exist (any more). */
   | "not-found"

@@ -1,14 +1,12 @@
 import type { Failure } from "../fs/remove.ts";
-import type { LockOptions } from "../lock/file.ts";
-import {
-  checkNumber,
-  checkOptions,
-  checkPath,
-  checkSignal,
-  checkType,
-} from "../os/arguments.ts";
+import { checkLockOptions, type LockOptions } from "../lock/file.ts";
+import { checkPath, checkType } from "../os/arguments.ts";
 
-/** Options for `rebuildCache()`. */
+/**
+ * Options for `rebuildCache()`.
+ *
+ * @category Directories
+ */
 export interface RebuildOptions extends LockOptions {
   /**
    * Whether to build in the directory's own place, which is cleared first, all under
@@ -49,10 +47,31 @@ export interface RebuildOptions extends LockOptions {
   follow?: boolean;
 }
 
-/** What a `build` of `rebuildCache()` is told beside where to build. */
+/**
+ * What a `build` of `rebuildCache()` is told beside where to build.
+ *
+ * @category Directories
+ */
 export interface BuildContext {
   /** Aborted when the call's `signal` is: then nobody needs what is built any more. */
   readonly signal: AbortSignal;
+}
+
+/**
+ * Calls what was given to build something. Who aborts hears their own reason, however it
+ * ends then.
+ */
+export async function untilAborted(
+  signal: AbortSignal = new AbortController().signal,
+  build: (context: BuildContext) => unknown,
+): Promise<void> {
+  try {
+    await build({ signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+  signal.throwIfAborted();
 }
 
 /** Fills a directory. */
@@ -61,7 +80,11 @@ export type Build = (
   context: BuildContext,
 ) => void | Promise<void>;
 
-/** What `rebuildCache()` did. */
+/**
+ * What `rebuildCache()` did.
+ *
+ * @category Directories
+ */
 export interface RebuildReport {
   /** The absolute path of the directory. */
   readonly path: string;
@@ -94,14 +117,11 @@ export function checkRebuildArguments(
     throw new TypeError("build must be a function, not undefined");
   }
   checkType("build", build, "function");
-  checkOptions(options);
+  checkLockOptions(options);
   for (const name of ["inPlace", "allowEmpty", "lock", "follow"] as const) {
     checkType(name, options[name], "boolean");
   }
   checkType("share", options.share, "string");
-  checkType("purpose", options.purpose, "string");
-  checkNumber("wait", options.wait, 0);
-  checkSignal(options.signal);
   if (options.share !== undefined && options.lock === false) {
     throw new TypeError("share needs the lock that lock: false leaves out");
   }

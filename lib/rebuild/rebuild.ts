@@ -25,6 +25,7 @@ import {
   checkRebuildArguments,
   type RebuildOptions,
   type RebuildReport,
+  untilAborted,
 } from "./options.ts";
 import {
   buildable,
@@ -73,6 +74,8 @@ import { takeTurn, type Turn } from "./turn.ts";
  *
  * assertEquals([...Deno.readDirSync(dir)].map(({ name }) => name), ["new"]);
  * ```
+ *
+ * @category Directories
  */
 export async function rebuildCache(
   dir: string | URL,
@@ -107,11 +110,6 @@ export async function rebuildCache(
       ? await buildInPlace(at, path, build, options, turn)
       : await buildBeside(at, path, build, options, turn),
   );
-}
-
-/** What a build is told. */
-function contextOf({ signal }: RebuildOptions): BuildContext {
-  return { signal: signal ?? new AbortController().signal };
 }
 
 function openPlace(path: string): Place {
@@ -152,8 +150,7 @@ async function buildInPlace(
     );
   }
   markUnfinished(place, path); // a clear takes the note away
-  await build(path, contextOf(options));
-  signal?.throwIfAborted();
+  await untilAborted(signal, (context) => build(path, context));
   {
     using built = openBuilt(place.parent, place.name, path, "");
     if (!options.allowEmpty) refuseEmpty(built, path, "");
@@ -183,8 +180,7 @@ async function buildBeside(
         like = target.status && buildable(target.status);
         makeDirectoryLike(staging.directory, TREE, like, path);
       }
-      await build(staging.tree, contextOf(options));
-      signal?.throwIfAborted();
+      await untilAborted(signal, (context) => build(staging.tree, context));
       published = await publish(staging, place, path, options, turn);
     } finally {
       // What stood there is in the staging, if both were exchanged.

@@ -142,9 +142,9 @@ for (const what of ["commit", "get", "prune", "verify", "rebuild"]) {
 
 /** What can't be read is reported, and never taken for damage. */
 function unreadable({ done }: Answer): number {
-  if (typeof done !== "object" || !("unreadable" in done)) return 0;
+  if (typeof done !== "object" || !("damaged" in done)) return 0;
   assertEquals(done.damaged, []);
-  return done.unreadable.length;
+  return done.failures.length;
 }
 
 function mkdir(path: string): string {

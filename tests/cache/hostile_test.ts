@@ -284,8 +284,8 @@ mountTest(
     }).output();
     assertEquals(code, 0);
     Deno.writeTextFileSync(`${at}/precious`, "p");
-    const { damaged, unreadable } = await cache.verify();
-    assertEquals([damaged, unreadable.map(({ kind }) => kind)], [[], [
+    const { damaged, failures: unread } = await cache.verify();
+    assertEquals([damaged, unread.map(({ kind }) => kind)], [[], [
       "mount",
     ]]);
     (await cache.get("key"))![Symbol.dispose]();

@@ -129,8 +129,8 @@ Deno.test("A manifest of version 1 is no entry, and no damage", async () => {
   Deno.writeTextFileSync(manifest, `${JSON.stringify(header)}\n{}\n`);
   assertEquals(await cache.get("key"), undefined);
   assertEquals(cache.entries(), []);
-  const { damaged, unreadable, archives } = await cache.verify();
-  assertEquals([damaged, unreadable, archives], [[], [], 0]);
+  const { damaged, failures, archives } = await cache.verify();
+  assertEquals([damaged, failures, archives], [[], [], 0]);
   assertEquals((await cache.prune()).evicted.length, 1);
   await cache.put("key", dir.at("file"));
   assertEquals(cache.entries().length, 1);

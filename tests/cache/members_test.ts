@@ -38,7 +38,7 @@ test("Cache of a group is used by all its members, whatever their umask", [
   assertEquals(got.outcome, "linked");
   assertEquals((await as(1002, 0o77, "entries", root)).done.length, 1);
   const { done: verified } = await as(1002, 0o77, "verify", root);
-  assertEquals([verified.damaged, verified.unreadable], [[], []]);
+  assertEquals([verified.damaged, verified.failures], [[], []]);
   await as(1002, 0o77, "put", root, "other", dir.at("two", "out"));
   const { done: pruned } = await as(1001, 0o77, "prune", root);
   assertEquals([pruned.failures, pruned.evicted.length], [[], 2]);
@@ -69,7 +69,7 @@ test("Cache.verify() leaves alone what this user can't read", [
     Deno.chmodSync(`${archive}/${path}`, 0o700);
     const { done } = await as(1002, 0o2, "verify", root);
     assertEquals(done.damaged, [], path);
-    assertEquals(done.unreadable[0].kind, "permission", path);
+    assertEquals(done.failures[0].kind, "permission", path);
     Deno.chmodSync(`${archive}/${path}`, mode! & 0o7777);
   }
   assertEquals((await as(1001, 0o2, "verify", root)).done.archives, 1);
@@ -154,7 +154,7 @@ test(
         assertEquals(done.outcome, "linked", key);
       }
       const { done } = await as(1002, 0o22, "verify", root);
-      assertEquals([done.archives, done.damaged, done.unreadable], [2, [], []]);
+      assertEquals([done.archives, done.damaged, done.failures], [2, [], []]);
     }
   },
 );

@@ -66,7 +66,7 @@ Deno.test("Entry.link() takes the same options for a file as for a tree", async 
   using entry = (await cache.get("key"))!;
   const mode = "hardlink";
   const shared = await entry.link(dir.at("shared"), { mode });
-  assertEquals([shared.outcome, shared.hardlinked, shared.bytes], [
+  assertEquals([shared.outcome, shared.hardlinked, shared.linkedBytes], [
     "linked",
     1,
     7,

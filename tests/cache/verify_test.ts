@@ -12,11 +12,11 @@ Deno.test("Cache.verify() finds nothing in what is as it was put", async () => {
   await cache.put("tree", dir.at("tree"));
   await cache.put("file", dir.at("tree", "a.js"));
   const told: number[][] = [];
-  const { archives, bytes, damaged } = await cache.verify({
+  const { archives, readBytes, damaged } = await cache.verify({
     onProgress: ({ bytes, totalArchives, totalBytes }) =>
       told.push([bytes, totalArchives, totalBytes]),
   });
-  assertEquals([archives, bytes, damaged], [2, 18, []]);
+  assertEquals([archives, readBytes, damaged], [2, 18, []]);
   assertEquals(told.length, 3); // files
   assertEquals(told.at(-1), [18, 2, 18]);
 });

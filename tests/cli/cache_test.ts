@@ -293,7 +293,7 @@ test("rebuild-cache verify names what it can't read, and leaves it alone", [
   Deno.symlinkSync(dir.at("elsewhere"), bucket);
   const { code, stderr, json } = await command("verify");
   assertEquals([code, json.result.damaged], [1, []]);
-  assertEquals(json.result.unreadable[0].path, bucket);
+  assertEquals(json.result.failures[0].path, bucket);
   assertStringIncludes(stderr, `Cannot read "${bucket}", which is left alone`);
   assertEquals(namesIn(dir.at("cache", "archive-v0")), [id]);
 });

@@ -24,7 +24,7 @@ Deno.test("linkFile() keeps content, mode and mtime, in each mode", async () => 
     : MODES;
   for (const mode of modes) {
     const result = await linkFile(dir.at("cached"), dir.at(mode), { mode });
-    assertEquals(result.replaced, false);
+    assertEquals(result.outcome, "linked");
     assertEquals(Deno.readTextFileSync(dir.at(mode)), "content");
     const info = Deno.statSync(dir.at(mode));
     assertEquals(info.mtime, old, mode);
@@ -59,7 +59,7 @@ Deno.test("linkFile() leaves what stands there alone, unless it is to be replace
   assertEquals(error.kind, "already-exists");
   assertEquals((await link("skip")).mode, "skipped");
   assertEquals(Deno.readTextFileSync(dir.at("there")), "old");
-  assertEquals((await link("replace")).replaced, true);
+  assertEquals((await link("replace")).outcome, "replaced");
   assertEquals(Deno.readTextFileSync(dir.at("there")), "new");
   await assertRejects(() => link("replace", "folder"), LinkError);
   assertEquals(namesIn(dir.path), ["cached", "folder", "there"]);

@@ -534,7 +534,7 @@ for (const jobs of [1, 2]) {
     await using dir = TempDir.make();
     makeManyFiles(dir.at("source"), 600, 8);
     const told: LinkProgress[] = [];
-    const { directories, bytes } = await linkTree(
+    const { directories, linkedBytes: bytes } = await linkTree(
       dir.at("source"),
       dir.at("there"),
       { mode: "copy", jobs, onProgress: (progress) => told.push(progress) },

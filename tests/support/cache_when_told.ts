@@ -45,10 +45,11 @@ const DO: Record<
 await import("node:crypto");
 const temp = Deno.makeTempDirSync();
 const source = Deno.makeTempDirSync();
+Deno.writeTextFileSync(`${source}/file`, ""); // nothing is built of nothing
 for (const what of ["commit", "prune", "verify", "rebuild"]) {
   await DO[what]!(temp, source, "");
 }
-Deno.removeSync(source);
+Deno.removeSync(source, { recursive: true });
 Deno.removeSync(temp, { recursive: true });
 Deno.removeSync(`${temp}.lock`);
 Deno.removeSync(`${temp}.rebuild.lock`);

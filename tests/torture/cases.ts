@@ -43,7 +43,7 @@ export interface Ended {
 /** Whether a report lists something that could not be done. */
 export function listsFailures({ done }: Answer): boolean {
   const report = (done ?? {}) as Record<string, unknown>;
-  return ["asides", "failures", "failed", "unreadable", "notRead"]
+  return ["asides", "failures", "failed", "notRead"]
     .some((name) => Array.isArray(report[name]) && report[name].length > 0) ||
     Number(report.inUse) > 0;
 }
