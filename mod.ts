@@ -16,7 +16,11 @@
 
 import { preloadLibc } from "./lib/os/libc.ts";
 
-export { hashFiles, type HashFilesOptions } from "./lib/cache/hash_files.ts";
+export {
+  hashFiles,
+  type HashFilesOptions,
+  type HashFilesProgress,
+} from "./lib/cache/hash_files.ts";
 export type {
   Archive,
   CacheStaging,

@@ -42,7 +42,7 @@ import { verify, type VerifyOptions, type VerifyReport } from "./verify.ts";
 
 /** Options for `Cache.put()`. */
 export interface PutOptions extends CallOptions {
-  /** Called after each file with what has been read, to be written down. */
+  /** Called after each file, and each MiB of a large one, with how far it is. */
   onProgress?: (progress: PutProgress) => void;
 }
 

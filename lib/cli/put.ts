@@ -1,7 +1,7 @@
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, PUT } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
-import { withMeter } from "./progress.ts";
+import { putProgress, withMeter } from "./progress.ts";
 import { plural, size } from "./render.ts";
 import { printable } from "../os/text.ts";
 import { openStore } from "./store.ts";
@@ -14,11 +14,10 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
     const key = await keyWithHash(call, call.values.key, signal);
     const result = await withMeter(
       call,
-      `Putting ${src}`,
+      src,
       (update) =>
         cache.put(key, src, {
-          onProgress: ({ files, bytes }) =>
-            update({ what: "files", done: files, bytes }),
+          onProgress: (progress) => update(putProgress(progress)),
         }),
     );
     const { files, bytes } = result;
