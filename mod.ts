@@ -73,6 +73,10 @@ export type { Ability, Capabilities, ProbeOptions } from "./lib/link/probe.ts";
 // Keyed cache
 export type { Cache, PutOptions } from "./lib/cache/interface.ts";
 export type { CacheOptions, CallOptions } from "./lib/cache/store.ts";
+export type {
+  HashFilesOptions,
+  HashFilesProgress,
+} from "./lib/cache/hash_files.ts";
 export type { Limits, StandingLimits } from "./lib/cache/limits.ts";
 export type {
   Archive,
@@ -105,7 +109,6 @@ export type {
 } from "./lib/cache/verify.ts";
 export type { CacheStats } from "./lib/cache/stats.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
-export type { HashFilesOptions } from "./lib/cache/hash_files.ts";
 
 // Locks and messages
 export type { Lock } from "./lib/lock/directory.ts";

@@ -32,28 +32,36 @@ interface Linked {
  * the group may read it, and remove it.
  *
  * @param root What is known of the cache's root.
+ * @returns How much there is to read.
  */
 export async function adopt(
   slot: Directory,
   root: Status,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<{ files: number; bytes: number }> {
   const me = ownId();
   const isOurs = ({ uid }: Status) => me === undefined || uid === me;
   const breath = new Breath(signal);
   const linked = new Map<string, Linked>();
   let single = 0;
+  let [files, bytes] = [0, 0];
   const file = (directory: Directory, folder: string, name: string) => {
     const status = look(directory, name);
     if (status?.kind !== "file") return; // whoever reads it says so
     if (status.links === 1 && isOurs(status)) {
+      files++;
+      bytes += status.size;
       return setAccess(directory, name, status, root);
     }
     const inode = status.links > 1 ? inodeKey(status) : undefined;
     const key = inode ?? `single ${single++}`;
     const known = linked.get(key);
     if (known) known.names.push([folder, name]);
-    else linked.set(key, { status, names: [[folder, name]] });
+    else {
+      files++;
+      bytes += status.size;
+      linked.set(key, { status, names: [[folder, name]] });
+    }
   };
   if (look(slot, TREE)?.kind === "directory") {
     await walk(slot, TREE, async ({ directory, path, entries }) => {
@@ -64,9 +72,9 @@ export async function adopt(
       });
       for (const { name, kind } of entries) {
         if (kind === "file") file(directory, path, name);
+        const pause = breath.due();
+        if (pause) await pause;
       }
-      const pause = breath.due();
-      if (pause) await pause;
     });
   } else file(slot, "", TREE);
   for (const { status, names } of linked.values()) {
@@ -81,6 +89,7 @@ export async function adopt(
     const pause = breath.due();
     if (pause) await pause;
   }
+  return { files, bytes };
 }
 
 /** Gives the names of a foreign inode one of ours. */

@@ -187,7 +187,7 @@ export interface CommitOptions {
    * @default {false}
    */
   allowEmpty?: boolean;
-  /** Called after each file with what has been read, to be written down. */
+  /** Called after each file, and each MiB of a large one, with how far it is. */
   onProgress?: (progress: PutProgress) => void;
 }
 
@@ -197,10 +197,19 @@ export interface CommitOptions {
  * @category Keyed cache
  */
 export interface PutProgress {
-  /** Files that were read. */
+  /**
+   * What is being done: first, by `put()` alone, the source is copied into the cache; then
+   * what lies there is read and hashed.
+   */
+  readonly phase: "copying" | "hashing";
+  /** Files that are done in this phase. */
   readonly files: number;
   /** Their size in bytes. */
   readonly bytes: number;
+  /** Of so many files; missing where that is not known yet. */
+  readonly totalFiles?: number;
+  /** Of so many bytes; missing where that is not known yet. */
+  readonly totalBytes?: number;
 }
 
 /**
@@ -278,10 +287,16 @@ export class SlotStaging implements CacheStaging {
     return await this.put("foreign", options);
   }
 
-  /** @param what What lies there: what somebody built, or our own copy of it. */
+  /**
+   * Puts what is there.
+   *
+   * @param what What lies there: what somebody built, or our own copy of it.
+   * @param copied How much that is, if it is known.
+   */
   async put(
     what: "foreign" | "own",
     { allowEmpty = what === "own", onProgress }: CommitOptions,
+    copied?: Amount,
   ): Promise<Committed> {
     const { durable, signal } = this.#store.options;
     const { id, root, directory } = this.slot;
@@ -294,7 +309,7 @@ export class SlotStaging implements CacheStaging {
     }
     const status = root.status();
     if (!allowEmpty) this.#refuseEmpty();
-    const content = await this.#read(status, what, onProgress);
+    const content = await this.#read(status, what, onProgress, copied);
     const archive = this.#describe(content);
     try {
       const bytes = await manifestBytes(headerOf(archive, content), content);
@@ -353,22 +368,25 @@ export class SlotStaging implements CacheStaging {
     status: Status,
     what: "foreign" | "own",
     onProgress: CommitOptions["onProgress"],
+    copied: Amount | undefined,
   ): Promise<Content> {
     const { signal } = this.#store.options;
     const { root, directory } = this.slot;
     try {
-      if (what === "foreign" || isShared(status)) {
-        await adopt(directory, status, signal);
-      }
+      const { files: totalFiles, bytes: totalBytes } =
+        what === "foreign" || isShared(status) || !copied
+          ? await adopt(directory, status, signal)
+          : copied;
       let [files, bytes] = [0, 0];
-      const onFile = onProgress && ((size: number) => {
-        files++;
+      const onRead = onProgress && ((size: number, more: number) => {
+        files += more;
         bytes += size;
-        onProgress({ files, bytes });
+        const done = { files, bytes, totalFiles, totalBytes };
+        onProgress({ phase: "hashing", ...done });
       });
       // Nothing else is called so.
       const mark = what === "foreign" ? this.slot.id : undefined;
-      return await readContent(directory, { signal, onFile, mark });
+      return await readContent(directory, { signal, onRead, mark });
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
       // Where somebody built, the path there tells something.
@@ -420,6 +438,12 @@ export class SlotStaging implements CacheStaging {
   }
 }
 
+/** Files, and their bytes. */
+interface Amount {
+  readonly files: number;
+  readonly bytes: number;
+}
+
 function headerOf(
   { bucket, key, created, files, bytes, diskBytes, digest }: Archive,
   { directories }: Content,
@@ -460,8 +484,15 @@ export async function putSource(
   const { signal } = store.options;
   await using staging = await SlotStaging.open(store, key);
   const destination = { parent: staging.slot.directory, name: TREE };
+  let copied: Amount;
   try {
-    await copyTreeInto(source, destination, signal ? { signal } : {});
+    copied = await copyTreeInto(source, destination, {
+      ...signal && { signal },
+      ...onProgress && {
+        onProgress: ({ files, bytes }) =>
+          onProgress({ phase: "copying", files, bytes }),
+      },
+    });
   } catch (error) {
     if (error === signal?.reason) throw error;
     throw copyFailure(path, error);
@@ -469,6 +500,7 @@ export async function putSource(
   const { mentions: _, ...archive } = await staging.put(
     "own",
     onProgress ? { onProgress } : {},
+    copied,
   );
   return archive;
 }

@@ -44,8 +44,8 @@ export interface Content {
 export interface ReadOptions {
   /** Stops the reading. */
   signal?: AbortSignal | undefined;
-  /** Called with the size of each file that was read. */
-  onFile?: ((bytes: number) => void) | undefined;
+  /** Called after each file, and each MiB of a large one, with how much more was read. */
+  onRead?: ((bytes: number, files: 0 | 1) => void) | undefined;
   /** A text in ASCII letters that is looked for in small files and symbolic links. */
   mark?: string | undefined;
 }
@@ -85,9 +85,10 @@ export async function readContent(
 export async function digestOfFile(
   file: OpenFile,
   signal?: AbortSignal,
+  onRead?: ReadOptions["onRead"],
 ): Promise<string> {
   const { createHash } = await crypt();
-  const reader = new Reader(() => createHash("sha256"), { signal });
+  const reader = new Reader(() => createHash("sha256"), { signal, onRead });
   return (await reader.digest(file)).digest;
 }
 
@@ -107,17 +108,17 @@ class Reader {
   readonly marked: string[] = [];
   readonly #mark: string | undefined;
   readonly #newHash: () => Hash;
-  readonly #onFile: ((bytes: number) => void) | undefined;
+  readonly #onRead: ReadOptions["onRead"];
   readonly #signal: AbortSignal | undefined;
   readonly #breath: Breath;
   readonly #buffer = new Uint8Array(PIECE);
   /** Files that have more than one name, by inode. */
   readonly #seen = new Map<string, { digest: string; size: number }>();
 
-  constructor(newHash: () => Hash, { signal, onFile, mark }: ReadOptions) {
+  constructor(newHash: () => Hash, { signal, onRead, mark }: ReadOptions) {
     this.#newHash = newHash;
     this.#mark = mark;
-    this.#onFile = onFile;
+    this.#onRead = onRead;
     this.#signal = signal;
     this.#breath = new Breath(signal);
     signal?.throwIfAborted();
@@ -171,6 +172,8 @@ class Reader {
     inner: string,
   ): Promise<ListedFile> {
     this.files++;
+    const pause = this.#breath.due(); // an empty file has no piece after which to
+    if (pause) await pause;
     try {
       using file = patiently(() => directory.openFile(name, "read"));
       const { links, mode, modified } = file.opened;
@@ -181,7 +184,6 @@ class Reader {
         read = await this.digest(file, inner);
         this.bytes += read.size;
         this.diskBytes += file.opened.allocated ?? read.size;
-        this.#onFile?.(read.size);
         if (inode !== undefined) this.#seen.set(inode, read);
       }
       return [name, read.size, mode, read.digest, seconds, nanoseconds];
@@ -196,7 +198,7 @@ class Reader {
     inner = "",
   ): Promise<{ digest: string; size: number }> {
     const hash = this.#newHash();
-    let size = 0;
+    let [size, told] = [0, 0];
     for (let n; (n = file.read(this.#buffer)) > 0;) {
       const piece = this.#buffer.subarray(0, n);
       hash.update(piece);
@@ -205,9 +207,14 @@ class Reader {
         if (latin1.decode(piece).includes(this.#mark)) this.marked.push(inner);
       }
       size += n;
+      if (n === PIECE) {
+        this.#onRead?.(n, 0);
+        told += n;
+      }
       const pause = this.#breath.due();
       if (pause) await pause;
     }
+    this.#onRead?.(size - told, 1);
     return { digest: hash.digest("hex"), size };
   }
 }

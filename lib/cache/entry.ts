@@ -198,7 +198,7 @@ async function linkOnlyFile(
   listing: Listing,
   watch: Watch,
 ): Promise<LinkReport> {
-  const { ifExists = "error", mutable = [], onProgress, ...both } = options;
+  const { ifExists = "error", mutable = [], ...both } = options;
   const from = pathIn(source.parent, source.name);
   if (ifExists === "merge") {
     throw new LinkError(
@@ -222,7 +222,7 @@ async function linkOnlyFile(
   );
   const { outcome, linkedBytes: bytes } = report;
   const files = outcome === "skipped" ? 0 : 1;
-  onProgress?.({ files, directories: 0, bytes });
+  options.onProgress?.({ files, directories: 0, bytes });
   return report;
 }
 

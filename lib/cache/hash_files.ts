@@ -7,11 +7,12 @@ import {
   checkPath,
   checkSignal,
   checkTexts,
+  checkType,
 } from "../os/arguments.ts";
 import { isAbsolute, toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
-import { digestOfFile } from "./content.ts";
+import { digestOfFile, type ReadOptions } from "./content.ts";
 import { sha256 } from "./manifest.ts";
 import { failure } from "./root.ts";
 
@@ -37,6 +38,22 @@ export interface HashFilesOptions {
   except?: readonly (string | URL)[];
   /** Stops the work: the promise is rejected with its reason. */
   signal?: AbortSignal;
+  /** Called after each file, and each MiB of a large one, with how far it is. */
+  onProgress?: (progress: HashFilesProgress) => void;
+}
+
+/**
+ * How far `hashFiles()` is.
+ *
+ * @category Keyed cache
+ */
+export interface HashFilesProgress {
+  /** Files that were read. */
+  readonly files: number;
+  /** Bytes of them that were read. */
+  readonly bytes: number;
+  /** Files that there are to read. */
+  readonly totalFiles: number;
 }
 
 /**
@@ -81,9 +98,10 @@ export async function hashFiles(
   options: HashFilesOptions = {},
 ): Promise<string> {
   checkOptions(options);
-  const { signal, root = ".", except = [] } = options;
+  const { signal, root = ".", except = [], onProgress } = options;
   checkPath("root", root);
   checkSignal(signal);
+  checkType("onProgress", onProgress, "function");
   checkGlobs(globs);
   signal?.throwIfAborted();
   const wanted = globs.filter((glob) => !glob.startsWith("!"));
@@ -94,9 +112,19 @@ export async function hashFiles(
   const finder = await Finder.make(toPath(root), unwanted, passed, signal);
   for (const glob of wanted) await finder.find(glob);
   const lines: string[] = [];
+  const totalFiles = finder.files.size;
+  let [files, bytes] = [0, 0];
+  const onRead = (more: number, file: number) => {
+    files += file;
+    bytes += more;
+    onProgress?.({ files, bytes, totalFiles });
+  };
+  const breath = new Breath(signal);
   // By code unit, which is the same everywhere.
   for (const name of [...finder.files.keys()].sort()) {
-    const digest = await digestAt(finder.files.get(name)!, signal);
+    const pause = breath.due();
+    if (pause) await pause;
+    const digest = await digestAt(finder.files.get(name)!, signal, onRead);
     lines.push(`${JSON.stringify(name)} ${digest}\n`);
   }
   return await sha256(new TextEncoder().encode(lines.join("")));
@@ -113,12 +141,16 @@ function checkGlobs(globs: readonly string[]): void {
   );
 }
 
-async function digestAt(path: string, signal?: AbortSignal): Promise<string> {
+async function digestAt(
+  path: string,
+  signal: AbortSignal | undefined,
+  onRead: ReadOptions["onRead"],
+): Promise<string> {
   try {
     // A link stands for the file that it leads to.
     using place = openParent(patiently(() => realFile(path)));
     using file = patiently(() => place.parent.openFile(place.name, "read"));
-    return await digestOfFile(file, signal);
+    return await digestOfFile(file, signal, onRead);
   } catch (error) {
     if (signal?.aborted && error === signal.reason) throw error;
     throw failure("hash", path, error);

@@ -21,7 +21,7 @@ import type { VerifyOptions, VerifyReport } from "./verify.ts";
  * @category Keyed cache
  */
 export interface PutOptions extends CallOptions {
-  /** Called after each file with what has been read, to be written down. */
+  /** Called after each file, and each MiB of a large one, with how far it is. */
   onProgress?: (progress: PutProgress) => void;
 }
 

@@ -22,6 +22,7 @@ import {
   type Evicted,
   NOTHING,
   type PruneOptions,
+  type PruneProgress,
   type PruneReport,
 } from "./prune_options.ts";
 import { isPlaced } from "./placed.ts";
@@ -74,7 +75,11 @@ export class Prune {
   readonly #evicted: Evicted[] = [];
   /** How many keys point to each archive. */
   readonly #keys = new Map<ArchiveId, number>();
-  #progress = { done: 0, total: 0 };
+  #progress: Omit<PruneProgress, "bytes"> = {
+    phase: "reading",
+    done: 0,
+    total: 0,
+  };
   #blobs = 0;
   #inUse = 0;
   #inUseBytes = 0;
@@ -91,15 +96,17 @@ export class Prune {
     store: Store,
     options: PruneOptions & { keep?: ArchiveId },
   ) {
-    const { signal, dryRun = false, onProgress } = options;
+    const { signal, dryRun = false } = options;
     this.#root = root;
     this.#store = store;
     this.#options = options;
     this.#removal = new Removal(root, store, { signal, dryRun });
-    this.#breath = new Breath(signal, () => {
-      const { bytes } = this.#removal;
-      onProgress?.({ ...this.#progress, bytes });
-    });
+    this.#breath = new Breath(signal, () => this.#tell());
+  }
+
+  #tell(): void {
+    const { bytes } = this.#removal;
+    this.#options.onProgress?.({ ...this.#progress, bytes });
   }
 
   /** Removes what may go. Rejects with the signal's reason. */
@@ -116,7 +123,7 @@ export class Prune {
       if (found.id !== undefined) this.#refer(found.id, 1);
       const candidate = this.#keyCandidate(found);
       if (candidate) all.push(candidate);
-      await this.#breathe(0, all.length);
+      await this.#breathe("reading", all.length, all.length);
     }
     for (const blob of listBlobs(this.#root, told)) {
       if (blob.isAhead && !this.#options.dryRun) {
@@ -130,8 +137,9 @@ export class Prune {
     await this.#evictBeyondLimits(all);
     const garbage = archives.filter((id) => !this.#keys.has(id));
     for (const [i, id] of garbage.entries()) {
+      await this.#breathe("removing", i, garbage.length);
+      this.#tell(); // it may take long
       await this.#removeUnreferenced(id);
-      await this.#breathe(i + 1, garbage.length);
     }
     await sweep(this.#root, this.#store, this.#removal);
   }
@@ -184,9 +192,10 @@ export class Prune {
     // What can't be removed counts as removed here: nothing newer goes in its stead.
     let [entries, size] = [this.#entries, this.#size];
     for (const [i, { lastUse, bytes, evict }] of all.entries()) {
-      await this.#breathe(i, all.length);
+      await this.#breathe("removing", i, all.length);
       const goes = lastUse <= oldest || lastUse === NEVER ||
         entries > maxEntries || size > maxSize;
+      if (goes) this.#tell(); // it may take long
       const gone = goes ? await evict() : false;
       if (gone !== false) {
         entries--;
@@ -200,8 +209,12 @@ export class Prune {
   }
 
   /** Lets a signal be heard, and tells how far it is. */
-  async #breathe(done: number, total: number): Promise<void> {
-    this.#progress = { done, total };
+  async #breathe(
+    phase: PruneProgress["phase"],
+    done: number,
+    total: number,
+  ): Promise<void> {
+    this.#progress = { phase, done, total };
     const pause = this.#breath.due();
     if (pause) await pause;
   }

@@ -24,9 +24,11 @@ export interface PruneOptions extends Limits, CallOptions {
  * @category Keyed cache
  */
 export interface PruneProgress {
-  /** Keys, blobs and archives that were looked at. */
+  /** What is being done: keys are read; then what may go is looked at, and removed. */
+  readonly phase: "reading" | "removing";
+  /** Keys that were read; later, keys, blobs and archives that were looked at. */
   readonly done: number;
-  /** Of so many. */
+  /** Of so many; while keys are read, of so many as were found up to now. */
   readonly total: number;
   /** Bytes that were removed. */
   readonly bytes: number;

@@ -3,7 +3,7 @@ import { pathIn } from "../fs/directory.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import { LockedError, waitFor } from "../lock/file.ts";
 import { removeQuietly } from "../fs/names.ts";
-import { patiently } from "../os/patience.ts";
+import { Breath, patiently } from "../os/patience.ts";
 import { damageOf, listBlobs, removeBlob } from "./blobs.ts";
 import { compare, type Compared } from "./compare.ts";
 import type { ReadOptions } from "./content.ts";
@@ -70,7 +70,10 @@ export interface Damage {
  * @category Keyed cache
  */
 export interface VerifyOptions extends CallOptions {
-  /** Called after each file with what has been read, of what there is. */
+  /**
+   * Called after each file, and each MiB of a large one, with what has been read, of what
+   * there is.
+   */
   onProgress?: (progress: VerifyProgress) => void;
 }
 
@@ -142,9 +145,9 @@ class Verifying {
     const { signal, onProgress } = this.#options;
     const ids = archivesOf(root);
     const totalArchives = ids.length;
-    const totalBytes = onProgress ? this.#sizeOf(root, ids) : 0;
+    const totalBytes = onProgress ? await this.#sizeOf(root, ids) : 0;
     let read = 0;
-    const onFile = (size: number) => {
+    const onRead = (size: number) => {
       read += size;
       const archives = this.#archives;
       onProgress?.({ archives, bytes: read, totalArchives, totalBytes });
@@ -154,7 +157,7 @@ class Verifying {
       const path = pathIn(root.folder("archives"), id);
       await this.#tried(
         path,
-        () => this.#archive(root, id, { signal, onFile }),
+        () => this.#archive(root, id, { signal, onRead }),
       );
     }
     const told = (path: string, error: unknown) => this.#note(path, error);
@@ -192,14 +195,19 @@ class Verifying {
   }
 
   /** What the manifests say that there is to read. */
-  #sizeOf(root: Root, ids: readonly ArchiveId[]): number {
-    return ids.reduce((sum, id) => {
+  async #sizeOf(root: Root, ids: readonly ArchiveId[]): Promise<number> {
+    const breath = new Breath(this.#options.signal);
+    let bytes = 0;
+    for (const id of ids) {
+      const pause = breath.due();
+      if (pause) await pause;
       try {
-        return sum + (headerOf(root, id)?.bytes ?? 0);
+        bytes += headerOf(root, id)?.bytes ?? 0;
       } catch {
-        return sum; // told when it is read
+        // told when it is read
       }
-    }, 0);
+    }
+    return bytes;
   }
 
   async #archive(

@@ -24,10 +24,13 @@ export async function freedBy(
   let freed = 0;
   const names = new Map<string, number>();
   const stack: { here: Directory; below: string[] }[] = [];
-  const enter = (here: Directory) => {
+  const breath = new Breath(signal);
+  const enter = async (here: Directory) => {
     const below: string[] = [];
     stack.push({ here, below });
     for (const { name, kind } of here.list()) {
+      const pause = breath.due();
+      if (pause) await pause;
       if (kind === "directory") {
         below.push(name);
         continue;
@@ -44,16 +47,13 @@ export async function freedBy(
       freed += allocated;
     }
   };
-  const breath = new Breath(signal);
   try {
-    enter(tree.again());
+    await enter(tree.again());
     for (let top; (top = stack.at(-1));) {
-      const pause = breath.due();
-      if (pause) await pause;
       const name = top.below.pop();
       if (name === undefined) stack.pop()!.here[Symbol.dispose]();
       else if (stack.length >= HELD) return undefined;
-      else enter(top.here.open(name, use));
+      else await enter(top.here.open(name, use));
     }
     return freed;
   } catch (error) {

@@ -64,7 +64,8 @@ export interface ClearOptions extends LockOptions {
   signal?: AbortSignal;
   /**
    * Called after each directory that is deleted, where they are deleted one by one (on
-   * some file systems the whole tree is deleted by one call).
+   * some file systems the whole tree is deleted by one call), and now and then while what
+   * is left is deleted entry by entry.
    */
   onProgress?: (progress: ClearProgress) => void;
 }
@@ -75,7 +76,7 @@ export interface ClearOptions extends LockOptions {
  * @category Directories
  */
 export interface ClearProgress {
-  /** Directories that are deleted, with all below them. */
+  /** Directories that are deleted, with all below them; later, entries. */
   readonly done: number;
   /** Of so many. */
   readonly total: number;

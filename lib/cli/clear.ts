@@ -50,11 +50,11 @@ export async function run(call: Call<typeof CLEAR>): Promise<number> {
   for (const dir of dirs) {
     try {
       results.push(
-        await withMeter(call, `Deleting ${dir}`, (update) =>
+        await withMeter(call, dir, (update) =>
           clearCache(dir, {
             ...options,
             onProgress: (progress) =>
-              update({ what: "directories", ...progress }),
+              update({ verb: "Deleting", what: "entries", ...progress }),
           })),
       );
     } catch (error) {

@@ -13,6 +13,7 @@ import { STANDS_THERE } from "../link/ends.ts";
 import { linkAny, unlessDamaged } from "./link.ts";
 import { keyWithHash } from "./key.ts";
 import { isThere, isUnchanged } from "./placing.ts";
+import { putProgress, withMeter } from "./progress.ts";
 import { openStore } from "./store.ts";
 
 /** What is damaged is built again, so often. */
@@ -44,7 +45,15 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       }
     };
     for (let tries = 0;; tries++) {
-      using entry = await ensure(cache, key, build, line);
+      using entry = await withMeter(
+        call,
+        dst,
+        (update) =>
+          ensure(cache, key, build, {
+            ...line,
+            onProgress: (progress) => update(putProgress(progress)),
+          }),
+      );
       const { outcome, matchedKey } = entry;
       const linking = linkAny(entry.path, dst, call, { signal, entry });
       const linked = await (tries < TRIES ? unlessDamaged(linking) : linking);

@@ -1,4 +1,5 @@
 import type { Call, HASH } from "./flags.ts";
+import { withMeter } from "./progress.ts";
 
 /**
  * A key with the digest of the files that `--hash` names, if it names any.
@@ -7,14 +8,21 @@ import type { Call, HASH } from "./flags.ts";
  * from them. It is not there in the first run, and must not change the key in the second.
  */
 export async function keyWithHash(
-  { values }: Call<{ flags: [typeof HASH]; words: [] }>,
+  call: Call<{ flags: [typeof HASH]; words: [] }>,
   key: string,
   signal: AbortSignal,
   ...except: string[]
 ): Promise<string> {
-  const { hash } = values;
+  const { hash } = call.values;
   if (hash.length === 0) return key;
   // Few need it.
   const { hashFiles } = await import("../cache/hash_files.ts");
-  return `${key}-${await hashFiles(hash, { signal, except })}`;
+  const digest = await withMeter(call, "", (update) =>
+    hashFiles(hash, {
+      signal,
+      except,
+      onProgress: ({ files: done, bytes, totalFiles: total }) =>
+        update({ verb: "Hashing", what: "files", done, total, bytes }),
+    }));
+  return `${key}-${digest}`;
 }

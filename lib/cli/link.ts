@@ -14,7 +14,7 @@ import { complain } from "./output.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, LINK } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
-import { withMeter } from "./progress.ts";
+import { type Progress, withMeter } from "./progress.ts";
 import { type LockCall, lockOptions } from "./locks.ts";
 
 /** `rebuild-cache link SRC DST` */
@@ -75,7 +75,11 @@ export async function linkAny(
       mutable: await matchesAny(mutable, basename(dst)),
       signal,
     };
-    const result = await linkFile(src, dst, how as LinkFileOptions);
+    const result = await withMeter(call, dst, (update) =>
+      linkFile(src, dst, {
+        ...how,
+        onProgress: (progress) => update(linkProgress(progress)),
+      } as LinkFileOptions));
     const fresh = result.reset ? `; ${RESET}` : "";
     const text = `Linked ${dst} (${result.mode})${fresh}`;
     return { result, text };
@@ -89,14 +93,9 @@ export async function linkAny(
     signal,
     ...wait !== undefined && { wait },
   };
-  const result = await withMeter(call, "Linking", (update) => {
-    const onProgress = ({ files, bytes }: LinkProgress) =>
-      update({
-        what: "files",
-        done: files,
-        bytes,
-        ...entry && { total: entry.files },
-      });
+  const result = await withMeter(call, dst, (update) => {
+    const onProgress = (progress: LinkProgress) =>
+      update(linkProgress(progress, entry));
     return entry
       ? entry.link(dst, { ...options, onProgress })
       : linkTree(src, dst, { ...options, onProgress } as LinkTreeOptions);
@@ -105,6 +104,20 @@ export async function linkAny(
     complain(`Cannot remove "${path}": ${message}`);
   }
   return { result, text: describe(result, mode, entry?.isFile === true) };
+}
+
+/** How far it is, in words: only what has content of its own is a copy. */
+function linkProgress(
+  { files, bytes, mode = bytes > 0 ? "copy" : undefined }: LinkProgress,
+  entry?: Entry,
+): Progress {
+  const verb = mode === "copy"
+    ? "Copying"
+    : mode === "clone"
+    ? "Cloning"
+    : "Linking";
+  const total = { total: entry?.files, totalBytes: entry?.bytes };
+  return { verb, what: "files", done: files, bytes, ...total };
 }
 
 /** What was linked; nothing if it is damaged, which was said, and is as good as a miss. */

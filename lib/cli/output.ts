@@ -32,6 +32,7 @@ export const LONGEST = 20_000;
 export function print(text: string): void {
   // Names of files and keys are anybody's: no control characters but our own lines.
   const lines = text.split("\n").map((line) => printable(line, Infinity));
+  eraseMeter(); // both may be one terminal
   try {
     write(Deno.stdout, lines.join("\n") + "\n");
   } catch (error) {
@@ -57,18 +58,30 @@ export function complain(message: string): void {
 
 let meter = false;
 
-/** Says whether a progress bar stands in the line where the next message comes. */
-export function setMeter(shown: boolean): void {
-  meter = shown;
-}
-
 /** Back to the line's start, and all of it away. */
 const ERASE_LINE = "\r\u001b[K";
 
+/** Shows a line that stands until the next message comes, or it is erased. */
+export function showMeter(line: string): void {
+  writeToStderr(`${ERASE_LINE}${line}`);
+  meter = true;
+}
+
+/** Takes that line away. */
+export function eraseMeter(): void {
+  if (meter) writeToStderr(ERASE_LINE);
+  meter = false;
+}
+
 /** Prints a line to standard error, in place of a progress bar that stands there. */
 export function toStderr(line: string): void {
+  eraseMeter();
+  writeToStderr(`${line}\n`);
+}
+
+function writeToStderr(text: string): void {
   try {
-    write(Deno.stderr, `${meter ? ERASE_LINE : ""}${line}\n`);
+    write(Deno.stderr, text);
   } catch {
     // There is nowhere left to say it.
   }

@@ -13,10 +13,17 @@ export async function run(call: Call<typeof PRUNE>): Promise<number> {
     const cache = openStore(call, signal);
     const isCache = await isThere(cache);
     const limits: PruneOptions = { ...limitsOf(call.values), dryRun, signal };
-    const result = await withMeter(call, "Pruning", (update) =>
+    const verb = dryRun ? "Reading" : "Deleting";
+    const result = await withMeter(call, cache.path, (update) =>
       cache.prune({
         ...limits,
-        onProgress: (progress) => update({ what: "archives", ...progress }),
+        onProgress: ({ phase, done, total, bytes }) =>
+          update(
+            // The keys are read first, and nobody knows how many there are.
+            phase === "reading"
+              ? { verb: "Reading", what: "keys", done }
+              : { verb, what: "entries", done, total, bytes },
+          ),
       }));
     report(
       call,

@@ -1,7 +1,7 @@
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, PUT } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
-import { withMeter } from "./progress.ts";
+import { putProgress, withMeter } from "./progress.ts";
 import { plural, size } from "./render.ts";
 import { printable } from "../os/text.ts";
 import { openStore } from "./store.ts";
@@ -20,11 +20,10 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
     );
     const result = await withMeter(
       call,
-      `Putting ${src}`,
+      src,
       (update) =>
         cache.put(key, src, {
-          onProgress: ({ files, bytes }) =>
-            update({ what: "files", done: files, bytes }),
+          onProgress: (progress) => update(putProgress(progress)),
         }),
     );
     const { files, bytes } = result;

@@ -13,12 +13,13 @@ export async function run(call: Call<typeof VERIFY>): Promise<number> {
     const cache = await openExisting(call, signal);
     const result = await withMeter(
       call,
-      "Verifying",
+      cache.path,
       (update) =>
         cache.verify({
           signal,
           onProgress: ({ archives, bytes, totalArchives, totalBytes }) =>
             update({
+              verb: "Verifying",
               what: "archives",
               done: archives,
               total: totalArchives,

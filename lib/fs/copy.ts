@@ -33,6 +33,8 @@ export interface CopyControl {
    * heard. Without it, this thread does nothing else meanwhile.
    */
   breathe?(): Promise<void> | undefined;
+  /** Told how many bytes more were copied. */
+  copied?(bytes: number): void;
 }
 
 /** A copy that nobody stops. */
@@ -99,6 +101,7 @@ function copyRange(
     const n = copyPiece(source, target, end - at);
     if (n === 0) return copyPieces(source, target, end - at, control);
     at += n;
+    control.copied?.(n);
   }
 }
 
@@ -141,6 +144,7 @@ async function copyElsewhere(
     if (n <= 0) n = copyPiece(source, target, size - at);
     if (n === 0) return await copyByHand(source, target, size - at, control);
     at += n;
+    control.copied?.(n);
   }
 }
 
@@ -203,6 +207,7 @@ function copyPieces(
     }
     target.write(bytes.subarray(0, n));
     left -= n;
+    control.copied?.(n);
   }
 }
 

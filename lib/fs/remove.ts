@@ -50,7 +50,10 @@ export interface RemoveOptions {
   signal?: AbortSignal | undefined;
   /** How long busy things are tried again, in milliseconds, all together. */
   busyTimeout: number;
-  /** Called after each directory of the first pass. */
+  /**
+   * Called when the first pass begins and after each directory of it, then now and then
+   * with the entries that the second one found.
+   */
   onProgress?:
     | ((progress: { done: number; total: number }) => void)
     | undefined;
@@ -103,7 +106,7 @@ export async function removeTree(
   if (isOther(root.opened)) return [];
   if (!root.safe) return await removeBlindly(parent, name, root, options);
   await removeSubtrees(root, options);
-  return await removeCarefully(parent, name, root, budget, signal);
+  return await removeCarefully(parent, name, root, budget, options);
 }
 
 /**
@@ -182,6 +185,8 @@ async function removeSubtrees(
   const showsLeaves = SHOWS_LEAVES.has(type);
   const subtrees = plan(root, lanes > 1 ? ENOUGH_SUBTREES : 1, held);
   let done = 0;
+  const tell = () => onProgress?.({ done, total: subtrees.length });
+  if (subtrees.length > 0) tell();
   const remove = async ({ parent, name }: Subtree) => {
     try {
       await Deno.remove(parent.pinned(name)!, { recursive: true });
@@ -190,7 +195,8 @@ async function removeSubtrees(
         `Not removed yet: "${pathIn(parent, name)}": ${osErrorText(error)}`
       );
     }
-    onProgress?.({ done: ++done, total: subtrees.length });
+    done++;
+    tell();
   };
   const running = new Set<Promise<void>>();
   // A subtree is looked through while others are being removed.
@@ -330,10 +336,11 @@ async function removeCarefully(
   name: string,
   root: Directory,
   budget: Budget,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: RemoveOptions,
 ): Promise<Failure[]> {
   const failures: Failure[] = [];
   const stack: Frame[] = [];
+  let [done, total] = [0, 0];
   const enter = (parent: Directory, name: string, directory: Directory) => {
     let entries: Frame["entries"] = [];
     let blocked = false;
@@ -345,13 +352,14 @@ async function removeCarefully(
         blocked = true;
       }
     }
+    total += entries.length;
     stack.push({ parent, name, directory, entries, blocked, listed: 1 });
   };
   const fail = (failure: Failure, holder: Frame | undefined) => {
     failures.push(failure);
     if (holder) holder.blocked = true;
   };
-  const breath = new Breath(signal);
+  const breath = new Breath(signal, () => onProgress?.({ done, total }));
   try {
     enter(parent, name, root);
     while (stack.length > 0) {
@@ -386,6 +394,7 @@ async function removeCarefully(
         if (failure) fail(failure, holder);
         continue;
       }
+      done++;
       if (entry.kind !== "directory") {
         const failure = await removeEntry(
           frame.directory,

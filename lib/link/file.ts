@@ -194,8 +194,10 @@ async function link(
   options: LinkFileOptions,
   watch: Watch,
 ): Promise<Parameters<typeof linkReport>[2]> {
-  const { mutable = false, signal } = options;
-  const breath = new Breath(signal);
+  const { mutable = false, signal, onProgress } = options;
+  let bytes = 0;
+  const tell = () => onProgress?.({ files: 0, directories: 0, bytes });
+  const breath = new Breath(signal, tell);
   const counts = noCounts();
   const keeper = new Keeper("all");
   const place = placeOptions(options);
@@ -207,6 +209,7 @@ async function link(
     control: {
       check: () => signal?.throwIfAborted(),
       breathe: () => breath.due(),
+      copied: (more) => bytes += more,
     },
     made: new Map(),
     defersLimit: true,

@@ -63,6 +63,8 @@ export interface LinkFileOptions {
   mutable?: boolean;
   /** Stops the work: the promise is rejected with its reason. */
   signal?: AbortSignal;
+  /** Called about ten times a second while a large file is copied. */
+  onProgress?: (progress: LinkProgress) => void;
 }
 
 /**
@@ -115,8 +117,10 @@ export interface LinkProgress {
   readonly files: number;
   /** Directories that are complete. */
   readonly directories: number;
-  /** The files' size in bytes. */
+  /** The files' size in bytes, and what is copied already of a large one. */
   readonly bytes: number;
+  /** How most of them got there; missing before the first one did. */
+  readonly mode?: LinkMode;
 }
 
 /**
@@ -208,17 +212,18 @@ export function checkLinkOptions(
   checkNumber("maxLinks", options.maxLinks, 1);
   checkType("strict", options.strict, "boolean");
   checkSignal(options.signal);
+  checkType("onProgress", options.onProgress, "function");
   if (what === "file") {
     checkType("mutable", options.mutable, "boolean");
     return;
   }
-  const { include, exclude, mutable, jobs, wait, onProgress } = options;
+  const { include, exclude, mutable, jobs, wait, onProgress } =
+    options as LinkTreeOptions;
   checkTexts("include", include);
   checkTexts("exclude", exclude);
   checkTexts("mutable", mutable);
   checkNumber("jobs", jobs, 1);
   checkNumber("wait", wait, 0);
-  checkType("onProgress", onProgress, "function");
 }
 
 /** The options of {@linkcode LinkFileOptions} that say how a file is placed. */

@@ -19,9 +19,9 @@ import {
   type Waiting,
 } from "./build.ts";
 import { LinkError, linkFailure } from "./error.ts";
-import { LADDERS, type LadderState } from "./ladder.ts";
+import { LADDERS, type LadderState, type LinkMode } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
-import { Candidate, noteFallback, placeFile } from "./place.ts";
+import { Candidate, type Counts, noteFallback, placeFile } from "./place.ts";
 import type { Link, OtherName } from "./reset.ts";
 import { Shared } from "./shared.ts";
 import type { Answer, Order } from "./worker.ts";
@@ -65,12 +65,21 @@ export async function buildTree(
   const shared = new Shared();
   let directories = 0;
   let isShared = false;
+  // Of the file that is being copied, which is counted when it is in place.
+  let [partial, before] = [0, 0];
+  const copied = (bytes: number) => {
+    partial = built.bytes === before ? partial + bytes : bytes;
+    before = built.bytes;
+  };
   const tell = () => {
     const more = isShared ? shared.done : NOTHING;
+    const begun = built.bytes === before ? partial : 0;
+    const mode = mostlyBy(built);
     onProgress?.({
       files: filesIn(built) + more.files,
       directories: directories + more.directories,
-      bytes: built.bytes + more.bytes,
+      bytes: built.bytes + begun + more.bytes,
+      ...mode && { mode },
     });
   };
   const breath = new Breath(signal, tell);
@@ -78,7 +87,11 @@ export async function buildTree(
     job,
     rooms,
     ladder,
-    { check: () => signal?.throwIfAborted(), breathe: () => breath.due() },
+    {
+      check: () => signal?.throwIfAborted(),
+      breathe: () => breath.due(),
+      copied,
+    },
     (inode) => shared.claim(inode),
     () => directories++,
   );
@@ -117,6 +130,19 @@ export async function buildTree(
 }
 
 const NOTHING = { files: 0, directories: 0, bytes: 0 };
+
+/** How most files got there. */
+function mostlyBy(built: Counts): LinkMode | undefined {
+  const { cloned, hardlinked, symlinked, copied } = built;
+  const most = Math.max(cloned, hardlinked, symlinked, copied);
+  if (most === 0) return undefined;
+  if (most === copied) return "copy";
+  return most === cloned
+    ? "clone"
+    : most === hardlinked
+    ? "hardlink"
+    : "symlink";
+}
 
 // Most trees need no second thread, and no reset: what those take is loaded by them.
 

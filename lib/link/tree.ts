@@ -22,6 +22,7 @@ import {
   type Builder,
   type BuildJob,
   type Built,
+  filesIn,
   nothingBuilt,
   type Rooms,
 } from "./build.ts";
@@ -395,13 +396,17 @@ function openScratch(
   return openStaging(target, "");
 }
 
-/** A private copy of a file or a tree, at a name that does not exist. */
+/**
+ * A private copy of a file or a tree, at a name that does not exist.
+ *
+ * @returns How much was copied.
+ */
 export async function copyTreeInto(
   source: Place,
   destination: Place,
   options: Pick<LinkTreeOptions, "signal" | "onProgress"> = {},
-): Promise<void> {
-  const { signal } = options;
+): Promise<{ files: number; bytes: number }> {
+  const { signal, onProgress } = options;
   const job = {
     ...await jobFor({ mode: "private" }, false),
     keep: "content" as const,
@@ -409,7 +414,9 @@ export async function copyTreeInto(
   const status = source.parent.look(source.name);
   const { parent: scratch, name } = destination;
   if (status?.kind !== "directory") {
-    const breath = new Breath(signal);
+    let bytes = 0;
+    const tell = () => onProgress?.({ files: 0, directories: 0, bytes });
+    const breath = new Breath(signal, tell);
     using candidate = new Candidate(source.parent, source.name);
     await placeFile(candidate, scratch, name, true, {
       options: job.place,
@@ -419,11 +426,12 @@ export async function copyTreeInto(
       control: {
         check: () => signal?.throwIfAborted(),
         breathe: () => breath.due(),
+        copied: (more) => bytes += more,
       },
       made: new Map(),
       defersLimit: false,
     });
-    return;
+    return { files: 1, bytes: status?.size ?? 0 };
   }
   using from = source.parent.open(source.name, "named");
   refuseUnsafe(from, pathIn(scratch, name));
@@ -432,6 +440,7 @@ export async function copyTreeInto(
   const rooms = { source: from, destination: target, scratch };
   const { builder } = await buildTree(job, rooms, options);
   finishTop(builder, target);
+  return { files: filesIn(builder.built), bytes: builder.built.bytes };
 }
 
 function realSource(source: string, destination: string): string {

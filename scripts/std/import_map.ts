@@ -57,7 +57,6 @@ for (const name of ["path", "cli", "assert", "internal", "fmt"]) {
 }
 for (
   const [specifier, file] of Object.entries({
-    "@std/cli/unstable-progress-bar": "cli_progress_bar.ts",
     "@std/fs/walk": "fs_walk.ts",
     "@std/log/logger": "log_logger.ts",
     "@std/log/base-handler": "log_base_handler.ts",

@@ -1,5 +1,6 @@
 // What each call of a cache takes and gives.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import type { PutProgress } from "../../lib/cache/archive.ts";
 import { openCache } from "../../lib/cache/cache.ts";
 import { CacheError } from "../../lib/error.ts";
 import { setLogSink } from "../../lib/log.ts";
@@ -219,16 +220,21 @@ Deno.test("Cache.put() and ensure() tell how far they are", async () => {
   await using dir = TempDir.make();
   dir.write({ tree: { a: "12", b: "345" } });
   const cache = openCache(dir.at("cache"));
-  const told: number[][] = [];
-  const onProgress = (progress: { files: number; bytes: number }) =>
-    told.push([progress.files, progress.bytes]);
+  const told: PutProgress[] = [];
+  const onProgress = (progress: PutProgress) => told.push(progress);
   await cache.put("key", dir.at("tree"), { onProgress });
   using _ = await cache.ensure(
     "new",
     (at) => dir.write({ a: "12", b: "345" }, at),
     { onProgress },
   );
-  assertEquals(told, [[1, 2], [2, 5], [1, 2], [2, 5]]);
+  const totals = { totalFiles: 2, totalBytes: 5 };
+  const hashed = [
+    { phase: "hashing", files: 1, bytes: 2, ...totals },
+    { phase: "hashing", files: 2, bytes: 5, ...totals },
+  ] as const;
+  const copied = { phase: "copying", files: 2, bytes: 5 } as const;
+  assertEquals(told, [copied, ...hashed, ...hashed]);
 });
 
 Deno.test("openCache() and its calls refuse arguments that are none, and say what was given", async () => {

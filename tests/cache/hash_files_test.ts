@@ -163,3 +163,22 @@ Deno.test("hashFiles() stops in a big file when the signal says so", async () =>
   assertEquals(error, reason);
   assertEquals(await assertRejects(() => hashFiles(["*"], options)), reason);
 });
+
+Deno.test("hashFiles() tells how far it is, also within a large file", async () => {
+  await using dir = TempDir.make();
+  dir.write({ a: "x".repeat(3 << 20), b: "12" });
+  const told: number[][] = [];
+  await hashFiles(["*"], {
+    root: dir.path,
+    onProgress: ({ files, bytes, totalFiles }) =>
+      told.push([files, bytes, totalFiles]),
+  });
+  const MiB = 1 << 20;
+  assertEquals(told, [
+    [0, MiB, 2],
+    [0, 2 * MiB, 2],
+    [0, 3 * MiB, 2],
+    [1, 3 * MiB, 2],
+    [2, 3 * MiB + 2, 2],
+  ]);
+});
