@@ -181,13 +181,7 @@ test(
 /** Somebody with Python's tools. */
 async function pythonReader(...packages: string[]): Promise<Reader> {
   const reader = new Reader();
-  const which = "import sys; print(sys._base_executable)";
-  const python = (await must("python3", "-c", which)).trim();
-  await must(python, "-m", "venv", reader.tools);
-  reader.addToPath(`${reader.tools}/bin`);
-  if (packages.length > 0) {
-    await must(`${reader.tools}/bin/pip`, "install", "-q", ...packages);
-  }
+  await reader.addPython(...packages);
   return reader;
 }
 

@@ -70,6 +70,17 @@ export class Reader implements AsyncDisposable {
     this.#path = `${folder}:${this.#path}`;
   }
 
+  /** Gives them a Python of their own, with these packages. */
+  async addPython(...packages: string[]): Promise<void> {
+    const which = "import sys; print(sys._base_executable)";
+    const python = (await must("python3", "-c", which)).trim();
+    await must(python, "-m", "venv", this.tools);
+    this.addToPath(`${this.tools}/bin`);
+    if (packages.length > 0) {
+      await must(`${this.tools}/bin/pip`, "install", "-q", ...packages);
+    }
+  }
+
   /** Notes each call of a tool on the PATH; see {@linkcode calls}. */
   note(name: string): void {
     const found = this.#path.split(":").map((it) => `${it}/${name}`)
