@@ -1,11 +1,14 @@
 /** The README's commands do what it says. (Its programs are run by `--doc`.) */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { cliCommand, must, ROOT, run, runCli } from "./support/command.ts";
+import { ROOT, runCli } from "./support/command.ts";
 import { test } from "./support/needs.ts";
-import { namesIn, TempDir } from "./support/temp_dir.ts";
+import { READER, Reader } from "./support/reader.ts";
+import { namesIn, type Tree } from "./support/temp_dir.ts";
+import { COMMANDS, EXIT_CODES } from "../lib/cli/commands.ts";
 
 const README = Deno.readTextFileSync(`${ROOT}/README.md`);
+const REFERENCE = Deno.readTextFileSync(`${ROOT}/docs/commands.md`);
 
 /** The code blocks of a language, in order. */
 function blocks(language: string): string[] {
@@ -13,137 +16,150 @@ function blocks(language: string): string[] {
   return [...README.matchAll(fence)].map((match) => match[1]!);
 }
 
-test("README: npm works on after its cache was cleared, and fills it again", [
-  "posix",
-  "npm registry",
-], async () => {
-  await using dir = TempDir.make();
-  const block = blocks("sh").find((it) => it.startsWith("npm cache add"))!;
-  const commands = block.trim().split("\n");
-  assertEquals(commands.length, 3);
-  const cache = dir.at(".npm-cache");
-  for (const command of commands) {
-    if (command.startsWith("npm ")) {
-      const { code, stderr } = await run(command.split(" "), { cwd: dir.path });
-      assertEquals(code, 0, stderr);
-      assert(namesIn(`${cache}/_cacache`).includes("content-v2"));
-    } else {
-      assertStringIncludes(command, "cli.ts --dir .npm-cache");
-      const { stdout } = await runCli(["--dir", ".npm-cache"], {
-        cwd: dir.path,
+const PROJECT: Tree = {
+  "requirements.txt": "six==1.16.0\n",
+  "package.json": JSON.stringify({
+    name: "app",
+    version: "1.0.0",
+    dependencies: { "left-pad": "1.3.0" },
+  }),
+};
+
+/**
+ * What each block that can be pasted has done the second time: which files are there, and
+ * how often which tool was run in all.
+ */
+const PASTED: readonly {
+  begins: string;
+  makes: string;
+  calls: Record<string, number>;
+}[] = [
+  {
+    begins: "rebuild-cache ensure",
+    makes: "node_modules/left-pad/package.json",
+    calls: { "npm ci": 1 },
+  },
+  {
+    begins: "rebuild-cache use ~/.cache/pip",
+    makes: "lib/six.py",
+    calls: { "pip install": 2 },
+  },
+  {
+    begins: "npm cache add",
+    makes: ".npm-cache/_cacache/content-v2",
+    calls: { "npm cache add": 4 },
+  },
+  {
+    begins: "rebuild-cache rebuild wheels",
+    makes: "lib/six.py",
+    calls: { "pip wheel": 2 },
+  },
+  {
+    begins: 'key="npm-',
+    makes: "node_modules/left-pad/package.json",
+    calls: { "npm ci": 1 },
+  },
+];
+
+test(
+  "README: each block that can be pasted works twice, in a fresh home, as an ordinary user",
+  [
+    ...READER,
+    "python3",
+    "pip and its index",
+    "npm registry",
+  ],
+  async (t) => {
+    const pasted = blocks("bash");
+    assertEquals(pasted.length, PASTED.length);
+    for (const [at, { begins, makes, calls }] of PASTED.entries()) {
+      await t.step(begins, async () => {
+        await using reader = new Reader();
+        if (Object.keys(calls).some((it) => it.startsWith("pip "))) {
+          await reader.addPython();
+          reader.note("pip");
+        }
+        reader.note("npm");
+        const lock =
+          "npm install --silent --package-lock-only --no-audit --no-fund";
+        const app = await reader.project("my app", PROJECT, lock);
+        const text = pasted[at]!;
+        assert(text.startsWith(begins), text);
+        for (let times = 0; times < 2; times++) {
+          await reader.paste(text, app);
+          Deno.lstatSync(`${app}/${makes}`);
+        }
+        for (const [words, times] of Object.entries(calls)) {
+          assertEquals(reader.calls(words), times, words);
+        }
       });
-      assertStringIncludes(stdout, "Cleared");
-      assertEquals(namesIn(dir.path), []);
+    }
+  },
+);
+
+Deno.test("README: what is pasted first deletes nothing", () => {
+  const [first] = [...README.matchAll(/^```(?:ba)?sh\n(.*?)^```$/gms)];
+  assertStringIncludes(first![1]!, "rebuild-cache ensure");
+});
+
+Deno.test("README: the first screen tells which of five commands does what, and the whole is short", () => {
+  const lines = README.split("\n");
+  const screen = lines.slice(0, 45).join("\n");
+  for (const name of ["clear", "rebuild", "use", "link", "ensure"]) {
+    assertStringIncludes(screen, `| \`rebuild-cache ${name} `);
+  }
+  assert(lines.length <= 251, `${lines.length} lines`);
+});
+
+test("README: its commands for a checkout run, from any directory", [
+  "posix",
+  "bash",
+], async () => {
+  const { stdout } = await runCli(["help"], { cwd: "/" });
+  const [checkout] = blocks("sh");
+  for (const line of checkout!.split("\n").filter((it) => /^\w/.test(it))) {
+    const [script, ...args] = line.split(" ");
+    assertEquals(script, "scripts/deno");
+    if (args[0] === "run") {
+      assertEquals(args, ["run", "-A", "cli.ts", "help"]);
+    } else {
+      const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}/deno.json`));
+      assert(args[1]! in tasks, line);
     }
   }
-  await must("npm", "cache", "verify", "--cache", cache);
+  assertStringIncludes(stdout, "ensure");
 });
 
-test("README: its shell commands run as written, with pip and npm", [
-  "posix",
-  "bash",
-  "python3",
-  "pip and its index",
-  "npm registry",
-], async () => {
-  await using dir = TempDir.make();
-  const words = cliCommand([]).map((word) => `'${word}'`).join(" ");
-  const dependencies = { "left-pad": "1.3.0" };
-  dir.write({
-    bin: {
-      "rebuild-cache": `#!/bin/sh\nexec ${words} "$@"\n`,
-      pip: '#!/bin/sh\nexec python3 -m pip "$@"\n',
-      "pip-compile": `#!/bin/sh\nPYTHONPATH=${
-        dir.at("tools")
-      } exec python3 -m piptools compile "$@"\n`,
-    },
-    home: { ".cache": { pip: {} } },
-    "requirements.txt": "six==1.16.0\n",
-    "requirements.in": "six==1.16.0\n",
-    "other.in": "six==1.16.0\n",
-    "package.json": JSON.stringify({
-      name: "app",
-      version: "1.0.0",
-      dependencies,
-    }),
-  });
-  for (const name of namesIn(dir.at("bin"))) {
-    Deno.chmodSync(dir.at("bin", name), 0o755);
+Deno.test("docs/commands.md: lists every command, every flag, and every exit code", async () => {
+  for (const { name } of COMMANDS) {
+    assert(new RegExp(`\\b${name}\\b`).test(REFERENCE), name);
+    const { stdout } = await runCli([name, "--help"]);
+    for (const [flag] of stdout.matchAll(/--[a-z][a-z-]+/g)) {
+      assertStringIncludes(REFERENCE, `\`${flag}`, `${name} ${flag}`);
+    }
   }
-  const env = {
-    PATH: `${dir.at("bin")}:${Deno.env.get("PATH")}`,
-    HOME: dir.at("home"),
-    HASH: "1",
-    PIP_TARGET: dir.at("installed"),
-    PIP_BREAK_SYSTEM_PACKAGES: "1",
-    PIP_ROOT_USER_ACTION: "ignore",
-    DENO_DIR: Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`,
-  };
-  await must(
-    "bash",
-    "-c",
-    `cd ${dir.path} && npm install --package-lock-only --no-audit --no-fund`,
-  );
-  const pip = ["python3", "-m", "pip", "install", "-q", "--target"];
-  await must(...pip, dir.at("tools"), "pip-tools");
-  // The others are about this checkout, and have tests of their own.
-  const commands = blocks("sh").filter((it) => !it.includes("scripts/deno"));
-  assertEquals(commands.length, 4);
-  for (const command of commands) {
-    const ran = await run(["bash", "-ec", command], { cwd: dir.path, env });
-    assertEquals(ran.code, 0, `${command}: ${ran.stdout}${ran.stderr}`);
-  }
-  assert(namesIn(dir.at("installed")).includes("six.py"));
-  assertStringIncludes(
-    Deno.readTextFileSync(dir.at("other.txt")),
-    "six==1.16.0",
-  );
-  assert(namesIn(dir.at("wheels"))[0]!.startsWith("six-1.16.0"));
-  assertEquals(
-    namesIn(dir.at("app", "node_modules")).includes("left-pad"),
-    true,
-  );
-});
-
-test("README: the CI script gets its dependencies, once from npm", [
-  "posix",
-  "bash",
-  "npm registry",
-], async () => {
-  await using dir = TempDir.make();
-  const script = blocks("bash")[0]!;
-  assertStringIncludes(script, "rebuild-cache ensure");
-  const dependencies = { "left-pad": "1.3.0" };
-  const project = { name: "app", version: "1.0.0", dependencies };
-  dir.write({ "package.json": JSON.stringify(project) });
-  const flags = ["--package-lock-only", "--no-audit", "--no-fund"];
-  const locked = await run(["npm", "install", ...flags], { cwd: dir.path });
-  assertEquals(locked.code, 0, locked.stderr);
-  const words = cliCommand([]).map((word) => `'${word}'`).join(" ");
-  const text = `set -e\nrebuild-cache() { ${words} "$@"; }\n${script}`;
-  for (const what of ["Built npm-", "Linked"]) {
-    const { code, stdout, stderr } = await run(["bash", "-c", text], {
-      cwd: dir.path,
-    });
-    assertEquals(code, 0, stderr);
-    assertStringIncludes(stdout, what);
-    assertStringIncludes(stdout, "left-pad");
-    assertStringIncludes(stdout, "1 entry stays");
-    await Deno.remove(dir.at("deps"), { recursive: true });
+  for (const code of Object.keys(EXIT_CODES)) {
+    assert(new RegExp(`^\\| ${code} +\\|`, "m").test(REFERENCE), code);
   }
 });
 
-Deno.test("README: lists every flag of every help, and every exit code", async () => {
-  for (
-    const command of [
-      ...["clear", "rebuild", "use", "link", "get", "ensure", "put", "prune"],
-    ]
-  ) {
-    const { stdout } = await runCli([command, "--help"]);
-    for (const [flag] of stdout.matchAll(/--[a-z-]+/g)) {
-      const known = README.includes(flag) ||
-        /--(quiet|verbose|version)/.test(flag);
-      assert(known, `${flag} is not in the README`);
+Deno.test("docs: every link to a page or a heading leads somewhere", () => {
+  const pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
+  pages.push(
+    ...namesIn(`${ROOT}/docs`).filter((it) => it.endsWith(".md"))
+      .map((it) => `docs/${it}`),
+  );
+  for (const page of pages) {
+    const text = Deno.readTextFileSync(`${ROOT}/${page}`);
+    for (const [, link] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path, heading] = link!.split("#") as [string, string?];
+      const target = new URL(path || "", `file://${ROOT}/${page}`).pathname;
+      const content = Deno.readTextFileSync(decodeURI(target));
+      if (heading === undefined) continue;
+      const headings = [...content.matchAll(/^#+ (.*)$/gm)].map(([, it]) =>
+        it!.toLowerCase().replace(/[^\p{L}\d\s-]/gu, "").replaceAll(" ", "-")
+      );
+      assert(headings.includes(heading), `${page}: ${link}`);
     }
   }
 });

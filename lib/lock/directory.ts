@@ -23,6 +23,7 @@ import { noteHeld, refuseInside } from "./inside.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import type { CacheErrorKind } from "../error.ts";
+import { makeParent } from "../fs/access.ts";
 import type { Directory, OpenFile } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
@@ -58,7 +59,8 @@ export interface Lock extends Disposable {
  *
  * Needs `--allow-read` and `--allow-write` for the directory and its parent.
  *
- * @param dir The directory. It need not exist, but its parent must.
+ * @param dir The directory. It need not exist; what it lies in is made if it is missing,
+ * so that the lock file has a place.
  * @param options How long to wait, and what for.
  * @returns The lease. Dispose of it when the directory is no longer used.
  * @throws {LockedError} If somebody clears or swaps it, and does not end in time.
@@ -129,6 +131,8 @@ async function lockDirectory(
   checkPath("dir", dir);
   checkLockOptions(options);
   const path = realPath(dir);
+  // In a fresh home, the tool that is about to run would make it.
+  if (!exclusive) makeParent(path);
   using held = new DisposableStack();
   let place: Place;
   try {

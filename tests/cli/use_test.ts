@@ -113,3 +113,24 @@ test(
     }
   },
 );
+
+test(
+  "rebuild-cache use keeps a directory that is not there yet, nor its parents",
+  [
+    "posix",
+    "sh",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    const cache = dir.at(".cache/pip");
+    const script = "mkdir -p .cache/pip && echo begun && read -r _";
+    const use = ["use", cache, "--", "sh", "-c", script];
+    await using user = Peer.cli(use, { cwd: dir.path });
+    await user.says("begun");
+    const cleared = await runCli(["clear", cache, "--if-busy", "fail"]);
+    assertEquals(cleared.code, 75, cleared.stderr);
+    assert(exists(cache));
+    await user.end();
+    assertEquals((await runCli(["clear", cache])).code, 0);
+  },
+);

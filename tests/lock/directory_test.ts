@@ -34,7 +34,13 @@ Deno.test("lease() can be had of a directory that does not exist yet", async () 
   await using dir = TempDir.make();
   using _ = await lease(dir.at("cache"), AT_ONCE);
   await assertRejects(() => guard(dir.at("cache"), AT_ONCE), LockedError);
-  const error = await assertRejects(() => lease(dir.at("no", "cache")));
+  // Nor need its parent exist, as in a fresh home.
+  using _deep = await lease(dir.at("no", "such", "cache"), AT_ONCE);
+  await assertRejects(
+    () => guard(dir.at("no", "such", "cache"), AT_ONCE),
+    LockedError,
+  );
+  const error = await assertRejects(() => guard(dir.at("none", "cache")));
   assert(error instanceof Error && !(error instanceof LockedError));
 });
 

@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -31,6 +31,8 @@ function missing(need: Need): string | undefined {
         : "needs the runtime that deno compile downloads from dl.deno.land";
     case "pip and its index":
       return pipAnswers() ? undefined : "needs pip and its index";
+    case "go and its proxy":
+      return goAnswers() ? undefined : "needs go and its proxy";
     case "FUSE and its headers":
       return fuseIsThere()
         ? undefined
@@ -85,6 +87,22 @@ function pipAnswers(): boolean {
     return false;
   } finally {
     Deno.removeSync(args.at(-1)!, { recursive: true });
+  }
+}
+
+function goAnswers(): boolean {
+  if (missing("go")) return false;
+  const dir = Deno.makeTempDirSync();
+  try {
+    return new Deno.Command("go", {
+      args: ["list", "-m", "rsc.io/quote@v1.5.2"],
+      cwd: dir,
+      env: { GOMODCACHE: dir, GOFLAGS: "-modcacherw" },
+      stdout: "null",
+      stderr: "null",
+    }).outputSync().success;
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
   }
 }
 
