@@ -90,7 +90,7 @@ export type {
 } from "./lib/cache/fallback.ts";
 export type { Ensured } from "./lib/cache/entry.ts";
 export type { Placement } from "./lib/cache/look_at_place.ts";
-export type { Listed } from "./lib/cache/list.ts";
+export type { Listed, ListedBlob } from "./lib/cache/list.ts";
 export type {
   Evicted,
   PruneOptions,

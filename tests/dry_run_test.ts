@@ -111,3 +111,35 @@ Deno.test("rebuild-cache link, get and ensure --dry-run say what would be done, 
   assertEquals(namesIn(dir.path), ["cache", "file", "there", "tree"]);
   assertEquals(cache.entries().length, 1);
 });
+
+Deno.test("rebuild-cache prune --dry-run names each key that would go, and ls each blob that is there", async () => {
+  await using dir = prepared();
+  const cache = openCache(dir.at("cache"));
+  await cache.put("key", dir.at("tree"));
+  await openCache(dir.at("cache"), { bucket: "other" }).put(
+    "line\nline",
+    dir.at("file"),
+  );
+  const digest =
+    "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
+  const fetch = (path: string) => Deno.copyFileSync(dir.at("file"), path);
+  await cache.blob(digest, dir.at("blob"), { fetch, executable: true });
+  const [blob] = cache.blobs();
+  assertEquals([blob!.digest, blob!.executable, blob!.bytes], [
+    digest,
+    true,
+    7,
+  ]);
+  const args = ["prune", "--dir", dir.at("cache"), "--max-entries", "0"];
+  const { stdout } = await runCli([...args, "--dry-run"]);
+  const lines = stdout.trim().split("\n");
+  assertEquals(lines.length, 3, stdout);
+  const names = lines.slice(0, 2).sort();
+  assert(names[0]!.startsWith('Would remove "key" (6 B, used '), stdout);
+  assert(names[1]!.startsWith('Would remove "other/line'), stdout);
+  const ls = await runCli(["ls", "--dir", dir.at("cache")]);
+  assert(ls.stdout.includes(`${digest}  7 B  executable blob  used`));
+  assert(ls.stdout.includes("2 entries, 1 blob, 20 B"), ls.stdout);
+  const quiet = await runCli([...args, "--dry-run", "-q"]);
+  assertEquals(quiet.stdout, "");
+});

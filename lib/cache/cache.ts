@@ -15,7 +15,7 @@ import type { Cache } from "./interface.ts";
 import { checkBucket } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
 import { lookAtPlace } from "./look_at_place.ts";
-import { listEntries } from "./list.ts";
+import { listedBlobs, listEntries } from "./list.ts";
 import { prune } from "./prune.ts";
 import { stats } from "./stats.ts";
 import {
@@ -129,6 +129,7 @@ export function openCache(
       return await lookAtPlace(call(key, {}), key, dst);
     },
     entries: () => listEntries(store),
+    blobs: () => listedBlobs(store),
     async prune(options = {}) {
       const called = forCall(store, options);
       checkType("dryRun", options.dryRun, "boolean");

@@ -8,7 +8,7 @@ import type { Archive, CacheStaging, Entry, PutProgress } from "./archive.ts";
 import type { BlobOptions, BlobReport } from "./blob.ts";
 import type { Ensured } from "./entry.ts";
 import type { EnsureContext, EnsureOptions, GetOptions } from "./fallback.ts";
-import type { Listed } from "./list.ts";
+import type { Listed, ListedBlob } from "./list.ts";
 import type { Placement } from "./look_at_place.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
 import type { CacheStats } from "./stats.ts";
@@ -237,6 +237,25 @@ export interface Cache {
    * ```
    */
   entries(): Listed[];
+
+  /**
+   * Lists all blobs.
+   *
+   * @returns What was put by `blob()`, in the order of the digests.
+   * @throws {CacheError} If the cache can't be read.
+   *
+   * @example Which blobs are in it
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   *
+   * const dir = await Deno.makeTempDir();
+   * for (const { digest, bytes } of openCache(`${dir}/cache`).blobs()) {
+   *   console.log(`${digest}: ${bytes} bytes`);
+   * }
+   * await Deno.remove(dir, { recursive: true });
+   * ```
+   */
+  blobs(): ListedBlob[];
 
   /**
    * Removes what no key points to, and, if there are limits, what was least recently
