@@ -88,7 +88,7 @@ export type {
   EnsureOptions,
   GetOptions,
 } from "./lib/cache/fallback.ts";
-export type { Ensured } from "./lib/cache/entry.ts";
+export type { Ensured } from "./lib/cache/ensure.ts";
 export type { Placement } from "./lib/cache/look_at_place.ts";
 export type { Listed, ListedBlob } from "./lib/cache/list.ts";
 export type {
@@ -102,7 +102,7 @@ export type {
   VerifyOptions,
   VerifyProgress,
   VerifyReport,
-} from "./lib/cache/verify.ts";
+} from "./lib/cache/verify_options.ts";
 export type { CacheStats } from "./lib/cache/stats.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 export type { HashFilesOptions } from "./lib/cache/hash_files.ts";

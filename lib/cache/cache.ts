@@ -6,10 +6,9 @@ import {
   checkType,
 } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
-import { openCacheStaging, putSource } from "./archive.ts";
 import { checkBlobArguments, placeBlob } from "./blob.ts";
 import { defaultRoot } from "./default_root.ts";
-import { deleteKey } from "./entry.ts";
+import { deleteKey } from "./ensure.ts";
 import { ensureOrFallback, getOrFallback } from "./fallback.ts";
 import type { Cache } from "./interface.ts";
 import { checkBucket } from "./layout.ts";
@@ -17,6 +16,8 @@ import { checkLimits } from "./limits.ts";
 import { lookAtPlace } from "./look_at_place.ts";
 import { listedBlobs, listEntries } from "./list.ts";
 import { prune } from "./prune.ts";
+import { putSource } from "./put.ts";
+import { openCacheStaging } from "./staging.ts";
 import { stats } from "./stats.ts";
 import {
   type CacheOptions,

@@ -6,14 +6,14 @@
 
 import type { Archive, CacheStaging, Entry, PutProgress } from "./archive.ts";
 import type { BlobOptions, BlobReport } from "./blob.ts";
-import type { Ensured } from "./entry.ts";
+import type { Ensured } from "./ensure.ts";
 import type { EnsureContext, EnsureOptions, GetOptions } from "./fallback.ts";
 import type { Listed, ListedBlob } from "./list.ts";
 import type { Placement } from "./look_at_place.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
 import type { CacheStats } from "./stats.ts";
 import type { CallOptions } from "./store.ts";
-import type { VerifyOptions, VerifyReport } from "./verify.ts";
+import type { VerifyOptions, VerifyReport } from "./verify_options.ts";
 
 /**
  * Options for `Cache.put()`.

@@ -1,6 +1,6 @@
 import type { Entry } from "../cache/archive.ts";
 import type { Cache } from "../cache/interface.ts";
-import type { Ensured } from "../cache/entry.ts";
+import type { Ensured } from "../cache/ensure.ts";
 import type { EnsureOptions } from "../cache/fallback.ts";
 import { runBuild } from "./child.ts";
 import { Ended, EXIT, report, untilSignalled } from "./ending.ts";
