@@ -28,6 +28,11 @@ export interface PutOptions extends CallOptions {
 /**
  * A cache of archives under keys, which any number of processes may share.
  *
+ * Each call checks its arguments first: a `TypeError` or `RangeError` says what was given.
+ * A call that is aborted, by its own `signal` or by that of `openCache()`, rejects with the
+ * signal's reason. Those on the disk need `--allow-read` and `--allow-write` for the cache,
+ * its parent, and what is put or where it is put.
+ *
  * @category Keyed cache
  */
 export interface Cache {
@@ -132,8 +137,9 @@ export interface Cache {
    * older entry was found by `fallback`, a private copy of that. If it throws, nothing is
    * put, and the next one who waits builds. It is told when the call is aborted, and
    * should end then.
-   * @param options What to begin with on a miss, whether to build in any case, a signal, how long to wait for locks, who is told how far the put is,
-   * and whether what is built may be empty.
+   * @param options What to begin with on a miss, whether to build in any case, a signal, how
+   * long to wait for locks, who is told how far the put is, and whether what is built may be
+   * empty.
    * @returns The entry, with a lease, and whether it was built for this call.
    * @throws {CacheError} As of `get()` and `put()`; of kind `empty` if nothing was
    * built; and whatever `build` throws.

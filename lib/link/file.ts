@@ -61,6 +61,8 @@ import { linkReport } from "./report.ts";
  * @returns How it was put there.
  * @throws {LinkError} If it could not be, or, with `ifExists: "error"`, something
  * stands there (`kind` is `already-exists`).
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Linking a file
  * ```ts

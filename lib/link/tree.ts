@@ -72,6 +72,8 @@ import { buildTree } from "./threads.ts";
  * @returns What was done, counted.
  * @throws {LinkError} If it could not be done. Its `kind` is `already-exists` if
  * something stands there, or if two names are one on the destination's file system.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Linking a tree
  * ```ts

@@ -161,7 +161,7 @@ Deno.test("rebuild-cache get says that what somebody wrote to is a miss, and ens
     await writeThrough(cache, key, dir.at(`${key}-1`), WRITES.longer!);
   }
   const got = await runCli(["get", ...root, "get", dir.at("get-2")]);
-  assertEquals(got.code, 1);
+  assertEquals(got.code, 4);
   assert(got.stderr.includes("not what was put"), got.stderr);
   assert(got.stderr.includes("is not in the cache"), got.stderr);
   assertEquals(exists(dir.at("get-2")), false);
