@@ -92,9 +92,9 @@ export type {
   EnsureOptions,
   GetOptions,
 } from "./lib/cache/fallback.ts";
-export type { Ensured } from "./lib/cache/entry.ts";
+export type { Ensured } from "./lib/cache/ensure.ts";
 export type { Placement } from "./lib/cache/look_at_place.ts";
-export type { Listed } from "./lib/cache/list.ts";
+export type { Listed, ListedBlob } from "./lib/cache/list.ts";
 export type {
   Evicted,
   PruneOptions,
@@ -106,7 +106,7 @@ export type {
   VerifyOptions,
   VerifyProgress,
   VerifyReport,
-} from "./lib/cache/verify.ts";
+} from "./lib/cache/verify_options.ts";
 export type { CacheStats } from "./lib/cache/stats.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 

@@ -6,17 +6,18 @@ import {
   checkType,
 } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
-import { openCacheStaging, putSource } from "./archive.ts";
 import { checkBlobArguments, placeBlob } from "./blob.ts";
 import { defaultRoot } from "./default_root.ts";
-import { deleteKey } from "./entry.ts";
+import { deleteKey } from "./ensure.ts";
 import { ensureOrFallback, getOrFallback } from "./fallback.ts";
 import type { Cache } from "./interface.ts";
 import { checkBucket } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
 import { lookAtPlace } from "./look_at_place.ts";
-import { listEntries } from "./list.ts";
+import { listedBlobs, listEntries } from "./list.ts";
 import { prune } from "./prune.ts";
+import { putSource } from "./put.ts";
+import { openCacheStaging } from "./staging.ts";
 import { stats } from "./stats.ts";
 import {
   type CacheOptions,
@@ -129,6 +130,7 @@ export function openCache(
       return await lookAtPlace(call(key, {}), key, dst);
     },
     entries: () => listEntries(store),
+    blobs: () => listedBlobs(store),
     async prune(options = {}) {
       const called = forCall(store, options);
       checkType("dryRun", options.dryRun, "boolean");

@@ -19,22 +19,9 @@ import { checkPath } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { basename, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
-import { untilAborted } from "../rebuild/options.ts";
-import {
-  type Archive,
-  type CommitOptions,
-  type Entry,
-  openCacheStaging,
-  type SlotStaging,
-} from "./archive.ts";
+import type { Archive, Entry } from "./archive.ts";
 import { count } from "./counters.ts";
-import {
-  type ArchiveId,
-  buildLockName,
-  type KeyName,
-  nameOf,
-  TREE,
-} from "./layout.ts";
+import { type ArchiveId, type KeyName, nameOf, TREE } from "./layout.ts";
 import {
   Damaged,
   type Header,
@@ -45,15 +32,9 @@ import {
 } from "./manifest.ts";
 import { type LinkOptions, placeNoted } from "./place_entry.ts";
 import { readPointer } from "./pointer.ts";
-import { Refresh } from "./refresh.ts";
 import { look, openFolder, type Root } from "./root.ts";
 import { touch } from "./last_use.ts";
-import {
-  attemptArchive,
-  briefly,
-  holdLong,
-  type LockedArchive,
-} from "./locks.ts";
+import { attemptArchive, briefly, type LockedArchive } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
 import { openRoot, type Store, useRoot } from "./store.ts";
 
@@ -78,7 +59,8 @@ export async function getEntry(
   return entry;
 }
 
-async function entryIn(
+/** What a key points to in a cache that is held, with a lease. */
+export async function entryIn(
   root: Root,
   store: Store,
   key: string,
@@ -302,68 +284,4 @@ export function headerOf(root: Root, id: ArchiveId): Header | undefined {
 export function toArchive(header: Header, id: string): Archive {
   const { bucket, key, created, files, bytes, diskBytes, digest } = header;
   return { bucket, key, id, created, files, bytes, diskBytes, digest };
-}
-
-/**
- * What `Cache.ensure()` gives.
- *
- * @category Keyed cache
- */
-export interface Ensured extends Entry {
-  /** `built` for this call, or a `hit`: it was there, or somebody else built it meanwhile. */
-  readonly outcome: "hit" | "built";
-  /** Of what was built for this call: see {@linkcode Committed.mentions}. */
-  readonly mentions: readonly string[];
-}
-
-/** Gives what a key points to; on a miss, builds it, once among all who ask. */
-export async function ensureEntry(
-  store: Store,
-  key: string,
-  build: (staging: SlotStaging, signal: AbortSignal) => Promise<void>,
-  options: CommitOptions,
-  how: "on a miss" | "in any case",
-): Promise<Ensured> {
-  const name = await nameOf(key);
-  const refresh = how === "in any case" ? new Refresh(store, name) : undefined;
-  const found = refresh ? undefined : await getEntry(store, key);
-  if (found) return { ...found, outcome: "hit", mentions: [] };
-  await using staging = await openCacheStaging(store, key);
-  const { root } = staging;
-  using _ = await holdLong(
-    store,
-    root.folder("locks"),
-    buildLockName(store.bucket, name),
-    `The right to build "${printable(key)}"`,
-  );
-  const isDone = !refresh ||
-    refresh.isDone(root, readPointer(root.bucket(store.bucket), name));
-  const meanwhile = isDone && await entryIn(root, store, key, name);
-  if (meanwhile) return { ...meanwhile, outcome: "hit", mentions: [] };
-  refresh?.begin(root);
-  await untilAborted(
-    store.options.signal,
-    ({ signal }) => build(staging, signal),
-  );
-  const { id, mentions } = await staging.commit(options);
-  refresh?.succeeded(root, id);
-  // Under the staging's lease, so that no prune comes between.
-  const entry = await entryIn(root, store, key, name);
-  if (entry) return { ...entry, outcome: "built", mentions };
-  throw new CacheError(
-    `Cannot keep "${printable(key)}": its key was taken away at once`,
-    root.path,
-    "other",
-  );
-}
-
-/** Takes a key's pointer away. */
-export async function deleteKey(store: Store, key: string): Promise<boolean> {
-  const name = await nameOf(key);
-  using root = await useRoot(store);
-  if (!root || !await root.check()) return false;
-  const folder = root.bucketIfThere(store.bucket);
-  const { signal } = store.options;
-  return folder !== undefined &&
-    await removePointer(store, root, { folder, name, signal });
 }

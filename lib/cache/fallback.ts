@@ -10,10 +10,12 @@ import { checkTexts, checkType } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { printable } from "../os/text.ts";
 import type { BuildContext } from "../rebuild/options.ts";
-import type { CommitOptions, Entry, SlotStaging } from "./archive.ts";
-import { type Ensured, ensureEntry, getEntry } from "./entry.ts";
+import type { CommitOptions, Entry } from "./archive.ts";
+import { type Ensured, ensureEntry } from "./ensure.ts";
+import { getEntry } from "./entry.ts";
 import { TREE } from "./layout.ts";
 import { headersIn } from "./list.ts";
+import type { SlotStaging } from "./staging.ts";
 import { type CallOptions, openRoot, type Store } from "./store.ts";
 
 /**

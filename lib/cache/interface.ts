@@ -6,14 +6,14 @@
 
 import type { Archive, CacheStaging, Entry, PutProgress } from "./archive.ts";
 import type { BlobOptions, BlobReport } from "./blob.ts";
-import type { Ensured } from "./entry.ts";
+import type { Ensured } from "./ensure.ts";
 import type { EnsureContext, EnsureOptions, GetOptions } from "./fallback.ts";
-import type { Listed } from "./list.ts";
+import type { Listed, ListedBlob } from "./list.ts";
 import type { Placement } from "./look_at_place.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
 import type { CacheStats } from "./stats.ts";
 import type { CallOptions } from "./store.ts";
-import type { VerifyOptions, VerifyReport } from "./verify.ts";
+import type { VerifyOptions, VerifyReport } from "./verify_options.ts";
 
 /**
  * Options for `Cache.put()`.
@@ -27,6 +27,11 @@ export interface PutOptions extends CallOptions {
 
 /**
  * A cache of archives under keys, which any number of processes may share.
+ *
+ * Each call checks its arguments first: a `TypeError` or `RangeError` says what was given.
+ * A call that is aborted, by its own `signal` or by that of `openCache()`, rejects with the
+ * signal's reason. Those on the disk need `--allow-read` and `--allow-write` for the cache,
+ * its parent, and what is put or where it is put.
  *
  * @category Keyed cache
  */
@@ -132,8 +137,9 @@ export interface Cache {
    * older entry was found by `fallback`, a private copy of that. If it throws, nothing is
    * put, and the next one who waits builds. It is told when the call is aborted, and
    * should end then.
-   * @param options What to begin with on a miss, whether to build in any case, a signal, how long to wait for locks, who is told how far the put is,
-   * and whether what is built may be empty.
+   * @param options What to begin with on a miss, whether to build in any case, a signal, how
+   * long to wait for locks, who is told how far the put is, and whether what is built may be
+   * empty.
    * @returns The entry, with a lease, and whether it was built for this call.
    * @throws {CacheError} As of `get()` and `put()`; of kind `empty` if nothing was
    * built; and whatever `build` throws.
@@ -237,6 +243,25 @@ export interface Cache {
    * ```
    */
   entries(): Listed[];
+
+  /**
+   * Lists all blobs.
+   *
+   * @returns What was put by `blob()`, in the order of the digests.
+   * @throws {CacheError} If the cache can't be read.
+   *
+   * @example Which blobs are in it
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   *
+   * const dir = await Deno.makeTempDir();
+   * for (const { digest, bytes } of openCache(`${dir}/cache`).blobs()) {
+   *   console.log(`${digest}: ${bytes} bytes`);
+   * }
+   * await Deno.remove(dir, { recursive: true });
+   * ```
+   */
+  blobs(): ListedBlob[];
 
   /**
    * Removes what no key points to, and, if there are limits, what was least recently

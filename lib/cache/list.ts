@@ -1,9 +1,11 @@
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import type { Archive } from "./archive.ts";
+import { listBlobs } from "./blobs.ts";
 import { headerOf, toArchive } from "./entry.ts";
 import {
   type ArchiveId,
+  blobName,
   bucketFolder,
   isKeyName,
   type KeyName,
@@ -25,6 +27,24 @@ export interface Listed extends Archive {
   readonly lastUse: string;
   /** Whether somebody has a lease on it now. */
   readonly inUse: boolean;
+}
+
+/**
+ * A blob of a cache.
+ *
+ * @category Keyed cache
+ */
+export interface ListedBlob {
+  /** Its SHA-256, in 64 small hexadecimal digits. */
+  readonly digest: string;
+  /** Whether it may be executed. */
+  readonly executable: boolean;
+  /** Its size in bytes. */
+  readonly bytes: number;
+  /** Bytes that it takes on the disk. */
+  readonly diskBytes: number;
+  /** When it was last used, to an hour: an ISO 8601 date and time. */
+  readonly lastUse: string;
 }
 
 /** A pointer as it was found. */
@@ -93,6 +113,23 @@ export function listEntries(store: Store): Listed[] {
   }
   return listed.sort((a, b) =>
     a.bucket < b.bucket || (a.bucket === b.bucket && a.key < b.key) ? -1 : 1
+  );
+}
+
+/** All blobs, in the order of their digests. */
+export function listedBlobs(store: Store): ListedBlob[] {
+  using root = openRoot(store);
+  if (!root) return [];
+  return listBlobs(root, raise).map(
+    ({ digest, name, bytes, diskBytes, lastUse }) => ({
+      digest,
+      executable: name === blobName(digest, true),
+      bytes,
+      diskBytes,
+      lastUse: new Date(lastUse).toISOString(),
+    }),
+  ).sort((a, b) =>
+    a.digest < b.digest || (a.digest === b.digest && !a.executable) ? -1 : 1
   );
 }
 

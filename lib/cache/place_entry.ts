@@ -10,6 +10,7 @@ import { isSameInode, type Status } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { taken, type Watch } from "../link/ends.ts";
 import type { LinkReport } from "../link/options.ts";
+import { lacksParent } from "../link/preview.ts";
 import { unchangedTree } from "../link/tree.ts";
 import { isWithin } from "../os/within.ts";
 import type { EntryLinkOptions } from "./archive.ts";
@@ -37,9 +38,11 @@ export async function placeNoted(
   // A part of it is not the archive.
   const isArchive = [include, exclude].every((it) => !it || it.length === 0);
   const isReference = options.mode === "symlink";
+  const isDry = options.dryRun === true;
   const report = await place(held, path, ifExists, {
     isArchive,
     isReference,
+    isDry,
     link: (ifExists, watch) => link({ ...more, ...both, ifExists }, watch),
   });
   if (report.outcome === "merged" && report.symlinked > 0) {
@@ -59,6 +62,8 @@ export type LinkOptions =
 interface How {
   readonly isArchive: boolean;
   readonly isReference: boolean;
+  /** Whether nothing is to be changed. */
+  readonly isDry: boolean;
   readonly link: (
     ifExists: LinkOptions["ifExists"],
     watch: Watch,
@@ -77,7 +82,11 @@ async function place(
   if (ifExists !== "update") {
     return await linkNoted(held, path, ifExists ?? "error", how);
   }
-  makeParent(path);
+  if (how.isDry) {
+    if (lacksParent(path)) {
+      return await how.link("error", { makesParents: true });
+    }
+  } else makeParent(path);
   for (let tries = 0;; tries++) {
     const standing = await oursAt(held.root, path, () => {
       throw taken(held.path, path);
@@ -88,7 +97,7 @@ async function place(
       : ["error"] as const;
     try {
       const report = await linkNoted(held, path, what, how, expected);
-      standing?.forget();
+      if (!how.isDry) standing?.forget();
       return report;
     } catch (error) {
       // A peer was faster: perhaps with the same.

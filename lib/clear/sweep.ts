@@ -22,6 +22,8 @@ import {
  * @param options `signal` and `busyTimeout` of {@linkcode ClearOptions}.
  * @returns What could not be removed, and why.
  * @throws {CacheError} If the directory's parent can't be listed.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Clearing now, deleting later
  * ```ts

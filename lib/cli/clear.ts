@@ -3,7 +3,7 @@ import { OWNER } from "../clear/delete_asides.ts";
 import type { ClearOptions, ClearReport } from "../clear/options.ts";
 import { listAsides } from "../clear/sweep.ts";
 import { CacheError } from "../error.ts";
-import { count } from "../fs/count.ts";
+import { contentOf } from "./dry_run.ts";
 import { clearTarget } from "../fs/guard_rails.ts";
 import { log } from "../log.ts";
 import { dirname } from "../os/path.ts";
@@ -186,15 +186,4 @@ function describe(report: ClearReport, background: boolean): string {
       freedBytes === undefined ? "deleted" : `freed ${size(freedBytes)}`
     } in ${milliseconds(durationMs)}`;
   return `${how} (${when})${also}`;
-}
-
-/** What a dry run finds, as far as it can be read. */
-function contentOf(path: string): string {
-  const { files, directories, failure } = count(path);
-  const counted = `${plural(files, "file")}, ${
-    plural(directories, "directory", "directories")
-  }`;
-  return failure
-    ? `at least ${counted}; "${failure.path}" can't be read: ${failure.message}`
-    : counted;
 }

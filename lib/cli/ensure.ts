@@ -1,5 +1,6 @@
-import type { Cache } from "../cache/cache.ts";
-import type { Ensured } from "../cache/entry.ts";
+import type { Entry } from "../cache/archive.ts";
+import type { Cache } from "../cache/interface.ts";
+import type { Ensured } from "../cache/ensure.ts";
 import type { EnsureOptions } from "../cache/fallback.ts";
 import { runBuild } from "./child.ts";
 import { Ended, EXIT, report, untilSignalled } from "./ending.ts";
@@ -22,7 +23,7 @@ const TRIES = 2;
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
 export async function run(call: Call<typeof ENSURE>): Promise<number> {
   const { dst, json, ifExists, fallback } = call.values;
-  const { allowEmpty, refresh } = call.values;
+  const { allowEmpty, refresh, dryRun } = call.values;
   const line = { allowEmpty, refresh, fallback };
   return await untilSignalled(async (signal) => {
     const cache = openStore(call, signal);
@@ -37,6 +38,14 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       dst,
     );
     if (!refresh && await isUnchanged(call, cache, key, dst)) return EXIT.done;
+    if (dryRun) {
+      using entry = refresh ? undefined : await cache.get(key, { fallback });
+      if (entry?.outcome !== "hit") return wouldBuild(call, key, entry);
+      const linking = linkAny(entry.path, dst, call, { signal, entry });
+      const { result, text } = await linking;
+      report(call, { outcome: "hit", link: result }, () => text);
+      return EXIT.done;
+    }
     const build = async (at: string) => {
       try {
         await runBuild(call.run, at, { signal, toStderr: json });
@@ -79,6 +88,32 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       return EXIT.done;
     }
   });
+}
+
+/** What a dry run says where a COMMAND would be run. */
+function wouldBuild(
+  call: Call<typeof ENSURE>,
+  key: string,
+  from: Entry | undefined,
+): number {
+  const { matchedKey } = from ?? {};
+  const begun = matchedKey === undefined
+    ? ""
+    : `, beginning with ${printable(matchedKey)},`;
+  const result = {
+    outcome: "would-build",
+    key,
+    ...matchedKey !== undefined && { matchedKey },
+  };
+  report(
+    call,
+    result,
+    () =>
+      `Would run ${call.run.join(" ")}${begun} and put what it makes under ${
+        printable(key)
+      }, then at ${call.values.dst}`,
+  );
+  return EXIT.done;
 }
 
 function nothingPut({ code, kind, message }: Ended, key: string): Ended {

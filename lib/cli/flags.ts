@@ -221,6 +221,7 @@ export const LINKS = [
 
 /** How what comes out of a cache is put in its place. */
 const PLACES = [
+  DRY_RUN,
   mode("private"),
   choice("if-exists", {
     update: "replace what this cache put there; else fail",
@@ -244,6 +245,7 @@ const DST = path("dst", {
 /** What `link` takes. */
 export const LINK = {
   flags: [
+    DRY_RUN,
     mode("auto"),
     choice("if-exists", EXISTING, { ...WHEN_IT_EXISTS, default: "error" }),
     ...LINKS,

@@ -10,6 +10,7 @@ import { kindOfError } from "../error.ts";
 import { linkTree } from "../link/tree.ts";
 import { basename } from "../os/path.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
+import { wouldLink } from "./dry_run.ts";
 import { complain } from "./output.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, LINK } from "./flags.ts";
@@ -57,11 +58,12 @@ export async function linkAny(
   { signal, entry, ...only }: Linked,
 ): Promise<{ result: object; text: string }> {
   const { mode, ifExists, onLinkLimit, maxLinks, strict } = call.values;
-  const { mutable, jobs } = call.values;
+  const { mutable, jobs, dryRun } = call.values;
   const both = {
     mode,
     onLinkLimit,
     strict,
+    dryRun,
     ...maxLinks !== undefined && { maxLinks },
   };
   const { wait } = lockOptions(call, signal);
@@ -80,6 +82,7 @@ export async function linkAny(
         ...how,
         onProgress: (progress) => update(linkProgress(progress)),
       } as LinkFileOptions));
+    if (dryRun) return { result, text: wouldLink(result) };
     const fresh = result.reset ? `; ${RESET}` : "";
     const text = `Linked ${dst} (${result.mode})${fresh}`;
     return { result, text };
@@ -100,6 +103,7 @@ export async function linkAny(
       ? entry.link(dst, { ...options, onProgress })
       : linkTree(src, dst, { ...options, onProgress } as LinkTreeOptions);
   });
+  if (dryRun) return { result, text: wouldLink(result) };
   for (const { path, message } of result.failures) {
     complain(`Cannot remove "${path}": ${message}`);
   }

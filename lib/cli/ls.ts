@@ -10,8 +10,9 @@ export async function run(call: Call<typeof LS>): Promise<number> {
   const { json, quiet } = call.values;
   const cache = await openExisting(call, new AbortController().signal);
   const entries = cache.entries();
+  const blobs = cache.blobs();
   if (json) {
-    printJson("ls", { result: { path: cache.path, entries } });
+    printJson("ls", { result: { path: cache.path, entries, blobs } });
     return EXIT.done;
   }
   const now = Date.now();
@@ -35,9 +36,18 @@ export async function run(call: Call<typeof LS>): Promise<number> {
     const times = rest.map((cell, i) => cell.padEnd(widths[i + 4]!));
     print([name, bytes, files, ...times].join("  ").trimEnd());
   }
+  for (const { digest, executable, bytes, lastUse } of blobs) {
+    const used = `used ${span(now - Date.parse(lastUse))} ago`;
+    const what = executable ? "executable blob" : "blob";
+    print(`${digest}  ${size(bytes)}  ${what}  ${used}`);
+  }
   if (!quiet) {
-    const sum = entries.reduce((sum, { bytes }) => sum + bytes, 0);
-    print(`${plural(entries.length, "entry", "entries")}, ${size(sum)}`);
+    const sum = [...entries, ...blobs].reduce((sum, it) => sum + it.bytes, 0);
+    const all = [
+      plural(entries.length, "entry", "entries"),
+      ...blobs.length > 0 ? [plural(blobs.length, "blob")] : [],
+    ];
+    print([...all, size(sum)].join(", "));
   }
   return EXIT.done;
 }

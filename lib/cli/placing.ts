@@ -1,4 +1,4 @@
-import type { Cache } from "../cache/cache.ts";
+import type { Cache } from "../cache/interface.ts";
 import { unchangedTree } from "../link/tree.ts";
 import { osFailure } from "../error.ts";
 import { errorKind } from "../os/error.ts";

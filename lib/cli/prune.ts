@@ -1,9 +1,14 @@
-import type { PruneOptions, PruneReport } from "../cache/prune_options.ts";
+import type {
+  Evicted,
+  PruneOptions,
+  PruneReport,
+} from "../cache/prune_options.ts";
+import { printable } from "../os/text.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, PRUNE } from "./flags.ts";
-import { complain } from "./output.ts";
+import { complain, print } from "./output.ts";
 import { withMeter } from "./progress.ts";
-import { milliseconds, plural, size, thousands } from "./render.ts";
+import { milliseconds, plural, size, span, thousands } from "./render.ts";
 import { isThere, limitsOf, openStore } from "./store.ts";
 
 /** `rebuild-cache prune` */
@@ -25,6 +30,9 @@ export async function run(call: Call<typeof PRUNE>): Promise<number> {
               : { verb, what: "entries", done, total, bytes },
           ),
       }));
+    if (dryRun && !call.values.json && !call.values.quiet) {
+      for (const evicted of result.evicted) print(wouldRemove(evicted));
+    }
     report(
       call,
       { dryRun, ...result },
@@ -38,6 +46,15 @@ export async function run(call: Call<typeof PRUNE>): Promise<number> {
     }
     return result.failures.length > 0 ? EXIT.failed : EXIT.done;
   });
+}
+
+/** What a dry run says of a key. */
+function wouldRemove({ bucket, key, bytes, lastUse }: Evicted): string {
+  const name = bucket === "default" ? key : `${bucket}/${key}`;
+  const used = lastUse === undefined
+    ? "damaged"
+    : `used ${span(Date.now() - Date.parse(lastUse))} ago`;
+  return `Would remove "${printable(name)}" (${size(bytes)}, ${used})`;
 }
 
 function describe(report: PruneReport, dryRun: boolean): string {

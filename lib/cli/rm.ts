@@ -19,14 +19,12 @@ export async function run(call: Call<typeof RM>): Promise<number> {
         : await cache.delete(key);
       (was ? removed : missing).push(key);
     }
-    const result = { path: cache.path, dryRun, removed, missing };
-    if (call.values.json) report(call, result, () => "");
-    else {
-      const verb = dryRun ? "Would remove" : "Removed";
-      for (const key of removed) {
-        report(call, result, () => `${verb} ${printable(key)}`);
-      }
-    }
+    const verb = dryRun ? "Would remove" : "Removed";
+    report(
+      call,
+      { path: cache.path, dryRun, removed, missing },
+      () => removed.map((key) => `${verb} ${printable(key)}`),
+    );
     for (const key of missing) {
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
     }

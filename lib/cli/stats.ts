@@ -1,7 +1,7 @@
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, STATS } from "./flags.ts";
 import type { CacheStats } from "../cache/stats.ts";
-import { complain, printLine } from "./output.ts";
+import { complain } from "./output.ts";
 import { plural, size, span, thousands } from "./render.ts";
 import { openExisting } from "./store.ts";
 
@@ -10,10 +10,7 @@ export async function run(call: Call<typeof STATS>): Promise<number> {
   return await untilSignalled(async (signal) => {
     const cache = await openExisting(call, signal);
     const stats = await cache.stats({ signal });
-    if (call.values.json) report(call, stats, () => "");
-    else if (!call.values.quiet) {
-      for (const line of describe(stats)) printLine(line);
-    }
+    report(call, stats, () => describe(stats));
     for (const { path, message } of stats.failures) {
       complain(`Cannot read "${path}": ${message}`);
     }

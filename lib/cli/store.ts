@@ -1,4 +1,5 @@
-import { type Cache, openCache } from "../cache/cache.ts";
+import { openCache } from "../cache/cache.ts";
+import type { Cache } from "../cache/interface.ts";
 import type { Limits } from "../cache/limits.ts";
 import { isCache } from "../cache/store.ts";
 import { CacheError } from "../error.ts";
@@ -43,14 +44,15 @@ export function limitsOf(
 /**
  * The same, of which something can be read.
  *
- * @throws {CacheError} If there is no cache, or something else.
+ * @throws {CacheError} If there is no cache where one was named, or something else.
  */
 export async function openExisting(
   call: StoreCall,
   signal: AbortSignal,
 ): Promise<Cache> {
   const cache = openStore(call, signal);
-  if (await isThere(cache)) return cache;
+  // The user's own need not be there yet.
+  if (await isThere(cache) || call.values.dir === undefined) return cache;
   throw new CacheError(
     `There is no cache at "${cache.path}"`,
     cache.path,

@@ -1,4 +1,4 @@
-import type { VerifyReport } from "../cache/verify.ts";
+import type { VerifyReport } from "../cache/verify_options.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, VERIFY } from "./flags.ts";
 import { complain } from "./output.ts";

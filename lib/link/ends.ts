@@ -37,6 +37,8 @@ export interface Watch {
   /** What must stand at the destination to be replaced: nothing else is. */
   readonly expected?: Status | undefined;
   /** Called with what is finished, just before it gets its place. */
+  /** Whether the destination's parents are made, but for a dry run. */
+  readonly makesParents?: boolean;
   readonly onFinished?: (
     it: Pick<Place, "parent" | "name">,
   ) => Promise<void> | void;

@@ -40,6 +40,7 @@ import {
   type Placed,
   placeFile,
 } from "./place.ts";
+import { lacksParent } from "./preview.ts";
 import { linkReport } from "./report.ts";
 
 /**
@@ -60,6 +61,8 @@ import { linkReport } from "./report.ts";
  * @returns How it was put there.
  * @throws {LinkError} If it could not be, or, with `ifExists: "error"`, something
  * stands there (`kind` is `already-exists`).
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Linking a file
  * ```ts
@@ -94,6 +97,10 @@ export async function linkFile(
   return toFileReport(await linkFileHeld(place, path, options));
 }
 
+function nothing() {
+  return { ...noCounts(), directories: 0, links: 0, notKept: new Map() };
+}
+
 /** What a report says of its only file. */
 export function toFileReport(report: LinkReport): LinkFileReport {
   const { path, reset, linkedBytes, fallbacks, notKept, durationMs } = report;
@@ -106,6 +113,7 @@ export function toFileReport(report: LinkReport): LinkFileReport {
 
 function modeOf(report: LinkReport): LinkFileReport["mode"] {
   if (report.outcome === "skipped") return "skipped";
+  if (report.outcome.startsWith("would-")) return "untried";
   if (report.cloned > 0) return "clone";
   if (report.hardlinked > 0) return "hardlink";
   if (report.symlinked > 0) return "symlink";
@@ -148,12 +156,19 @@ async function linkFileOnce(
   const source = pathIn(from.parent, from.name);
   const { ifExists = "error", signal } = options;
   signal?.throwIfAborted();
+  const { dryRun = false } = options;
+  const preview = (outcome: LinkReport["outcome"]) => {
+    const bytes = lookAtFile(from, source, path).size;
+    const built = { ...nothing(), bytes, files: 1 };
+    return linkReport(path, outcome, built, 0, started);
+  };
+  if (dryRun && watch.makesParents && lacksParent(path)) {
+    return preview("would-link");
+  }
   using destination = openDestination(path, source);
   const { existing } = destination;
   if (existing && ifExists === "skip") {
-    const nothing = { ...noCounts(), directories: 0, links: 0 };
-    const built = { ...nothing, notKept: new Map() };
-    return linkReport(path, "skipped", built, 1, started);
+    return linkReport(path, "skipped", nothing(), 1, started);
   }
   const stays = existing && ifExists === "error";
   if (stays || !isExpected(existing, watch)) throw taken(source, path);
@@ -165,8 +180,8 @@ async function linkFileOnce(
       "is-directory",
     );
   }
-  const status = lookAtSource(from, source, path);
-  if (status?.kind !== "file") throw notAFile(source, path, status);
+  const status = lookAtFile(from, source, path);
+  if (dryRun) return preview(existing ? "would-replace" : "would-link");
   try {
     using candidate = new Candidate(from.parent, from.name, expected);
     candidate.check();
@@ -361,17 +376,20 @@ function replaceExpected(
   throw taken(source.path, path);
 }
 
-function lookAtSource(
+function lookAtFile(
   { parent, name }: Pick<Place, "parent" | "name">,
   source: string,
   destination: string,
-): Status | undefined {
+): Status {
+  let status: Status | undefined;
   try {
-    return parent.look(name);
+    status = parent.look(name);
   } catch (error) {
     const what = `Cannot look at "${source}"`;
     throw linkFailure(what, source, destination, error);
   }
+  if (status?.kind === "file") return status;
+  throw notAFile(source, destination, status);
 }
 
 function notAFile(

@@ -61,6 +61,13 @@ export interface LinkFileOptions {
    * @default {false}
    */
   mutable?: boolean;
+  /**
+   * Whether to look only: nothing is changed, and the report says what would be. Which
+   * mode would be used is not tried.
+   *
+   * @default {false}
+   */
+  dryRun?: boolean;
   /** Stops the work: the promise is rejected with its reason. */
   signal?: AbortSignal;
   /** Called about ten times a second while a large file is copied. */
@@ -131,10 +138,21 @@ export interface LinkProgress {
 export interface LinkFileReport {
   /** The absolute path of the destination. */
   readonly path: string;
-  /** What became of the destination; `skipped` if something stood there. */
-  readonly outcome: "linked" | "replaced" | "skipped";
-  /** How the file got there; `created` if it is empty; `skipped` if something stood there. */
-  readonly mode: LinkMode | "created" | "skipped";
+  /**
+   * What became of the destination; `skipped` if something stood there; `would-…`: a dry
+   * run.
+   */
+  readonly outcome:
+    | "linked"
+    | "replaced"
+    | "skipped"
+    | "would-link"
+    | "would-replace";
+  /**
+   * How the file got there; `created` if it is empty; `skipped` if something stood there;
+   * `untried` in a dry run.
+   */
+  readonly mode: LinkMode | "created" | "skipped" | "untried";
   /** Whether the cached file was given a fresh inode. */
   readonly reset: boolean;
   /** The file's size in bytes; 0 if it was not put there. */
@@ -155,8 +173,21 @@ export interface LinkFileReport {
 export interface LinkReport {
   /** The absolute path of the destination. */
   readonly path: string;
-  /** What became of the destination; `unchanged` if a cache had put it there before. */
-  readonly outcome: "linked" | "replaced" | "merged" | "skipped" | "unchanged";
+  /**
+   * What became of the destination; `unchanged` if a cache had put it there before;
+   * `would-…`: a dry run.
+   */
+  readonly outcome:
+    | "linked"
+    | "replaced"
+    | "merged"
+    | "skipped"
+    | "unchanged"
+    | "would-link"
+    | "would-replace"
+    | "would-merge";
+  /** Files that were put there; in a dry run, that would be. */
+  readonly files: number;
   /** Files that were cloned, and proved to be. */
   readonly cloned: number;
   /** Files that were hard-linked. */
@@ -175,7 +206,7 @@ export interface LinkReport {
   readonly reset: number;
   /** Earlier destinations of those, which stay on the old inode. */
   readonly stranded: number;
-  /** The size in bytes of the files that were put there. */
+  /** The size in bytes of those files. */
   readonly linkedBytes: number;
   /** Why files were not put there by the first rung. */
   readonly fallbacks: readonly Fallback[];
@@ -211,14 +242,14 @@ export function checkLinkOptions(
   checkChoice("onLinkLimit", options.onLinkLimit, ON_LINK_LIMIT);
   checkNumber("maxLinks", options.maxLinks, 1);
   checkType("strict", options.strict, "boolean");
+  checkType("dryRun", options.dryRun, "boolean");
   checkSignal(options.signal);
   checkType("onProgress", options.onProgress, "function");
   if (what === "file") {
     checkType("mutable", options.mutable, "boolean");
     return;
   }
-  const { include, exclude, mutable, jobs, wait, onProgress } =
-    options as LinkTreeOptions;
+  const { include, exclude, mutable, jobs, wait } = options as LinkTreeOptions;
   checkTexts("include", include);
   checkTexts("exclude", exclude);
   checkTexts("mutable", mutable);

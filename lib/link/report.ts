@@ -9,6 +9,8 @@ interface Reported extends Counts {
   readonly directories: number;
   readonly links: number;
   readonly notKept: ReadonlyMap<string, NotKept>;
+  /** In a dry run, the files that would be put there. */
+  readonly files?: number;
 }
 
 /** A report of what was done, which is logged where it is not what was asked for. */
@@ -45,6 +47,7 @@ export function linkReport(
   return {
     path,
     outcome,
+    files: built.files ?? cloned + hardlinked + symlinked + copied + created,
     cloned,
     hardlinked,
     symlinked,

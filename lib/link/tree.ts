@@ -14,7 +14,6 @@ import {
 import { moveToFree, type Place, swap } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
-import { log } from "../log.ts";
 import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
@@ -47,6 +46,7 @@ import {
   placeOptions,
 } from "./options.ts";
 import { Candidate, noCounts, placeFile } from "./place.ts";
+import { lacksParent, previewTree } from "./preview.ts";
 import { linkReport } from "./report.ts";
 import { buildTree } from "./threads.ts";
 
@@ -73,6 +73,8 @@ import { buildTree } from "./threads.ts";
  * @returns What was done, counted.
  * @throws {LinkError} If it could not be done. Its `kind` is `already-exists` if
  * something stands there, or if two names are one on the destination's file system.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Linking a tree
  * ```ts
@@ -169,6 +171,15 @@ async function linkOnce(
   const { ifExists = "error", signal } = options;
   signal?.throwIfAborted();
   refuseUnsafe(source, path);
+  const { dryRun = false } = options;
+  const preview = async (outcome: LinkReport["outcome"]) => {
+    const filters = await jobFor(options, false);
+    const built = await previewTree(source, path, filters, signal);
+    return linkReport(path, outcome, built, 0, started);
+  };
+  if (dryRun && watch.makesParents && lacksParent(path)) {
+    return await preview("would-link");
+  }
   using destination = openDestination(path, source.path);
   const { parent, name, existing } = destination;
   refuseNested(source, destination);
@@ -178,15 +189,15 @@ async function linkOnce(
   if (existing && ifExists === "skip") return done("skipped", nothingBuilt());
   const stays = existing && ifExists === "error";
   if (stays || !isExpected(existing, watch)) throw taken(source.path, path);
-  const job = await jobFor(
-    options,
-    existing !== undefined && ifExists === "merge",
-    listing,
-  );
-  if (job.merge) {
-    return await merge(source, destination, job, options, done);
+  const isMerge = existing !== undefined && ifExists === "merge";
+  const job = await jobFor(options, isMerge, listing);
+  if (isMerge) {
+    return dryRun
+      ? await preview("would-merge")
+      : await merge(source, destination, job, options, done);
   }
   if (existing) refuseToReplace(parent, name, path);
+  if (dryRun) return await preview(existing ? "would-replace" : "would-link");
   let built: Built;
   let threads: number;
   {

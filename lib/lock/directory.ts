@@ -66,6 +66,8 @@ export interface Lock extends Disposable {
  * @throws {LockedError} If somebody clears or swaps it, and does not end in time.
  * @throws {CacheError} If there are no locks there (`kind` is `no-locks`), a rebuild in
  * its place has left it half (`unfinished`), or the operating system refuses.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Using a cache that nobody shall clear meanwhile
  * ```ts
@@ -102,6 +104,8 @@ export async function lease(
  * @throws {LockedError} If somebody uses it, and does not end in time.
  * @throws {CacheError} If there are no locks there (`kind` is `no-locks`), or the
  * operating system refuses.
+ * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws The signal's reason, if it is aborted.
  *
  * @example Changing a cache that nobody shall use meanwhile
  * ```ts

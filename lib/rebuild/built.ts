@@ -60,8 +60,17 @@ export function refuseEmpty(
   hint: string,
 ): void {
   if (ask(path, () => built.list(), hint).length > 0) return;
-  throw new CacheError(
-    `Cannot rebuild "${path}": the build wrote nothing into the directory that it was given. ` +
+  throw nothingBuilt(`rebuild "${path}"`, path, hint);
+}
+
+/** The error that a build left its directory empty. */
+export function nothingBuilt(
+  what: string,
+  path: string,
+  hint = "",
+): CacheError {
+  return new CacheError(
+    `Cannot ${what}: the build wrote nothing into the directory that it was given. ` +
       `${hint && `${hint}. `}If that is right, say allowEmpty: true`,
     path,
     "empty",

@@ -4,7 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { openCache } from "../../lib/cache/cache.ts";
 import type { PruneReport } from "../../lib/cache/prune_options.ts";
-import type { VerifyReport } from "../../lib/cache/verify.ts";
+import type { VerifyReport } from "../../lib/cache/verify_options.ts";
 import { clearCache } from "../../lib/clear/clear.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
 import { namesIn } from "../support/temp_dir.ts";

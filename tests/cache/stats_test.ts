@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
+import { runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
 import { as, prepare } from "../support/members.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
@@ -182,4 +183,14 @@ test("Cache.stats() tells what it can't read, and counts the rest", [
   assertEquals([done.entries, done.archives, done.files], [2, 2, 1]);
   assertEquals(done.failures.length, 1);
   assertEquals(done.failures[0].kind, "permission");
+});
+
+Deno.test("rebuild-cache stats prints a line for each number", async () => {
+  await using dir = TempDir.make();
+  dir.write({ file: "content" });
+  await openCache(dir.at("cache")).put("key", dir.at("file"));
+  const { code, stdout } = await runCli(["stats", "--dir", dir.at("cache")]);
+  const [path, keys, ...more] = stdout.trimEnd().split("\n");
+  assertEquals([code, path, more.length], [0, dir.at("cache"), 6]);
+  assert(/^ {2}keys +1$/.test(keys!), stdout);
 });
