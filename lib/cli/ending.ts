@@ -163,12 +163,16 @@ function hasWorkingDirectory(): boolean {
 
 const ISSUES = "https://github.com/rebuild-cache/rebuild-cache/issues";
 
-/** Says how it went: with `--json` to programs, else to people, unless `-q`. */
+/**
+ * Says how it went: with `--json` to programs, else to people, unless `-q`.
+ *
+ * @param text A line, or several: whatever names are in one, it stays one.
+ */
 export function report(
   { command, values }: Call,
   result: unknown,
-  text: () => string,
+  text: () => string | readonly string[],
 ): void {
-  if (values.json) printJson(command, { result });
-  else if (!values.quiet) printLine(text());
+  if (values.json) return printJson(command, { result });
+  if (!values.quiet) { for (const line of [text()].flat()) printLine(line); }
 }

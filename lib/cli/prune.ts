@@ -3,7 +3,8 @@ import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, PRUNE } from "./flags.ts";
 import { complain } from "./output.ts";
 import { withMeter } from "./progress.ts";
-import { milliseconds, plural, size, thousands } from "./render.ts";
+import { milliseconds, plural, size, span, thousands } from "./render.ts";
+import { printable } from "../os/text.ts";
 import { isThere, limitsOf, openStore } from "./store.ts";
 
 /** `rebuild-cache prune` */
@@ -30,13 +31,25 @@ export async function run(call: Call<typeof PRUNE>): Promise<number> {
       { dryRun, ...result },
       () =>
         isCache
-          ? describe(result, dryRun)
+          ? [...dryRun ? named(result) : [], describe(result, dryRun)]
           : `Nothing to prune: there is no cache at ${cache.path}`,
     );
     for (const { path, message } of result.failures) {
       complain(`Cannot remove "${path}": ${message}`);
     }
     return result.failures.length > 0 ? EXIT.failed : EXIT.done;
+  });
+}
+
+/** What would go, by name. */
+function named({ evicted }: PruneReport): string[] {
+  const now = Date.now();
+  return evicted.map(({ bucket, key, bytes, lastUse }) => {
+    const name = bucket === "default" ? key : `${bucket}/${key}`;
+    const used = lastUse === undefined
+      ? "damaged"
+      : `used ${span(now - Date.parse(lastUse))} ago`;
+    return `  ${printable(name)} (${size(bytes)}, ${used})`;
   });
 }
 

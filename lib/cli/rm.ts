@@ -2,7 +2,6 @@ import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, RM } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
 import { complain } from "./output.ts";
-import { plural } from "./render.ts";
 import { printable } from "../os/text.ts";
 import { openExisting } from "./store.ts";
 
@@ -22,10 +21,8 @@ export async function run(call: Call<typeof RM>): Promise<number> {
     }
     report(call, { path: cache.path, dryRun, removed, missing }, () => {
       const verb = dryRun ? "Would remove" : "Removed";
-      const what = removed.length === 1
-        ? printable(removed[0]!)
-        : plural(removed.length, "key");
-      return `${verb} ${what}`;
+      if (removed.length === 0) return `${verb} nothing`;
+      return removed.map((key) => `${verb} ${printable(key)}`);
     });
     for (const key of missing) {
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);

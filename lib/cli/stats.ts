@@ -38,7 +38,7 @@ export async function run(call: Call<typeof STATS>): Promise<number> {
       return [
         cache.path,
         ...rows.map(([name, value]) => `  ${name.padEnd(width)}${value}`),
-      ].join("\n");
+      ];
     });
     for (const { path, message } of stats.failures) {
       complain(`Cannot read "${path}": ${message}`);
