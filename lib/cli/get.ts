@@ -35,7 +35,7 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     using entry = await cache.get(key, { fallback });
     if (!entry) return await miss();
     const { outcome, matchedKey = key } = entry;
-    const hit = { outcome, matchedKey };
+    const hit = { outcome, ...outcome === "partial" && { matchedKey } };
     const how = outcome === "partial"
       ? `Found ${printable(matchedKey)} for ${printable(key)}`
       : `Found ${printable(key)}`;
