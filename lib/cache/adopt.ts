@@ -64,7 +64,8 @@ export async function adopt(
     }
   };
   if (look(slot, TREE)?.kind === "directory") {
-    await walk(slot, TREE, async ({ directory, path, entries }) => {
+    const breathe = () => breath.due();
+    await walk(slot, TREE, breathe, async ({ directory, path, entries }) => {
       const owner = isOurs(directory.opened) ? {} : { uid: me! };
       change(directory.path, () => {
         if (owner.uid !== undefined) directory.setAccess(owner);

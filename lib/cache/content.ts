@@ -72,9 +72,14 @@ export async function readContent(
   if (status && status.kind !== "directory") {
     add(await reader.single(archive));
   } else {
-    await walk(archive, TREE, async ({ directory, path, entries }) => {
-      add(await reader.read(directory, path, entries));
-    });
+    await walk(
+      archive,
+      TREE,
+      reader.breathe,
+      async ({ directory, path, entries }) => {
+        add(await reader.read(directory, path, entries));
+      },
+    );
   }
   const { files, bytes, diskBytes, directories, marked } = reader;
   const digest = hash.digest("hex");
@@ -123,6 +128,9 @@ class Reader {
     this.#breath = new Breath(signal);
     signal?.throwIfAborted();
   }
+
+  /** A pause to await if it is time for one. */
+  readonly breathe = (): Promise<void> | undefined => this.#breath.due();
 
   async single(archive: Directory): Promise<ListedDirectory> {
     const kind = look(archive, TREE)?.kind;

@@ -1,7 +1,7 @@
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
+import { Breath, patiently } from "../os/patience.ts";
 import { look } from "./root.ts";
 import { walk } from "./walk.ts";
 
@@ -21,7 +21,9 @@ export async function flush(parent: Directory, name: string): Promise<void> {
   };
   if (look(parent, name)?.kind !== "directory") await start(parent, name);
   else {
-    await walk(parent, name, async ({ directory, entries }) => {
+    const breath = new Breath();
+    const breathe = () => breath.due();
+    await walk(parent, name, breathe, async ({ directory, entries }) => {
       for (const { name, kind } of entries) {
         if (kind === "file") await start(directory, name);
       }

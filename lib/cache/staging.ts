@@ -31,14 +31,7 @@ import {
 import { diskBytesOf, manifestBytes } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
 import { pruneWhenDue } from "./limits.ts";
-import {
-  failure,
-  isShared,
-  look,
-  namesIn,
-  shareDirectory,
-  writeFile,
-} from "./root.ts";
+import { failure, isShared, look, shareDirectory, writeFile } from "./root.ts";
 import { hold } from "./locks.ts";
 import { closeSlot, openSlot, type Slot, type Store } from "./store.ts";
 
@@ -154,7 +147,8 @@ export class SlotStaging implements CacheStaging {
     try {
       if (look(directory, TREE)?.kind !== "directory") return;
       using tree = patiently(() => directory.open(TREE));
-      if (namesIn(tree).length > 0) return;
+      // One entry is enough, of however many.
+      for (const piece of tree.pieces()) if (piece.length > 0) return;
     } catch (error) {
       throw failure("put into the cache", root.path, error);
     }

@@ -7,7 +7,7 @@
 
 import { CacheError } from "../error.ts";
 import { type Directory, type Entry, pathIn } from "../fs/directory.ts";
-import { listWhole } from "../fs/list.ts";
+import { type Breathe, listWhole } from "../fs/list.ts";
 import { patiently } from "../os/patience.ts";
 import { failure } from "./root.ts";
 
@@ -32,6 +32,7 @@ export interface Visited {
 /**
  * Visits a directory, then those below it, in the order of their names.
  *
+ * @param breathe Gives pauses where a directory has many entries.
  * @param visit Called with each directory.
  * @param leave Called after all that is below it was visited.
  * @throws {CacheError} If a directory can't be read.
@@ -39,6 +40,7 @@ export interface Visited {
 export async function walk(
   parent: Directory,
   name: string,
+  breathe: Breathe,
   visit: (visited: Visited) => Promise<void> | void,
   leave?: (directory: Directory) => void,
 ): Promise<void> {
@@ -55,7 +57,7 @@ export async function walk(
     const directory = opened(parent, name);
     const below: string[] = [];
     stack.push({ directory, path, below });
-    const entries = listed(directory);
+    const entries = await listed(directory, breathe);
     for (let i = entries.length - 1; i >= 0; i--) {
       const { name, kind } = entries[i]!;
       if (kind === "directory") below.push(name);
@@ -89,10 +91,23 @@ function opened(parent: Directory, name: string): Directory {
   }
 }
 
-function listed(directory: Directory): Entry[] {
+async function listed(
+  directory: Directory,
+  breathe: Breathe,
+): Promise<Entry[]> {
+  let isOver = false; // nobody wants it any more: that is no failure to read
+  const turn = () => {
+    const pause = breathe();
+    return pause?.catch((reason) => {
+      isOver = true;
+      throw reason;
+    });
+  };
   try {
-    return listWhole(directory).sort((a, b) => a.name < b.name ? -1 : 1);
+    const entries = await listWhole(directory, turn);
+    return entries.sort((a, b) => a.name < b.name ? -1 : 1);
   } catch (error) {
+    if (isOver) throw error;
     throw failure("read", directory.path, error);
   }
 }

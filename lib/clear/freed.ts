@@ -1,4 +1,5 @@
 import { type Directory, inodeKey, type OpenUse } from "../fs/directory.ts";
+import { listSlowly } from "../fs/list.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { Breath } from "../os/patience.ts";
@@ -28,7 +29,7 @@ export async function freedBy(
   const enter = async (here: Directory) => {
     const below: string[] = [];
     stack.push({ here, below });
-    for (const { name, kind } of here.list()) {
+    for (const { name, kind } of await listSlowly(here, () => breath.due())) {
       const pause = breath.due();
       if (pause) await pause;
       if (kind === "directory") {

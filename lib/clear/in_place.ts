@@ -1,10 +1,11 @@
 import { osFailure } from "../error.ts";
 import { type Directory, type Entry, pathIn } from "../fs/directory.ts";
+import { listSlowly } from "../fs/list.ts";
 import { removeQuietly, siblingName } from "../fs/names.ts";
 import { type Failure, removeEntry, removeTree } from "../fs/remove.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
-import { Budget, patiently } from "../os/patience.ts";
+import { Breath, Budget, patiently } from "../os/patience.ts";
 import type { Aside } from "./aside.ts";
 
 /** What a clear in place leaves to be deleted. */
@@ -27,16 +28,20 @@ export async function clearInPlace(
   const { signal } = options;
   const budget = new Budget(options.busyTimeout, signal);
   const failures: Failure[] = [];
+  const breath = new Breath(signal);
   let entries: Entry[];
   try {
-    entries = patiently(() => directory.list());
+    entries = await listSlowly(directory, () => breath.due());
   } catch (error) {
+    signal?.throwIfAborted();
     throw osFailure("list", directory.path, error, "Nothing was cleared");
   }
   const name = siblingName("", "stale");
   using aside = makeAside(directory, name);
   for (const entry of entries) {
     signal?.throwIfAborted();
+    const pause = breath.due();
+    if (pause) await pause;
     if (entry.kind !== "directory") {
       const failure = await removeEntry(directory, entry.name, false, budget);
       if (failure) failures.push(failure);

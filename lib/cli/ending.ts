@@ -163,7 +163,11 @@ function hasWorkingDirectory(): boolean {
 
 const ISSUES = "https://github.com/rebuild-cache/rebuild-cache/issues";
 
-/** Says how it went: with `--json` to programs, else to people, in a line or several, unless `-q`. */
+/**
+ * Says how it went: with `--json` to programs, else to people, unless `-q`.
+ *
+ * @param text A line, or several: whatever names are in one, it stays one.
+ */
 export function report(
   { command, values }: Call,
   result: unknown,

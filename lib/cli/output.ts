@@ -30,11 +30,15 @@ export const LONGEST = 20_000;
 
 /** Prints a result. Nobody listening any more is no failure. */
 export function print(text: string): void {
+  printRaw(`${text}\n`);
+}
+
+function printRaw(text: string): void {
   // Names of files and keys are anybody's: no control characters but our own lines.
   const lines = text.split("\n").map((line) => printable(line, Infinity));
   eraseMeter(); // both may be one terminal
   try {
-    write(Deno.stdout, lines.join("\n") + "\n");
+    write(Deno.stdout, lines.join("\n"));
   } catch (error) {
     if (error instanceof BrokenPipe) return;
     throw osFailure("write to", "standard output", error);
@@ -46,9 +50,41 @@ export function printLine(text: string): void {
   print(printable(text, Infinity));
 }
 
-/** Prints the one object of `--json`. */
+/** So much of `--json` is put together before it is written, in characters. */
+const CHUNK = 1 << 16;
+
+/**
+ * Prints the one object of `--json`, piece by piece: it may be of very many keys, of
+ * which there is no room for another copy.
+ */
 export function printJson(command: string, content: object): void {
-  print(JSON.stringify({ version: 1, command, ...content }, undefined, 2));
+  let text = "";
+  for (const piece of jsonPieces({ version: 1, command, ...content }, "\n")) {
+    text += piece;
+    if (text.length < CHUNK) continue;
+    printRaw(text);
+    text = "";
+  }
+  print(text);
+}
+
+/** As `JSON.stringify(value, undefined, 2)` has it. */
+function* jsonPieces(value: unknown, newline: string): Generator<string> {
+  if (typeof value !== "object" || value === null) {
+    yield JSON.stringify(value) ?? "null";
+    return;
+  }
+  const isArray = Array.isArray(value);
+  const all = Object.entries(value).filter(([, it]) => it !== undefined);
+  const [open, close] = isArray ? "[]" : "{}";
+  const inner = `${newline}  `;
+  let separator = open!;
+  for (const [name, it] of all) {
+    yield `${separator}${inner}${isArray ? "" : `${JSON.stringify(name)}: `}`;
+    yield* jsonPieces(it, inner);
+    separator = ",";
+  }
+  yield all.length === 0 ? `${open}${close}` : `${newline}${close}`;
 }
 
 /** Tells the user what is wrong, in one line. */

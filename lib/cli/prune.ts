@@ -1,12 +1,8 @@
-import type {
-  Evicted,
-  PruneOptions,
-  PruneReport,
-} from "../cache/prune_options.ts";
+import type { PruneOptions, PruneReport } from "../cache/prune_options.ts";
 import { printable } from "../os/text.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, PRUNE } from "./flags.ts";
-import { complain, print } from "./output.ts";
+import { complain } from "./output.ts";
 import { withMeter } from "./progress.ts";
 import { milliseconds, plural, size, span, thousands } from "./render.ts";
 import { isThere, limitsOf, openStore } from "./store.ts";
@@ -30,15 +26,12 @@ export async function run(call: Call<typeof PRUNE>): Promise<number> {
               : { verb, what: "entries", done, total, bytes },
           ),
       }));
-    if (dryRun && !call.values.json && !call.values.quiet) {
-      for (const evicted of result.evicted) print(wouldRemove(evicted));
-    }
     report(
       call,
       { dryRun, ...result },
       () =>
         isCache
-          ? describe(result, dryRun)
+          ? [...dryRun ? named(result) : [], describe(result, dryRun)]
           : `Nothing to prune: there is no cache at ${cache.path}`,
     );
     for (const { path, message } of result.failures) {
@@ -48,13 +41,16 @@ export async function run(call: Call<typeof PRUNE>): Promise<number> {
   });
 }
 
-/** What a dry run says of a key. */
-function wouldRemove({ bucket, key, bytes, lastUse }: Evicted): string {
-  const name = bucket === "default" ? key : `${bucket}/${key}`;
-  const used = lastUse === undefined
-    ? "damaged"
-    : `used ${span(Date.now() - Date.parse(lastUse))} ago`;
-  return `Would remove "${printable(name)}" (${size(bytes)}, ${used})`;
+/** What would go, by name. */
+function named({ evicted }: PruneReport): string[] {
+  const now = Date.now();
+  return evicted.map(({ bucket, key, bytes, lastUse }) => {
+    const name = bucket === "default" ? key : `${bucket}/${key}`;
+    const used = lastUse === undefined
+      ? "damaged"
+      : `used ${span(now - Date.parse(lastUse))} ago`;
+    return `  ${printable(name)} (${size(bytes)}, ${used})`;
+  });
 }
 
 function describe(report: PruneReport, dryRun: boolean): string {

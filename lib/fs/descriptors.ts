@@ -171,27 +171,45 @@ export class DescriptorDirectory implements Directory {
 
   list(only?: EntryKind): Entry[] {
     this.#readable("list");
-    const c = lookCalls();
     const entries: Entry[] = [];
-    const { bytes, view, at } = dirents;
     // A descriptor remembers how far it was read; a second listing begins anew.
     using own = this.#forListing();
+    while (this.#listPiece(own.fd, only, entries));
+    return entries;
+  }
+
+  *pieces(only?: EntryKind): Generator<Entry[]> {
+    this.#readable("list");
+    using own = this.#forListing();
     for (;;) {
-      const n = unlessInterrupted(() => c.getdents64(own.fd, at, bytes.length));
-      if (n < 0) throw failure("list", this.path);
-      if (n === 0) return entries;
-      for (let offset = 0; offset < n;) {
-        const begin = offset + D_NAME;
-        const type = bytes[offset + D_TYPE]!;
-        offset += view.getUint16(offset + D_RECLEN, true);
-        const known = BY_DIRENT[type];
-        if (only && known && known !== only) continue;
-        const name = nameAt(bytes, begin);
-        if (name === "." || name === "..") continue;
-        const kind = known ?? this.#kindOf(name);
-        if (kind && (!only || kind === only)) entries.push({ name, kind });
-      }
+      const entries: Entry[] = [];
+      if (!this.#listPiece(own.fd, only, entries)) return;
+      yield entries;
     }
+  }
+
+  /** What one call gives. Whether there may be more. */
+  #listPiece(
+    fd: number,
+    only: EntryKind | undefined,
+    entries: Entry[],
+  ): boolean {
+    const { bytes, view, at } = dirents;
+    const c = lookCalls();
+    const n = unlessInterrupted(() => c.getdents64(fd, at, bytes.length));
+    if (n < 0) throw failure("list", this.path);
+    for (let offset = 0; offset < n;) {
+      const begin = offset + D_NAME;
+      const type = bytes[offset + D_TYPE]!;
+      offset += view.getUint16(offset + D_RECLEN, true);
+      const known = BY_DIRENT[type];
+      if (only && known && known !== only) continue;
+      const name = nameAt(bytes, begin);
+      if (name === "." || name === "..") continue;
+      const kind = known ?? this.#kindOf(name);
+      if (kind && (!only || kind === only)) entries.push({ name, kind });
+    }
+    return n > 0;
   }
 
   #listed = false;

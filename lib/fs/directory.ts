@@ -131,6 +131,8 @@ export interface Directory extends Disposable, Attributed {
   readonly opened: Status;
   /** All entries, or all of a kind. A read error is an error, never an end. */
   list(only?: EntryKind): Entry[];
+  /** The same, piece by piece where there are many, so that a signal is heard meanwhile. */
+  pieces(only?: EntryKind): Iterable<Entry[]>;
   /** What is known of the directory itself. */
   status(): Status;
   /** What is known of an entry; `undefined` if there is none. Never follows. */

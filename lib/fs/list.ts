@@ -4,8 +4,14 @@
  * @module
  */
 
-import { patiently, TRIES } from "../os/patience.ts";
-import { type Directory, type Entry, isSameTime } from "./directory.ts";
+import { errorKind } from "../os/error.ts";
+import { isTransient, patiently, pause, TRIES } from "../os/patience.ts";
+import {
+  type Directory,
+  type Entry,
+  type EntryKind,
+  isSameTime,
+} from "./directory.ts";
 
 /**
  * Lists a directory whose files somebody may just be replacing by a rename. On btrfs the
@@ -15,7 +21,55 @@ import { type Directory, type Entry, isSameTime } from "./directory.ts";
  *
  * @throws What the OS said.
  */
-export function listWhole(directory: Directory): Entry[] {
+export async function listWhole(
+  directory: Directory,
+  breathe: Breathe,
+): Promise<Entry[]> {
+  let before = directory.opened.changed;
+  for (let tries = 0;; tries++) {
+    const entries = await listSlowly(directory, breathe);
+    const { changed } = patiently(() => directory.status());
+    if (isSameTime(changed, before) || tries >= TRIES) return entries;
+    before = changed;
+  }
+}
+
+/** A pause to await if it is time for one. Throws if nobody wants the rest. */
+export type Breathe = () => Promise<void> | undefined;
+
+/**
+ * Lists a directory, with pauses where it has many entries.
+ *
+ * @throws What the OS said, and what the pauses throw.
+ */
+export async function listSlowly(
+  directory: Directory,
+  breathe: Breathe,
+  only?: EntryKind,
+): Promise<Entry[]> {
+  for (let tries = 0;; tries++) {
+    const entries: Entry[] = [];
+    let isResting = false;
+    try {
+      for (const piece of directory.pieces(only)) {
+        for (const entry of piece) entries.push(entry);
+        isResting = true;
+        const rest = breathe();
+        if (rest) await rest;
+        isResting = false;
+      }
+      return entries;
+    } catch (error) {
+      if (isResting || tries >= TRIES || !isTransient(errorKind(error))) {
+        throw error;
+      }
+      await pause(2 ** tries);
+    }
+  }
+}
+
+/** The same at one go: for few, and where nobody can wait. */
+export function listWholeAtOnce(directory: Directory): Entry[] {
   let before = directory.opened.changed;
   for (let tries = 0;; tries++) {
     const entries = patiently(() => directory.list());

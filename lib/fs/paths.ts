@@ -113,6 +113,10 @@ export class PathDirectory implements Directory {
     return only ? entries.filter(({ kind }) => kind === only) : entries;
   }
 
+  pieces(only?: EntryKind): Iterable<Entry[]> {
+    return [this.list(only)]; // Deno gives all of them or none
+  }
+
   status(): Status {
     return toStatus(lstatSync(this.#at));
   }

@@ -28,6 +28,7 @@ import {
   pathIn,
   type Status,
 } from "./directory.ts";
+import { type Breathe, listSlowly } from "./list.ts";
 import { PathDirectory } from "./paths.ts";
 
 /**
@@ -121,9 +122,10 @@ async function removeBlindly(
   { signal }: RemoveOptions,
 ): Promise<Failure[]> {
   const path = pathIn(parent, name);
+  const breath = new Breath(signal);
   const why = !listMounts()
     ? "and nobody can tell what is mounted in it"
-    : inspect(root) !== "plain"
+    : await inspect(root, () => breath.due()) !== "plain"
     ? "and something is mounted in it, or it is too deep"
     : undefined;
   if (why) {
@@ -183,7 +185,10 @@ async function removeSubtrees(
   const type = fileSystemType(root.path) ?? "";
   const lanes = LANES.get(type) ?? 1;
   const showsLeaves = SHOWS_LEAVES.has(type);
-  const subtrees = plan(root, lanes > 1 ? ENOUGH_SUBTREES : 1, held);
+  const breath = new Breath(signal);
+  const breathe = () => breath.due();
+  const enough = lanes > 1 ? ENOUGH_SUBTREES : 1;
+  const subtrees = await plan(root, enough, held, breathe);
   let done = 0;
   const tell = () => onProgress?.({ done, total: subtrees.length });
   if (subtrees.length > 0) tell();
@@ -202,7 +207,7 @@ async function removeSubtrees(
   // A subtree is looked through while others are being removed.
   for (const subtree of subtrees) {
     signal?.throwIfAborted();
-    if (!isPlain(subtree, showsLeaves)) continue;
+    if (!await isPlain(subtree, showsLeaves, breathe)) continue;
     while (running.size >= lanes) {
       await unlessAborted(Promise.race(running), signal);
     }
@@ -216,19 +221,21 @@ async function removeSubtrees(
  * Divides a tree into so many subtrees, if it has them: breadth first, one directory
  * after another, so that they are large, and no more than that.
  */
-function plan(
+async function plan(
   root: Directory,
   enough: number,
   held: DisposableStack,
-): Subtree[] {
-  const queue = childrenOf(root) ?? [];
+  breathe: Breathe,
+): Promise<Subtree[]> {
+  const queue = await childrenOf(root, breathe) ?? [];
   const whole: Subtree[] = [];
   for (let at = 0; at < queue.length; at++) {
     if (whole.length + queue.length - at >= enough) {
       return [...whole, ...queue.slice(at)];
     }
     const subtree = queue[at]!;
-    const children = childrenOf(openDoomed(subtree, held));
+    const opened = openDoomed(subtree, held);
+    const children = await childrenOf(opened, breathe);
     // One without subdirectories goes as it is; so does one that can't be listed.
     if (children && children.length > 0) queue.push(...children);
     else whole.push(subtree);
@@ -247,23 +254,28 @@ function openDoomed(
   }
 }
 
-function childrenOf(directory: Directory | undefined): Subtree[] | undefined {
+async function childrenOf(
+  directory: Directory | undefined,
+  breathe: Breathe,
+): Promise<Subtree[] | undefined> {
   if (!directory?.safe) return undefined;
   try {
-    return directory.list("directory").map(({ name }) => ({
-      parent: directory,
-      name,
-    }));
+    const entries = await listSlowly(directory, breathe, "directory");
+    return entries.map(({ name }) => ({ parent: directory, name }));
   } catch {
-    return undefined;
+    return undefined; // who is interrupted is so at the next look at the signal
   }
 }
 
-function isPlain({ parent, name }: Subtree, showsLeaves: boolean): boolean {
+async function isPlain(
+  { parent, name }: Subtree,
+  showsLeaves: boolean,
+  breathe: Breathe,
+): Promise<boolean> {
   try {
     if (showsLeaves && parent.isLeaf(name)) return true;
     using directory = parent.open(name, "doomed");
-    return inspect(directory, showsLeaves) === "plain";
+    return await inspect(directory, breathe, showsLeaves) === "plain";
   } catch (error) {
     return errorKind(error) === "not-found";
   }
@@ -275,16 +287,21 @@ function isPlain({ parent, name }: Subtree, showsLeaves: boolean): boolean {
  * @param showsLeaves Whether a directory without directories is known by a look at it,
  * so that it need not be opened.
  */
-function inspect(root: Directory, showsLeaves = false): "plain" | "not" {
+async function inspect(
+  root: Directory,
+  breathe: Breathe,
+  showsLeaves = false,
+): Promise<"plain" | "not"> {
   const stack: { directory: Directory; names: string[] }[] = [];
-  const push = (directory: Directory) => {
+  const push = async (directory: Directory) => {
     const names: string[] = [];
     stack.push({ directory, names });
-    for (const { name } of directory.list("directory")) names.push(name);
+    const below = await listSlowly(directory, breathe, "directory");
+    for (const { name } of below) names.push(name);
   };
   let plain = true;
   try {
-    push(root.again());
+    await push(root.again());
     while (stack.length > 0) {
       const { directory, names } = stack.at(-1)!;
       const name = names.pop();
@@ -298,7 +315,7 @@ function inspect(root: Directory, showsLeaves = false): "plain" | "not" {
       }
       if (showsLeaves && directory.isLeaf(name)) continue;
       const child = directory.open(name, "doomed");
-      push(child);
+      await push(child);
       if (!child.safe && root.safe) plain = false;
     }
   } catch (error) {
@@ -341,12 +358,21 @@ async function removeCarefully(
   const failures: Failure[] = [];
   const stack: Frame[] = [];
   let [done, total] = [0, 0];
-  const enter = (parent: Directory, name: string, directory: Directory) => {
+  const breath = new Breath(signal, () => onProgress?.({ done, total }));
+  const enter = async (
+    parent: Directory,
+    name: string,
+    directory: Directory,
+  ) => {
     let entries: Frame["entries"] = [];
     let blocked = false;
     try {
-      entries = directory.list();
+      entries = await listSlowly(directory, () => breath.due());
     } catch (error) {
+      if (signal?.aborted) {
+        if (directory !== root) directory[Symbol.dispose]();
+        throw signal.reason;
+      }
       if (errorKind(error) !== "not-found") { // else a peer has removed it
         failures.push(failureOf(pathIn(parent, name), error));
         blocked = true;
@@ -359,9 +385,8 @@ async function removeCarefully(
     failures.push(failure);
     if (holder) holder.blocked = true;
   };
-  const breath = new Breath(signal, () => onProgress?.({ done, total }));
   try {
-    enter(parent, name, root);
+    await enter(parent, name, root);
     while (stack.length > 0) {
       const pause = breath.due();
       if (pause) await pause;
@@ -414,9 +439,10 @@ async function removeCarefully(
       }
       try {
         const directory = frame.directory.open(entry.name, "doomed");
-        enter(frame.directory, entry.name, directory);
+        await enter(frame.directory, entry.name, directory);
         if (!directory.safe) throw unsafe(pathIn(frame.directory, entry.name));
       } catch (error) {
+        signal?.throwIfAborted();
         if (errorKind(error) === "not-found") continue;
         if (stack.at(-1) !== frame) stack.pop()!.directory[Symbol.dispose]();
         fail(failureOf(pathIn(frame.directory, entry.name), error), frame);
@@ -449,7 +475,7 @@ async function removeUnspeakable(frame: Frame): Promise<boolean> {
   const { directory } = frame;
   if (!(directory instanceof PathDirectory) || !directory.safe) return false;
   const path = directory.at;
-  if (inspect(directory) !== "plain") return false;
+  if (await inspect(directory, () => undefined) !== "plain") return false;
   try {
     await Deno.remove(path, { recursive: true });
     return true;

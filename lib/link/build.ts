@@ -282,7 +282,10 @@ export class Builder implements Disposable {
     const { merge, exclude, include, mutable } = this.#job;
     const { control } = this.context;
     if (merge) this.context.made.clear();
-    const entries = listWhole(from);
+    const entries = await listWhole(from, () => {
+      control.check();
+      return control.breathe?.();
+    });
     const listed = this.#listing && expected(this.#listing, folder, from);
     if (listed && listed.size !== entries.length) throw damaged(from);
     const folds = this.#job.folds ? new Map<string, string>() : undefined;

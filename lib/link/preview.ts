@@ -7,7 +7,7 @@
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { openParent } from "../fs/open.ts";
-import { listWhole } from "../fs/list.ts";
+import { listWholeAtOnce } from "../fs/list.ts";
 import { Breath } from "../os/patience.ts";
 import {
   type BuildJob,
@@ -33,7 +33,7 @@ export async function previewTree(
   const folders = [""];
   for (let folder; (folder = folders.pop()) !== undefined;) {
     using from = descend(source, folder);
-    for (const { name, kind } of listWhole(from)) {
+    for (const { name, kind } of listWholeAtOnce(from)) {
       const pause = breath.due();
       if (pause) await pause;
       const below = `${folder}/${name}`;

@@ -4,7 +4,7 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
-import { listWhole } from "../fs/list.ts";
+import { listWholeAtOnce } from "../fs/list.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { log } from "../log.ts";
 import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
@@ -448,7 +448,7 @@ function* otherNames(
   for (let folder; (folder = folders.pop()) !== undefined;) {
     const from = descend(rooms.source, folder);
     let keep = false;
-    for (const { name, kind } of listWhole(from)) {
+    for (const { name, kind } of listWholeAtOnce(from)) {
       const path = `${folder}/${name}`;
       if (kind === "directory") folders.push(path);
       if (kind !== "file" || known.has(path)) continue;

@@ -2,7 +2,7 @@ import { kindOfError } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { Keeper } from "../fs/fidelity.ts";
 import { isWhatWasChecked, refuseToReplace } from "../fs/guard_rails.ts";
-import { listWhole } from "../fs/list.ts";
+import { type Breathe, listWhole } from "../fs/list.ts";
 import { removeQuietly, siblingName } from "../fs/names.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import {
@@ -375,7 +375,8 @@ async function merge(
       "refused",
     );
   }
-  checkConflicts(source, target);
+  const breath = new Breath(options.signal);
+  await checkConflicts(source, target, () => breath.due());
   let result: { builder: Builder; threads: number };
   {
     await using staging = openScratch(parent, name, target);
@@ -510,15 +511,21 @@ function foldsNames(directory: Directory): boolean {
 }
 
 /** Before a merge changes anything: no file where a directory is, nor the reverse. */
-function checkConflicts(source: Directory, target: Directory): void {
-  for (const { name, kind } of listWhole(source)) {
+async function checkConflicts(
+  source: Directory,
+  target: Directory,
+  breathe: Breathe,
+): Promise<void> {
+  for (const { name, kind } of await listWhole(source, breathe)) {
+    const pause = breathe();
+    if (pause) await pause;
     const there = target.look(name);
     if (!there) continue;
     const [from, to] = [pathIn(source, name), pathIn(target, name)];
     if (kind === "directory" && there.kind === "directory") {
       using inner = source.open(name);
       using below = target.open(name);
-      checkConflicts(inner, below);
+      await checkConflicts(inner, below, breathe);
     } else if (kind === "directory") {
       throw conflict(from, to, "a directory", "is not one");
     } else if (there.kind === "directory") {

@@ -269,3 +269,21 @@ Deno.test("openCache() and its calls refuse arguments that are none, and say wha
   ) await assertRejects(() => cache[call](...given), type, said);
   assertEquals(namesIn(dir.path), []);
 });
+
+Deno.test("Cache.put() tells how far it is within a large file", async () => {
+  await using dir = TempDir.make();
+  dir.write({ large: "x".repeat(20 << 20) });
+  const cache = openCache(dir.at("cache"));
+  const hashed: PutProgress[] = [];
+  await cache.put("key", dir.at("large"), {
+    onProgress: (it) => it.phase === "hashing" && hashed.push(it),
+  });
+  const total = { totalFiles: 1, totalBytes: 20 << 20 };
+  assertEquals(hashed[0], {
+    phase: "hashing",
+    files: 0,
+    bytes: 1 << 20,
+    ...total,
+  });
+  assertEquals([hashed.length, hashed.at(-1)!.files], [21, 1]);
+});

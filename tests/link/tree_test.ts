@@ -543,6 +543,7 @@ for (const jobs of [1, 2]) {
       files: 4800,
       directories: directories + 1,
       bytes,
+      mode: "copy",
     });
     const files = told.map((it) => it.files);
     assertEquals(files, files.toSorted((a, b) => a - b));
