@@ -279,7 +279,7 @@ const BUCKET = text("bucket", {
 export const HASH = text("hash", {
   value: "GLOB",
   repeat: true,
-  doc: "Append a digest of these files to KEY (!GLOB: but for those)",
+  doc: "Append a digest of these files to KEY (!GLOB: except those)",
 });
 
 /** The cache, and what a key is in it. */

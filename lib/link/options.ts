@@ -76,7 +76,7 @@ export interface LinkTreeOptions
   extends Omit<LinkFileOptions, "ifExists" | "mutable" | "signal"> {
   /**
    * What to do when something stands there. `replace` swaps the whole tree;
-   * `merge` puts each file into what is there, replacing it at one stroke.
+   * `merge` puts each file into what is there, replacing it atomically.
    *
    * @default {"error"}
    */

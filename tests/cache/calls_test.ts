@@ -48,7 +48,7 @@ Deno.test("Cache.ensure() puts nothing when the build left an empty directory, u
   assertEquals([file.isFile, file.bytes], [true, 0]);
 });
 
-Deno.test("rebuild-cache ensure says that COMMAND must write to {}, when it wrote nothing", async () => {
+Deno.test("rebuild-cache ensure says that COMMAND must write to {} when it wrote nothing", async () => {
   await using dir = TempDir.make();
   const args = (...more: string[]) => [
     ...["ensure", ...more, "--dir", dir.at("cache"), "key", dir.at("out")],
@@ -64,7 +64,7 @@ Deno.test("rebuild-cache ensure says that COMMAND must write to {}, when it wrot
 });
 
 test(
-  "rebuild-cache ensure keeps files of its own, when COMMAND hard-linked them from a store",
+  "rebuild-cache ensure keeps files of its own when COMMAND hard-linked them from a store",
   [
     "posix",
   ],

@@ -107,7 +107,7 @@ Deno.test("hashFiles() passes over asides and stagings", async () => {
   assertEquals(await hash(dir, "**/*.lock"), before);
 });
 
-Deno.test("hashFiles() fails, and names the glob, when it matches no file", async () => {
+Deno.test("hashFiles() fails and names a glob that matches no file", async () => {
   await using dir = written();
   for (const glob of ["*.json", "packages/*", "no/a.lock", "a.lock/b", "b/"]) {
     const error = await assertRejects(

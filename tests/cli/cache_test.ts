@@ -102,7 +102,7 @@ test("rebuild-cache ensure runs a command once for four, then not at all", [
 });
 
 test(
-  "rebuild-cache ensure puts nothing, when the command fails or is interrupted",
+  "rebuild-cache ensure puts nothing when the command fails or is interrupted",
   [
     "posix",
   ],
@@ -246,7 +246,7 @@ Deno.test("rebuild-cache --hash passes over what is put, gotten or cached", asyn
   assertEquals(miss.code, 4);
 });
 
-Deno.test("rebuild-cache verify exits with 1, when something is damaged", async () => {
+Deno.test("rebuild-cache verify exits with 1 when something is damaged", async () => {
   await using dir = TempDir.make();
   dir.write({ src: "content" });
   const command = commandIn(dir);

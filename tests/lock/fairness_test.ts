@@ -58,7 +58,7 @@ test(
 );
 
 test(
-  "lease() waits behind a guard that waits, but for those who run inside the lease that it waits for",
+  "lease() waits behind a guard that waits, except for those who run inside the lease that it waits for",
   ["posix", "sh"],
   async () => {
     await using dir = TempDir.make();
