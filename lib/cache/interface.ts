@@ -321,7 +321,7 @@ export interface Cache {
    * copied. On a miss it is fetched first, once among all processes, and nobody can see
    * it before its digest was checked.
    *
-   * @param digest Its SHA-256, in 64 small hexadecimal digits.
+   * @param digest Its SHA-256, in 64 lowercase hexadecimal digits.
    * @param dst Where it is needed.
    * @param options How to get it.
    * @returns What was done.

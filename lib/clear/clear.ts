@@ -381,7 +381,7 @@ class Clear implements Disposable {
 function refuseUnsafe({ path, place, directory }: HeldTarget): void {
   if (!directory || directory.safe || place?.parent.safe) return;
   throw new CacheError(
-    `Cannot make "${path}" again: others can change what it lies in. ` +
+    `Cannot make "${path}" again: other users can change what it lies in. ` +
       "Grant --allow-ffi, or use a directory of your own",
     path,
     "refused",

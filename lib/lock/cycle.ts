@@ -1,8 +1,8 @@
 /**
- * Who waits for each other: a command inside one lock waits for another one, whose
+ * Processes that wait for each other: a command inside one lock waits for another one, whose
  * holder runs a command that waits for the first. Neither would ever end.
  *
- * Who waits inside a lock writes that down, beside what it waits for, in a note that it
+ * A process that waits inside a lock writes that down, beside what it waits for, in a note that it
  * keeps locked: one that can be locked is a dead one's. So a circle of locks in one folder
  * is found, such as the builds of a keyed cache.
  *

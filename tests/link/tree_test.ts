@@ -287,7 +287,7 @@ for (const [what, there] of [["tree", { old: "" }], ["file", "old"]] as const) {
       Deno.renameSync(dir.at("theirs"), dir.at("there"));
       const { code, stderr } = await linking;
       assertEquals(code, 2, stderr);
-      assertStringIncludes(stderr, "somebody exchanged it meanwhile");
+      assertStringIncludes(stderr, "somebody replaced it meanwhile");
       assertEquals(
         Deno.readTextFileSync(dir.at("there", "precious")),
         "theirs",
