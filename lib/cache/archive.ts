@@ -79,7 +79,7 @@ export interface Entry extends Archive, Disposable {
   /** Whether it is a file. */
   readonly isFile: boolean;
   /**
-   * How it was had: it was there (`hit`); another one stands in for it (`partial`, see
+   * Where it comes from: it was there (`hit`); another one stands in for it (`partial`, see
    * `fallback`), whose key is `key`; or it was `built` for this call.
    */
   readonly outcome: "hit" | "partial" | "built";

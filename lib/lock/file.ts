@@ -67,7 +67,7 @@ export function checkLockOptions(options: LockOptions): void {
 }
 
 /**
- * A lock was not had in time, or never would be, since this process runs inside what holds
+ * A lock was not granted in time, or never would be, since this process runs inside what holds
  * it. Nothing was changed.
  *
  * @example Going on without

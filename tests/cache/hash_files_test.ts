@@ -49,7 +49,7 @@ Deno.test("hashFiles() is the same for the same files elsewhere, at another time
   );
 });
 
-Deno.test("hashFiles() is another one when a name or a content is another one", async () => {
+Deno.test("hashFiles() changes when a name or a content changes", async () => {
   await using dir = written();
   const digests = [await hash(dir, "**/*.lock")];
   Deno.writeTextFileSync(dir.at("packages", "two", "a.lock"), "two");

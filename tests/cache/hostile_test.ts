@@ -216,7 +216,7 @@ Deno.test("Cache.prune() goes by the archive's own times when its lease is lost"
   }
 });
 
-Deno.test("Cache.prune() gets over archives that are none, and keys that are directories", async () => {
+Deno.test("Cache.prune() gets over names that are not archives, and keys that are directories", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content", tree: TREE });
   const cache = openCache(dir.at("cache"));
