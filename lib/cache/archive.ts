@@ -95,7 +95,7 @@ export interface Entry extends Archive, Disposable {
    * @returns What was done, counted.
    * @throws {LinkError} If it could not be done. Of kind `damaged` if somebody wrote to
    * the archive: then its key is a miss from now on.
-   * @throws {TypeError} If an option is none.
+   * @throws {TypeError} If an option is invalid.
    *
    * @example Putting it where it is needed
    * ```ts

@@ -79,8 +79,8 @@ export interface CallOptions {
 /**
  * The cache as one call uses it: with the call's own signal and patience.
  *
- * @throws {TypeError} If an option is none.
- * @throws {RangeError} If `wait` is no time.
+ * @throws {TypeError} If an option is invalid.
+ * @throws {RangeError} If `wait` is not a time.
  * @throws The signal's reason, if it is aborted already.
  */
 export function forCall(store: Store, call: CallOptions): Store {

@@ -51,7 +51,7 @@ import { asidesOf } from "./sweep.ts";
  * link without `follow`. Of another kind if the operating system permits neither
  * strategy. If the signal is aborted, its reason.
  * @throws {LockedError} If somebody uses the directory for longer than `wait`.
- * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws {TypeError | RangeError} If an argument is invalid.
  *
  * @example Clearing a cache
  * ```ts
