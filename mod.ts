@@ -1,6 +1,6 @@
 /**
- * Puts cached files where they are needed, and clears and rebuilds caches,
- * without ever breaking a process that shares them.
+ * Clears and rebuilds caches that other processes share, and puts cached files where they
+ * are needed.
  *
  * - Directories: {@linkcode clearCache} and {@linkcode rebuildCache}.
  * - Trees and files of a cache: {@linkcode linkTree}, {@linkcode linkFile}, and

@@ -103,7 +103,7 @@ Deno.test("Each call of the library refuses arguments that are none, says what w
   assertEquals(namesIn(dir.path), []);
 });
 
-Deno.test("Entry.link() refuses options that are none, and says what may be given", async () => {
+Deno.test("Entry.link() refuses invalid options, and says what may be given", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content" });
   const cache = library.openCache(dir.at("cache"));
@@ -121,7 +121,7 @@ Deno.test("Entry.link() refuses options that are none, and says what may be give
   assertEquals(namesIn(dir.path), ["cache", "file"]);
 });
 
-Deno.test("openCache() and setLogSink() refuse what is none, and say what was given", () => {
+Deno.test("openCache() and setLogSink() refuse invalid arguments, and say what was given", () => {
   const { openCache, setLogSink }: Any = library;
   for (
     const [call, type, said] of [

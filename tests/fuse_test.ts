@@ -146,7 +146,7 @@ mountTest(
 
 mountTest(
   here,
-  "rebuild-cache link makes 1,000 hard links of one file, each whole, when a file can have 177",
+  "rebuild-cache link puts one file in place 1,000 times when a file can have 177 links",
   FAULTY_FS_NEEDS,
   async (dir) => {
     await using fs = await FaultyFs.mount(dir);
@@ -174,7 +174,7 @@ mountTest(
 
 mountTest(
   here,
-  "rebuild-cache link of a tree goes on, each file whole, when its files can have no more links",
+  "rebuild-cache link puts a whole tree in place when its files can have no more links",
   FAULTY_FS_NEEDS,
   async (dir) => {
     await using fs = await FaultyFs.mount(dir);

@@ -98,6 +98,26 @@ test("recipe for npm installs anew when the lockfile changes", [
   assertEquals(reader.calls("npm ci"), 2);
 });
 
+test(
+  "recipe for npm leaves a node_modules alone that its reader made, and installs nothing",
+  [
+    ...READER,
+    "npm registry",
+  ],
+  async () => {
+    const [user, app] = await nodeReader();
+    await using reader = user;
+    await reader.paste(
+      "mkdir node_modules && echo mine > node_modules/a",
+      app!,
+    );
+    const { stderr } = await reader.paste(`! ${NPM}`, app!);
+    assertStringIncludes(stderr, "node_modules");
+    assertEquals(namesIn(`${app}/node_modules`), ["a"]);
+    assertEquals(reader.calls("npm ci"), 0);
+  },
+);
+
 test("recipe for GitHub Actions installs once when it is run in two jobs", [
   ...READER,
   "npm registry",

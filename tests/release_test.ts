@@ -311,7 +311,7 @@ test(
   },
 );
 
-test("install.sh says so, when there is no network", TOOLS, async () => {
+test("install.sh says so when there is no network", TOOLS, async () => {
   await using dir = TempDir.make();
   await using releases = new Releases(dir);
   const env = { REBUILD_CACHE_RELEASES: "http://127.0.0.1:1" };

@@ -44,7 +44,7 @@ export interface Entry extends Archive, Disposable {
   /** Whether it is a file. */
   readonly isFile: boolean;
   /**
-   * How it was had: it was there (`hit`); another one stands in for it (`partial`, see
+   * Where it comes from: it was there (`hit`); another one stands in for it (`partial`, see
    * `fallback`), whose key is `key`; or it was `built` for this call.
    */
   readonly outcome: "hit" | "partial" | "built";
@@ -60,7 +60,7 @@ export interface Entry extends Archive, Disposable {
    * @returns What was done, counted.
    * @throws {LinkError} If it could not be done. Of kind `damaged` if somebody wrote to
    * the archive: then its key is a miss from now on.
-   * @throws {TypeError} If an option is none.
+   * @throws {TypeError} If an option is invalid.
    *
    * @example Putting it where it is needed
    * ```ts

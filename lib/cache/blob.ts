@@ -84,7 +84,7 @@ export interface BlobReport extends LinkFileReport {
   readonly fetched: boolean;
 }
 
-/** Refuses arguments that are none, before anything is done. */
+/** Refuses invalid arguments, before anything is done. */
 export function checkBlobArguments(
   digest: string,
   dst: string | URL,

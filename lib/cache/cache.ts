@@ -51,7 +51,7 @@ export type { Cache, PutOptions } from "./interface.ts";
  * @throws {CacheError} Of kind `refused` if the bucket's name is not one; of kind
  * `not-capable` or `not-found` if no root is given, and the environment does not say.
  * @throws {TypeError} If an argument or an option is of another type.
- * @throws {RangeError} If `wait` is no time, or a limit is `NaN`, below 0, or no whole
+ * @throws {RangeError} If `wait` is no time, or a limit is `NaN`, below 0, or not a whole
  * number of bytes or entries.
  *
  * @example Using what is cached, or building it

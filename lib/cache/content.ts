@@ -239,7 +239,7 @@ function linkText(directory: Directory, name: string): string {
 
 function notKept(path: string): NotKept {
   return new NotKept(
-    `Cannot keep "${path}": it is no file, directory or symbolic link in a directory`,
+    `Cannot keep "${path}": it is not a file, a directory or a symbolic link in a directory`,
     path,
     "unsupported",
   );

@@ -27,7 +27,7 @@ function given(name: string): string {
   if (value !== undefined && isAbsolute(value)) return value;
   throw new CacheError(
     `Cannot tell where the cache is: ${name} is ${
-      value === undefined ? "not set" : "no absolute path"
+      value === undefined ? "not set" : "not an absolute path"
     }. Name a directory`,
     "",
     "not-found",

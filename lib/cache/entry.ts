@@ -83,7 +83,7 @@ export async function entryIn(
   const wanted = isFile ? "file" : "directory";
   if (look(directory, TREE)?.kind !== wanted) {
     log.warn(() =>
-      `"${pathIn(directory, TREE)}" is damaged: it is no ${wanted}`
+      `"${pathIn(directory, TREE)}" is damaged: it is not a ${wanted}`
     );
     return undefined;
   }
@@ -224,7 +224,7 @@ function attemptEntry(
     return readPointer(bucket, name) === id ? "miss" : undefined;
   }
   if (kind !== "directory") {
-    log.warn(() => `"${pathIn(folder, id)}" is damaged: it is no directory`);
+    log.warn(() => `"${pathIn(folder, id)}" is damaged: it is not a directory`);
     return "miss";
   }
   using held = new DisposableStack();

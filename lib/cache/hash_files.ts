@@ -72,7 +72,7 @@ export interface HashFilesProgress {
  * any number of directories. With a `!` in front, files and directories that are left
  * out, whatever else matches them.
  * @param options The root, what is passed over, and a signal.
- * @returns A SHA-256 in 64 small hexadecimal digits.
+ * @returns A SHA-256 in 64 lowercase hexadecimal digits.
  * @throws {CacheError} If something can't be read; of kind `not-found` if a glob matches
  * no file.
  * @throws {TypeError} Without a glob, or if an argument is of another type.

@@ -80,7 +80,7 @@ export interface Cache {
    * @param src The file or directory.
    * @param options A signal, how long to wait for locks, and who is told how far it is.
    * @returns What was put.
-   * @throws {CacheError} If the source can't be read, or the cache not be written. The
+   * @throws {CacheError} If the source can't be read, or the cache can't be written. The
    * key then points to what it pointed to before.
    *
    * @example Putting a file
@@ -167,14 +167,14 @@ export interface Cache {
   ): Promise<Ensured>;
 
   /**
-   * Lets a key point to nothing. What it pointed to stays for those who have a lease on
+   * Removes a key. What it pointed to stays for those who have a lease on
    * it, until a prune.
    *
    * @param key Any text that is not empty.
    * @param options A signal, and how long to wait for locks.
    * @returns Whether it pointed to something.
-   * @throws {CacheError} If the key can't be taken away, or there is something that is no
-   * cache.
+   * @throws {CacheError} If the key can't be taken away, or something that is not
+   * a cache stands there.
    *
    * @example Forgetting a key
    * ```ts
@@ -270,8 +270,8 @@ export interface Cache {
    * @param options The limits.
    * @returns What was removed, and what stays.
    * @throws {CacheError} If the cache can't be listed. What can't be removed is reported.
-   * @throws {TypeError} If a limit is no number.
-   * @throws {RangeError} If a limit is `NaN`, below 0, or no whole number of bytes or
+   * @throws {TypeError} If a limit is not a number.
+   * @throws {RangeError} If a limit is `NaN`, below 0, or not a whole number of bytes or
    * entries.
    *
    * @example Keeping what was used in the last week
@@ -297,7 +297,7 @@ export interface Cache {
    *
    * @param options A signal stops the work, and the progress is told.
    * @returns What was read, and what is damaged.
-   * @throws {CacheError} If the cache can't be listed, or damage not be put away.
+   * @throws {CacheError} If the cache can't be listed, or damage can't be put away.
    *
    * @example Looking for damage
    * ```ts
@@ -343,15 +343,15 @@ export interface Cache {
 
   /**
    * Puts a file with a known digest where it is needed: hard-linked from the cache, or
-   * copied. On a miss it is fetched first, once among all processes, and nobody can see
+   * copied. On a miss it is fetched first, once for all processes, and nobody can see
    * it before its digest was checked.
    *
-   * @param digest Its SHA-256, in 64 small hexadecimal digits.
+   * @param digest Its SHA-256, in 64 lowercase hexadecimal digits.
    * @param dst Where it is needed.
    * @param options How to get it.
    * @returns What was done.
-   * @throws {TypeError} If `fetch` is no function, or the size no number.
-   * @throws {RangeError} If the size is no number of bytes.
+   * @throws {TypeError} If `fetch` is not a function, or the size is not a number.
+   * @throws {RangeError} If the size is not a number of bytes.
    * @throws {LinkError} If it can't be put there.
    * @throws {CacheError} Of kind `invalid` if what was fetched is something else; and
    * whatever `fetch` throws.

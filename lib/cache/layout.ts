@@ -177,7 +177,9 @@ const EXECUTABLE = ".x";
 export function checkDigest(digest: string): void {
   if (DIGEST.test(digest)) return;
   throw new CacheError(
-    `"${printable(digest)}" is not a SHA-256 in 64 small hexadecimal digits`,
+    `"${
+      printable(digest)
+    }" is not a SHA-256 in 64 lowercase hexadecimal digits`,
     digest,
     "refused",
   );
@@ -235,7 +237,7 @@ export function checkBucket(name: string): void {
   throw new CacheError(
     `Cannot use "${
       printable(name)
-    }" as a bucket: a bucket's name has 1 to 40 small letters, digits, "-" and "_", and is not one of the cache's own`,
+    }" as a bucket: a bucket's name has 1 to 40 lowercase letters, digits, "-" and "_", and is not one of the cache's own`,
     name,
     "refused",
   );

@@ -19,11 +19,11 @@ import type { Store } from "./store.ts";
  * @category Keyed cache
  */
 export interface Limits {
-  /** What has not been used for so many milliseconds goes. */
+  /** Removes what has not been used for that many milliseconds. */
   maxAge?: number;
-  /** So many bytes may be taken on the disk; see `Archive.diskBytes`. */
+  /** Keeps at most that many bytes on the disk; see `Archive.diskBytes`. */
   maxSize?: number;
-  /** So many keys and blobs may stay. */
+  /** Keeps at most that many keys and blobs. */
   maxEntries?: number;
 }
 
@@ -34,7 +34,7 @@ export interface Limits {
  */
 export interface StandingLimits extends Limits {
   /**
-   * How long who puts something may be kept waiting for it, in milliseconds. What is not
+   * How long a call that puts something may be kept waiting for it, in milliseconds. What is not
    * removed by then is left for the next time.
    *
    * @default {1000}
@@ -107,10 +107,10 @@ function tell({ path }: Root, report: Done): void {
 }
 
 /**
- * Refuses what is no limit. `Infinity` is one that nothing reaches.
+ * Refuses invalid limits. `Infinity` is one that nothing reaches.
  *
  * @throws {TypeError} If one is not a number.
- * @throws {RangeError} If one is `NaN`, below 0, or no whole number of bytes or entries.
+ * @throws {RangeError} If one is `NaN`, below 0, or not a whole number of bytes or entries.
  */
 export function checkLimits(limits: StandingLimits): void {
   const { maxAge, maxSize, maxEntries, budget } = limits;

@@ -133,7 +133,7 @@ function read(archive: Directory, longest: number): Uint8Array<ArrayBuffer> {
   try {
     const kind = patiently(() => archive.look(MANIFEST))?.kind;
     if (kind === undefined) throw new Damaged(`"${path}" is missing`, path);
-    if (kind !== "file") throw new Damaged(`"${path}" is no file`, path);
+    if (kind !== "file") throw new Damaged(`"${path}" is not a file`, path);
     using file = patiently(() => archive.openFile(MANIFEST, "read"));
     return readAll(file.read.bind(file), longest, file.opened.size);
   } catch (error) {

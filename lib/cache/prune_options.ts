@@ -28,7 +28,7 @@ export interface PruneProgress {
   readonly phase: "reading" | "removing";
   /** Keys that were read; later, keys, blobs and archives that were looked at. */
   readonly done: number;
-  /** Of so many; while keys are read, of so many as were found up to now. */
+  /** How many there are; while keys are read, how many were found up to now. */
   readonly total: number;
   /** Bytes that were removed. */
   readonly bytes: number;

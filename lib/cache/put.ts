@@ -32,7 +32,7 @@ export async function putSource(
   const real = pathIn(source.parent, source.name);
   if (isWithin(realPath(store.path), real)) {
     throw new CacheError(
-      `Cannot put "${path}" into "${store.path}", which lies in it`,
+      `Cannot put "${path}" into "${store.path}", which is inside it`,
       path,
       "refused",
     );
@@ -86,7 +86,7 @@ function openSource(path: string): Place {
     }
     if (kind === "other") {
       throw new CacheError(
-        `Cannot put "${path}": it is no file and no directory`,
+        `Cannot put "${path}": it is neither a file nor a directory`,
         path,
         "unsupported",
       );

@@ -33,7 +33,7 @@ const realPathSync = steady(Deno.realPathSync);
  */
 export interface CacheOptions extends LockOptions {
   /**
-   * The bucket that keys are in: 1 to 40 small letters, digits, `-` and `_`. Equal keys
+   * The bucket that keys are in: 1 to 40 lowercase letters, digits, `-` and `_`. Equal keys
    * of different buckets have nothing to do with each other.
    *
    * @default {"default"}
@@ -79,8 +79,8 @@ export interface CallOptions {
 /**
  * The cache as one call uses it: with the call's own signal and patience.
  *
- * @throws {TypeError} If an option is none.
- * @throws {RangeError} If `wait` is no time.
+ * @throws {TypeError} If an option is invalid.
+ * @throws {RangeError} If `wait` is not a time.
  * @throws The signal's reason, if it is aborted already.
  */
 export function forCall(store: Store, call: CallOptions): Store {
@@ -135,7 +135,7 @@ function openSafely(parent: Directory, name: string, { path }: Store) {
   if (directory.safe) return directory;
   directory[Symbol.dispose]();
   throw new CacheError(
-    `Cannot use the cache "${path}": others can change it meanwhile. Grant --allow-ffi (Linux), or take a directory of your own`,
+    `Cannot use the cache "${path}": other users can change it. Grant --allow-ffi (Linux), or use a directory of your own`,
     path,
     "refused",
   );

@@ -185,7 +185,7 @@ class Verifying {
     return await compare(archive.directory, options);
   }
 
-  /** Who lists keys locks each for an instant. @returns `undefined` if it is in use. */
+  /** A process that lists keys locks each for an instant. @returns `undefined` if it is in use. */
   async #within<T>(
     wait: number,
     root: Root,

@@ -84,7 +84,7 @@ export async function renameAside(
   // Somebody put another directory there after the check. It is not ours to clear.
   const left = putBack(parent, aside, name);
   throw new CacheError(
-    `Cannot clear "${target.path}": somebody exchanged it meanwhile. ${left}`,
+    `Cannot clear "${target.path}": somebody replaced it meanwhile. ${left}`,
     target.path,
     "refused",
   );

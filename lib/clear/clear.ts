@@ -21,11 +21,11 @@ import {
 import { asidesOf } from "./sweep.ts";
 
 /**
- * Clears a cache directory without breaking a process that uses it: it is
- * renamed aside, atomically, and deleted there. A process that reads it sees
- * the whole old tree or nothing, never half of one. Any number of processes may
- * clear the same directory at the same time, and one that is killed leaves
- * nothing but an aside, which the next clear deletes.
+ * Clears a cache directory that other processes may be using: it waits for those that
+ * have a `lease()`, renames the directory aside, atomically, and deletes it there. Whoever
+ * looks at its path sees the whole old tree or nothing, never half of one. Any number of
+ * processes may clear the same directory at the same time, and one that is killed leaves
+ * nothing except an aside, which the next clear deletes.
  *
  * Where a directory can't be renamed (a mount point; the lower layer of an
  * overlay, as in a container image; a parent that is not writable), each of its
@@ -51,7 +51,7 @@ import { asidesOf } from "./sweep.ts";
  * link without `follow`. Of another kind if the operating system permits neither
  * strategy. If the signal is aborted, its reason.
  * @throws {LockedError} If somebody uses the directory for longer than `wait`.
- * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws {TypeError | RangeError} If an argument is invalid.
  *
  * @example Clearing a cache
  * ```ts
@@ -381,7 +381,7 @@ class Clear implements Disposable {
 function refuseUnsafe({ path, place, directory }: HeldTarget): void {
   if (!directory || directory.safe || place?.parent.safe) return;
   throw new CacheError(
-    `Cannot make "${path}" again: others can change what it lies in. ` +
+    `Cannot make "${path}" again: other users can change what it lies in. ` +
       "Grant --allow-ffi, or use a directory of your own",
     path,
     "refused",

@@ -78,7 +78,7 @@ export interface ClearOptions extends LockOptions {
 export interface ClearProgress {
   /** Directories that are deleted, with all below them; later, entries. */
   readonly done: number;
-  /** Of so many. */
+  /** How many there are. */
   readonly total: number;
 }
 
@@ -126,10 +126,10 @@ export interface ClearReport {
 export const DEFAULT_BUSY_TIMEOUT = 5000;
 
 /**
- * Refuses arguments that are none, before anything is done. (An empty path is refused
+ * Refuses invalid arguments, before anything is done. (An empty path is refused
  * like others that are never cleared.)
  *
- * @throws {TypeError} If one is of another type.
+ * @throws {TypeError} If one has the wrong type.
  * @throws {RangeError} If a number is too small.
  */
 export function checkClearArguments(

@@ -173,7 +173,7 @@ function describe(report: ClearReport, background: boolean): string {
         freedBytes === undefined ? "" : `; frees ${size(freedBytes)}`
       })${also}`;
     case "incomplete":
-      return `Cleared ${path} but for ${
+      return `Cleared ${path} except for ${
         plural(failures.length, "entry", "entries")
       }${also}`;
   }

@@ -96,12 +96,12 @@ export const COMMANDS: readonly Command[] = [
     name: "clear",
     group: "directories",
     usage: "clear DIR…",
-    summary: "Clear directories, without breaking who uses them",
+    summary: "Clear directories that others may be using",
     doc:
-      `Clear cache directories without breaking a process that uses them: each is
-atomically renamed aside and deleted there. What an earlier run left is deleted,
-too. If a directory is missing, there is nothing to do. "rebuild-cache --dir DIR" is
-the same.`,
+      `Clear cache directories: each is atomically renamed aside and deleted there, so nobody
+sees half of it. Wait for those who run "rebuild-cache use" on it. What an earlier run
+left is deleted, too. That a directory does not exist is no error.
+"rebuild-cache --dir DIR" is the same.`,
     noDashes: "To rebuild, say: rebuild-cache rebuild DIR -- COMMAND…",
     exits: ["75", "130"],
     examples: [
@@ -119,7 +119,7 @@ the same.`,
     summary: "Build a directory anew, beside the old one, and swap them",
     doc: `Rebuild DIR: COMMAND fills a directory beside it, which it finds in
 REBUILD_CACHE_OUT and wherever {} stands in its arguments. If it succeeds, that takes
-DIR's place; if not, or if it wrote nothing there, DIR is as it was.
+DIR's place; if it fails, or wrote nothing there, DIR stays as it was.
 "rebuild-cache --dir DIR -- COMMAND…" is the same.`,
     runs: true,
     exits: ["75", "126, 127", "130"],
@@ -141,7 +141,8 @@ DIR's place; if not, or if it wrote nothing there, DIR is as it was.
     summary: "Run a command while nobody may clear a directory",
     doc:
       `Run COMMAND while nobody clears or rebuilds DIR. Its exit code comes back, and
-signals are passed on to it. Any number may use a DIR at the same time.`,
+signals are passed on to it. Any number of commands may use DIR at the same time. If
+DIR does not exist, what it lies in is made.`,
     runs: true,
     exits: ["75", "126, 127", "130"],
     examples: [
@@ -184,7 +185,7 @@ whole or not at all. What stands there is never written through.`,
     doc:
       `Put a copy of the file or directory SRC into a cache, under KEY (any text). What KEY
 pointed to before stays for those who use it, until a prune. A KEY that begins with -
-stands behind --: put -- -KEY SRC.`,
+goes after --: put -- -KEY SRC.`,
     exits: ["75", "130"],
     examples: [
       [
@@ -193,7 +194,7 @@ stands behind --: put -- -KEY SRC.`,
       ],
       [
         "rebuild-cache put --dir /mnt/cache --durable model-7 model.bin",
-        "Keep a file, through a power cut, too",
+        "Keep a file, even through a power cut",
       ],
     ],
   }, () => import("./put.ts")),
@@ -222,14 +223,14 @@ left alone if it is the same. On a miss, write nothing and exit with 4.`,
     name: "ensure",
     group: "keyed",
     usage: "ensure KEY DST -- COMMAND…",
-    summary: "The same; on a miss, build it first, once among all",
+    summary: "Get what a key points to; on a miss, build it first",
     doc:
       `Put what KEY points to at DST. What this cache put there before is replaced, or left
 alone if it is the same; anything else is an error, before COMMAND runs. On a miss, run
-COMMAND first, once among all processes that ask for KEY: it fills a directory, which it
+COMMAND first, once for all processes that ask for KEY: it fills a directory, which it
 finds in REBUILD_CACHE_OUT and wherever {} stands in its arguments, and that is put under
 KEY. If it fails, nothing is. With --fallback it finds an older tree there already.
-A KEY that begins with - stands behind a -- of its own: ensure -- -KEY DST -- COMMAND…`,
+A KEY that begins with - goes after a -- of its own: ensure -- -KEY DST -- COMMAND…`,
     runs: true,
     exits: ["75", "126, 127", "130"],
     examples: [
@@ -247,7 +248,7 @@ A KEY that begins with - stands behind a -- of its own: ensure -- -KEY DST -- CO
     name: "rm",
     group: "keyed",
     usage: "rm KEY…",
-    summary: "Let keys point to nothing",
+    summary: "Remove keys",
     doc:
       `Remove keys. What they pointed to stays for those who use it, until a prune.`,
     exits: ["4", "75", "130"],
@@ -264,7 +265,7 @@ A KEY that begins with - stands behind a -- of its own: ensure -- -KEY DST -- CO
     doc:
       `List what is in a cache: key, size, files, age, last use, and whether it is in use.`,
     examples: [
-      ["rebuild-cache ls --dir ~/.cache/deps", "What is there"],
+      ["rebuild-cache ls --dir ~/.cache/deps", "List a cache"],
       [
         "rebuild-cache ls --dir ~/.cache/deps --json",
         "The same, for a program",
@@ -277,8 +278,8 @@ A KEY that begins with - stands behind a -- of its own: ensure -- -KEY DST -- CO
     usage: "stats",
     summary: "Count what is in a cache, its hits and misses",
     doc:
-      `Say how much is in a cache, how much room it takes on the disk, how often it was asked
-and had what was asked for, and when it was last pruned.`,
+      `Print how much is in a cache, how much room it takes on the disk, its hits and misses,
+and when it was last pruned.`,
     examples: [
       ["rebuild-cache stats", "The cache in your directory for caches"],
       ["rebuild-cache stats --dir /mnt/cache --json", "For a program"],
@@ -291,10 +292,13 @@ and had what was asked for, and when it was last pruned.`,
     summary: "Remove what no key points to, or what is old",
     doc:
       `Remove what no key points to, and, with a limit, what was least recently used. What
-is in use stays, and nobody has to wait.`,
+is in use stays, and nobody has to wait for it.`,
     exits: ["75", "130"],
     examples: [
-      ["rebuild-cache prune --dir ~/.cache/deps", "Remove garbage only"],
+      [
+        "rebuild-cache prune --dir ~/.cache/deps",
+        "Remove only what no key points to",
+      ],
       [
         "rebuild-cache prune --dir ~/.cache/deps --max-age 30d --max-size 10GB",
         "Keep a month, and 10 GB at most",
@@ -308,10 +312,10 @@ is in use stays, and nobody has to wait.`,
     summary: "Compare a cache with what was put into it",
     doc:
       `Read everything in a cache and compare it with what was put. What is damaged is moved
-to quarantine, and its key is a miss. Exit with 1 if something is.`,
+to quarantine, and its key is a miss. Exit with 1 if something is damaged.`,
     exits: ["75", "130"],
     examples: [
-      ["rebuild-cache verify --dir ~/.cache/deps", "After a crash of the disk"],
+      ["rebuild-cache verify --dir ~/.cache/deps", "After a disk failure"],
       ["rebuild-cache verify --dir ~/.cache/deps --json", "For a program"],
     ],
   }, () => import("./verify.ts")),
@@ -337,7 +341,8 @@ which mode "auto" uses there, and why.`,
     group: "more",
     usage: "completions bash|zsh|fish|powershell",
     summary: "Print completions for a shell",
-    doc: `Print what makes a shell complete commands, flags and their values.`,
+    doc:
+      `Print a script that makes a shell complete commands, flags and their values.`,
     examples: [
       [
         "rebuild-cache completions bash > ~/.local/share/bash-completion/completions/rebuild-cache",
@@ -367,10 +372,10 @@ which mode "auto" uses there, and why.`,
     name: "help",
     group: "more",
     usage: "help [COMMAND]",
-    summary: "Print what there is, or what a command does",
+    summary: "List the commands, or print the help of one",
     doc: `Print a list of the commands, or the help of one of them.`,
     examples: [
-      ["rebuild-cache help", "What there is"],
+      ["rebuild-cache help", "List the commands"],
       ["rebuild-cache help link", "The same as: rebuild-cache link --help"],
     ],
   }, () => import("./help.ts")),

@@ -135,7 +135,7 @@ function meaningOf(
   return { code, kind, message };
 }
 
-/** What is known of who holds a lock that was not had. */
+/** What is known of who holds a lock that was not granted. */
 function whoseLock(error: unknown): object {
   const { path, holders } = error as { path: string; holders?: unknown };
   return { path, holders };

@@ -159,7 +159,7 @@ export function directory<const N extends string, const A extends About>(
 function withoutTilde(path: string, label: string): string {
   if (!path.startsWith("~")) return path;
   throw new UsageError(
-    `${label} "${path}" begins with a ~ that no shell has replaced: ` +
+    `${label} "${path}" begins with a ~ that no shell has expanded: ` +
       `write "$HOME" instead, or "./${path}" if that is a name`,
   );
 }

@@ -76,9 +76,9 @@ export const LOCKS = [
   }, { value: "WHAT", default: "wait", doc: "When it is in use" }),
   seconds("wait", {
     value: "SECONDS",
-    doc: "Wait so long at most; then exit 75 (300; builds: no limit)",
+    doc: "Wait at most that long, then exit 75 (300; builds: no limit)",
   }),
-  flag("no-lock", { doc: "Take no lock: nobody else uses it" }),
+  flag("no-lock", { doc: "Take no lock; nobody else may be using it" }),
 ] as const;
 
 const DRY_RUN = flag("dry-run", {
@@ -135,7 +135,7 @@ export const CLEAR = {
     }),
     FOLLOW,
     flag("background", {
-      doc: "Return when DIR is gone; delete on in the background",
+      doc: "Return when DIR is gone; delete it in the background",
     }),
     DRY_RUN,
     ...LOCKS,
@@ -204,7 +204,7 @@ export const LINKS = [
   }, {
     value: "WHAT",
     default: "reset",
-    doc: "When a file has all its hard links",
+    doc: "When a file can have no more hard links",
   }),
   wholeNumber("max-links", {
     value: "N",
@@ -215,7 +215,11 @@ export const LINKS = [
     repeat: true,
     doc: "Files that will be written to: cloned or copied",
   }),
-  wholeNumber("jobs", { value: "N", default: "2", doc: "Threads, at most" }),
+  wholeNumber("jobs", {
+    value: "N",
+    default: "2",
+    doc: "Use at most N threads",
+  }),
   flag("strict", { doc: "Fail instead of using the next mode" }),
 ] as const;
 
@@ -281,7 +285,7 @@ const BUCKET = text("bucket", {
 export const HASH = text("hash", {
   value: "GLOB",
   repeat: true,
-  doc: "Append a digest of these files to KEY (!GLOB: but for those)",
+  doc: "Append a digest of these files to KEY (!GLOB: except those)",
 });
 
 /** The cache, and what a key is in it. */
@@ -303,16 +307,23 @@ const KEYS = text("key", {
   doc: "The keys",
 });
 
-const DURABLE = flag("durable", { doc: "End only when it is on the disk" });
+const DURABLE = flag("durable", { doc: "Return only when it is on the disk" });
 
 /** What may stay in a cache. */
 export const LIMITS = [
-  age("max-age", { value: "AGE", doc: "Not used for so long: 30d, 12h" }),
+  age("max-age", {
+    value: "AGE",
+    doc: "Remove what was not used for that long: 30d, 12h",
+  }),
   bytes("max-size", {
     value: "SIZE",
-    doc: "So much may stay on the disk: 10GB, 500MiB",
+    doc: "Keep at most that much on the disk: 10GB, 500MiB",
   }),
-  wholeNumber("max-entries", { value: "N", from: 0, doc: "So many may stay" }),
+  wholeNumber("max-entries", {
+    value: "N",
+    from: 0,
+    doc: "Keep at most that many entries",
+  }),
 ] as const;
 
 /** What `put` takes. */
@@ -382,7 +393,7 @@ export const DOCTOR = {
     wholeNumber("links", {
       value: "N",
       default: "1100",
-      doc: "Try so many hard links to one file, at most",
+      doc: "Try at most that many hard links to one file",
     }),
   ],
   words: [

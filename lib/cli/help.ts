@@ -52,7 +52,7 @@ export function topHelp(): string {
       ),
     ]),
     "",
-    "Flags of every command, before or behind it:",
+    "Flags of every command, before or after it:",
     ...flagRows(COMMON),
     "",
     "rebuild-cache help COMMAND has the flags and two examples of each.",

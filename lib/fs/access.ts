@@ -99,7 +99,7 @@ function setAccessLike(made: Directory, like: Status, path: string): void {
   const me = ownId();
   if (!made.safe || (me !== undefined && uid !== me) || !isEmpty(made)) {
     log.warn(() =>
-      `"${path}" was made without the mode and owner that it had: others can change what it lies in`
+      `"${path}" was made without the mode and owner that it had: other users can change what it lies in`
     );
     return;
   }

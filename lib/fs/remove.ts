@@ -84,7 +84,7 @@ export async function removeTree(
     const other = expected?.inode !== undefined &&
       !isSameInode(status, expected);
     if (other) {
-      log.warn(() => `"${path}" was exchanged by somebody, and is left alone`);
+      log.warn(() => `"${path}" was replaced by somebody, and is left alone`);
     }
     return other;
   };
@@ -487,7 +487,7 @@ async function removeUnspeakable(frame: Frame): Promise<boolean> {
 
 function unsafe(path: string): CacheError {
   return new CacheError(
-    "others can change it meanwhile: it can be removed with --allow-ffi",
+    "other users can change it: it can be removed with --allow-ffi",
     path,
     "refused",
   );

@@ -128,7 +128,7 @@ class LockedStaging implements Staging {
 
 function unsafe(path: string): CacheError {
   return new CacheError(
-    `others can change what is beside it meanwhile. Grant --allow-ffi, or use a directory of your own`,
+    `other users can change what is beside it. Grant --allow-ffi, or use a directory of your own`,
     path,
     "refused",
   );

@@ -171,7 +171,7 @@ export async function openLocked<T extends Directory | undefined>(
 export function refuseUnsafe(source: Directory, destination: string): void {
   if (source.safe) return;
   throw new LinkError(
-    `Cannot link "${source.path}": others can change it meanwhile. Grant --allow-ffi, or take a directory of your own`,
+    `Cannot link "${source.path}": other users can change it. Grant --allow-ffi, or use a directory of your own`,
     source.path,
     destination,
     "refused",
@@ -227,7 +227,7 @@ export function refuseNested(
     (existing?.kind === "directory" && liesIn(source.path, existing));
   if (!nested) return;
   throw new LinkError(
-    `Cannot link "${source.path}" to "${path}": one lies in the other`,
+    `Cannot link "${source.path}" to "${path}": one is inside the other`,
     source.path,
     path,
     "refused",

@@ -83,7 +83,7 @@ export interface LinkTreeOptions
   extends Omit<LinkFileOptions, "ifExists" | "mutable" | "signal"> {
   /**
    * What to do when something stands there. `replace` swaps the whole tree;
-   * `merge` puts each file into what is there, replacing it at one stroke.
+   * `merge` puts each file into what is there, replacing it atomically.
    *
    * @default {"error"}
    */
@@ -224,9 +224,9 @@ const IF_EXISTS = ["error", "skip", "replace"] as const;
 const ON_LINK_LIMIT = ["reset", "copy", "error"] as const;
 
 /**
- * Refuses options that are none, before anything is done.
+ * Refuses invalid options, before anything is done.
  *
- * @throws {TypeError} If one is of another type, or no word that it may be.
+ * @throws {TypeError} If one has the wrong type, or is not one of the words that it may be.
  * @throws {RangeError} If a number is too small.
  */
 export function checkLinkOptions(

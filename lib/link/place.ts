@@ -174,7 +174,7 @@ export class Candidate implements Disposable {
     if (this.#expected) throw damaged(this.from, this.name);
     throw status
       ? new LinkError(
-        `"${this.path}" is no regular file any more`,
+        `"${this.path}" is not a regular file any more`,
         this.path,
         this.path,
         "invalid",

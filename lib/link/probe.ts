@@ -94,7 +94,7 @@ const LINKS = 1100;
  * @param options How much to try.
  * @returns What works, and what does not and why.
  * @throws {CacheError} If one of them can't be written.
- * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws {TypeError | RangeError} If an argument is invalid.
  *
  * @example Asking whether hard links work
  * ```ts

@@ -343,7 +343,7 @@ function swapKnown(
   if (now && isKnown) return { old, expected: now };
   swapBack();
   throw new LinkError(
-    `Cannot replace "${path}": somebody exchanged it meanwhile. It is as it was`,
+    `Cannot replace "${path}": somebody replaced it meanwhile. It is as it was`,
     source,
     path,
     "refused",
@@ -369,7 +369,7 @@ async function merge(
   using target = name === "" ? parent.again() : parent.open(name, "named");
   if (!target.safe) {
     throw new LinkError(
-      `Cannot merge into "${path}": others can change it meanwhile. Allow --allow-ffi, or name a directory of your own`,
+      `Cannot merge into "${path}": other users can change it. Grant --allow-ffi, or use a directory of your own`,
       source.path,
       path,
       "refused",

@@ -1,8 +1,8 @@
 /**
- * Who waits for each other: a command inside one lock waits for another one, whose
+ * Processes that wait for each other: a command inside one lock waits for another one, whose
  * holder runs a command that waits for the first. Neither would ever end.
  *
- * Who waits inside a lock writes that down, beside what it waits for, in a note that it
+ * A process that waits inside a lock writes that down, beside what it waits for, in a note that it
  * keeps locked: one that can be locked is a dead one's. So a circle of locks in one folder
  * is found, such as the builds of a keyed cache.
  *
@@ -59,7 +59,7 @@ export class CircleWatch implements Disposable {
   }
 
   /**
-   * To be called whenever the lock was not had.
+   * To be called whenever the lock was not granted.
    *
    * @throws {LockedError} If it never will be. Of those in a circle, one is told.
    */
@@ -139,7 +139,7 @@ function findCircle(own: Wait, waits: readonly Wait[]): Wait[] | undefined {
   return follow(own.wanted, []);
 }
 
-/** Whether a lock is not to be had until that wait is over. */
+/** Whether a lock cannot be granted until that wait is over. */
 function isHeldIn({ inside }: Wait, { lock, exclusive }: Holding): boolean {
   return inside.some((held) =>
     held.lock === lock && (exclusive || held.exclusive)

@@ -54,7 +54,7 @@ export interface Lock extends Disposable {
  * already makes the next one hold back for a second only.
  *
  * The lock is the file `<dir>.lock` beside the directory, which stays when it is
- * released, and, but for Windows, the directory itself: so it also holds where the
+ * released, and, except on Windows, the directory itself: so it also holds where the
  * same directory is reached by another mount, or where its parent can't be written.
  *
  * Needs `--allow-read` and `--allow-write` for the directory and its parent.
@@ -151,8 +151,8 @@ async function lockDirectory(
 }
 
 /**
- * Locks a directory whose parent is held open: the file beside it, and, but for
- * Windows, the directory itself.
+ * Locks a directory whose parent is held open: the file beside it, and, except
+ * on Windows, the directory itself.
  *
  * @param path Its path, for errors.
  */

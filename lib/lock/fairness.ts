@@ -1,5 +1,5 @@
 /**
- * Who comes first. Leases that overlap would keep a guard away for ever. So a guard that
+ * Who comes first. Leases that overlap could keep a guard waiting for ever. So a guard that
  * waits holds a second lock, `<name>.turn.lock`, and whoever comes later waits behind it.
  * No clock is compared, and the kernel drops the lock when its process dies.
  *
@@ -17,7 +17,8 @@ import { holds, isInside } from "./inside.ts";
 
 /**
  * How long a guard leaves the turn free after another guard has had it, in milliseconds:
- * longer than who waits for a lease sleeps, so that guards keep no lease away for ever.
+ * longer than a waiting lease sleeps between two tries, so that guards, one after
+ * another, can't keep a lease waiting for ever.
  */
 const BETWEEN = 500;
 

@@ -54,10 +54,10 @@ export interface LockOptions {
 }
 
 /**
- * Refuses options that are none, before anything is done.
+ * Refuses invalid options, before anything is done.
  *
- * @throws {TypeError} If one is of another type.
- * @throws {RangeError} If `wait` is no time.
+ * @throws {TypeError} If one has the wrong type.
+ * @throws {RangeError} If `wait` is not a time.
  */
 export function checkLockOptions(options: LockOptions): void {
   checkOptions(options);
@@ -67,7 +67,7 @@ export function checkLockOptions(options: LockOptions): void {
 }
 
 /**
- * A lock was not had in time, or never would be, since this process runs inside what holds
+ * A lock was not granted in time, or never would be, since this process runs inside what holds
  * it. Nothing was changed.
  *
  * @example Going on without
@@ -123,13 +123,13 @@ export function lockName(name: string): string {
   return `${name}.lock`;
 }
 
-/** How often who waits is told so, in milliseconds, after the first second. */
+/** How often a process that waits says so, in milliseconds, after the first second. */
 const TELL_AGAIN = 30_000;
 
 /**
  * Polls for a lock: `Deno.FsFile.lock()` can't be given up, and takes a thread.
  * From 1 ms to 100 ms between two tries, each a bit random, so that two who wait do
- * not meet for ever. Who waits for more than a second is told for whom.
+ * not meet for ever. After a second, it is said who has the lock.
  *
  * @param attempt Gives the lock, or `undefined` if somebody has it.
  * @param locked Called when time is up: the error that says who has it.

@@ -86,7 +86,7 @@ function notes(parent: Directory, name: string): string[] {
   }
 }
 
-/** Who says to hold a lock, the first one first. */
+/** Those who say that they hold a lock, the first one first. */
 export function listHolders(parent: Directory, name: string): LockHolder[] {
   const holders: LockHolder[] = [];
   let names: string[] = [];

@@ -69,7 +69,7 @@ type Row = readonly [
  * POSIX errors by name. Numbers of Linux are those of
  * `include/uapi/asm-generic/errno-base.h` (1 to 34) and `errno.h` (35 and up),
  * the same on x86-64 and arm64; those of macOS are `bsd/sys/errno.h` of XNU,
- * which the BSDs share but for 102.
+ * which the BSDs share, except for 102.
  */
 const POSIX: readonly Row[] = [
   ["EPERM", "permission", 1, 1],

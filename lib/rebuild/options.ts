@@ -58,8 +58,8 @@ export interface BuildContext {
 }
 
 /**
- * Calls what was given to build something. Who aborts hears their own reason, however it
- * ends then.
+ * Calls what was given to build something. If the call is aborted, it rejects with the
+ * signal's reason, however the build ends then.
  */
 export async function untilAborted(
   signal: AbortSignal = new AbortController().signal,
@@ -101,10 +101,10 @@ export interface RebuildReport {
 }
 
 /**
- * Refuses arguments that are none, before anything is done. (An empty path is refused
+ * Refuses invalid arguments, before anything is done. (An empty path is refused
  * like others that are never cleared.)
  *
- * @throws {TypeError} If one is of another type.
+ * @throws {TypeError} If one has the wrong type.
  * @throws {RangeError} If a number is too small.
  */
 export function checkRebuildArguments(

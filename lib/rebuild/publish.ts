@@ -92,7 +92,7 @@ export async function publish(
     if (!expected || !isWhatWasChecked(expected, target)) {
       swapBack();
       throw new CacheError(
-        `Cannot rebuild "${path}": somebody exchanged it meanwhile. It is as it was`,
+        `Cannot rebuild "${path}": somebody replaced it meanwhile. It is as it was`,
         path,
         "refused",
       );

@@ -58,7 +58,7 @@ import { takeTurn, type Turn } from "./turn.ts";
  * @throws {CacheError} If `dir` must not be cleared (see `clearCache()`), the operating
  * system refuses, or nothing was built (kind `empty`); and whatever `build` throws. The
  * old cache is then as it was. If the signal is aborted, its reason.
- * @throws {TypeError | RangeError} If an argument is none that it may be.
+ * @throws {TypeError | RangeError} If an argument is invalid.
  *
  * @example Rebuilding a cache
  * ```ts

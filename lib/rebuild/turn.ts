@@ -124,7 +124,7 @@ function parse(text: string): BuildRecord | undefined {
   return { state: state === "built" ? "built" : "begun", id, digest, result };
 }
 
-/** What is known before the lock is had; `undefined` if no build has begun yet. */
+/** What is known before the lock is granted; `undefined` if no build has begun yet. */
 function recordIn(
   parent: Directory,
   name: string,

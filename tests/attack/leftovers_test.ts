@@ -18,7 +18,7 @@ async function maintain(at: TempDir, what: string): Promise<void> {
   }
 }
 
-/** Everything below a directory, but for locks that stay beside what they guard. */
+/** Everything below a directory, except locks that stay beside what they guard. */
 function all(at: string, below = ""): string[] {
   return [...Deno.readDirSync(at + below)].flatMap(({ name, isDirectory }) => {
     const path = `${below}/${name}`;

@@ -31,7 +31,7 @@ async function make(dir: TempDir) {
   return { root, archive: archiveIn(root), dst: dir.at("w/x/y/z/dst") };
 }
 
-/** Everything in the place to write to, but for lock files. */
+/** Everything in the place to write to, except lock files. */
 function written(dir: TempDir): string[] {
   return [...everyPath(dir.at("w"))].filter((path) => !path.endsWith(".lock"));
 }

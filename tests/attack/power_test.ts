@@ -139,7 +139,7 @@ test(
   },
 );
 
-/** Owners, modes, times and content, but for how many names a file has. */
+/** Owners, modes, times and content, except how many names a file has. */
 function withoutNames(path: string): Record<string, string> {
   const files = Object.entries(look(path))
     .filter(([, seen]) => seen.startsWith("file"))

@@ -159,7 +159,7 @@ test(
   },
 );
 
-Deno.test("Cache.blob() refuses sizes that are none, and what can't fetch", async () => {
+Deno.test("Cache.blob() refuses invalid sizes, and a fetch that is no function", async () => {
   await using dir = TempDir.make();
   const cache = openCache(dir.at("cache"));
   for (

@@ -74,7 +74,7 @@ Deno.test("Cache.get() of what is not there is undefined, and makes nothing", as
   assertEquals(namesIn(dir.path), []);
 });
 
-Deno.test("Cache.get() keeps what it gave, when the key is replaced, pruned and cleared", async () => {
+Deno.test("Cache.get() keeps what it gave when the key is replaced, pruned and cleared", async () => {
   await using dir = TempDir.make();
   dir.write({ one: { file: "1" }, two: { file: "2" } });
   const cache = openCache(dir.at("cache"));
@@ -180,7 +180,7 @@ Deno.test("Cache keeps buckets apart, and leaves those of other versions alone",
   assertEquals(read(dir.at("cache", "archive-v1")), { id: "future" });
 });
 
-Deno.test("Cache.stage() leaves nothing, when it is not committed, or can't be", async () => {
+Deno.test("Cache.stage() leaves nothing when it is not committed, or can't be", async () => {
   await using dir = TempDir.make();
   const cache = openCache(dir.at("cache"));
   {
@@ -220,7 +220,7 @@ Deno.test("Cache.ensure() builds once for all who ask meanwhile", async () => {
   assertEquals(await ask(), false);
 });
 
-Deno.test("Cache.ensure() lets the next one build, when a build fails", async () => {
+Deno.test("Cache.ensure() lets the next one build when a build fails", async () => {
   await using dir = TempDir.make();
   const cache = openCache(dir.at("cache"));
   const begun = Promise.withResolvers<void>();
@@ -300,7 +300,7 @@ Deno.test("Cache works with access to its own folder only, with files for keys",
   assertEquals(cache.entries().length, 1);
 });
 
-Deno.test("Cache works on, when it was moved to another place", async () => {
+Deno.test("Cache works on after it was moved to another place", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content" });
   await openCache(dir.at("cache")).put("key", dir.at("file"));

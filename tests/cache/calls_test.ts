@@ -48,7 +48,7 @@ Deno.test("Cache.ensure() puts nothing when the build left an empty directory, u
   assertEquals([file.isFile, file.bytes], [true, 0]);
 });
 
-Deno.test("rebuild-cache ensure says that COMMAND must write to {}, when it wrote nothing", async () => {
+Deno.test("rebuild-cache ensure says that COMMAND must write to {} when it wrote nothing", async () => {
   await using dir = TempDir.make();
   const args = (...more: string[]) => [
     ...["ensure", ...more, "--dir", dir.at("cache"), "key", dir.at("out")],
@@ -64,7 +64,7 @@ Deno.test("rebuild-cache ensure says that COMMAND must write to {}, when it wrot
 });
 
 test(
-  "rebuild-cache ensure keeps files of its own, when COMMAND hard-linked them from a store",
+  "rebuild-cache ensure keeps files of its own when COMMAND hard-linked them from a store",
   [
     "posix",
   ],
@@ -137,7 +137,7 @@ Deno.test("rebuild-cache ensure warns of a file with the staging's path in it", 
   assert(stderr.includes("warning: ") && stderr.includes('"a"'), stderr);
 });
 
-Deno.test("Cache.delete() lets a key point to nothing, and leaves what is in use", async () => {
+Deno.test("Cache.delete() removes a key, and leaves what is in use", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content", "no cache": { a: "" } });
   const cache = openCache(dir.at("cache"));
@@ -237,7 +237,7 @@ Deno.test("Cache.put() and ensure() tell how far they are", async () => {
   assertEquals(told, [copied, ...hashed, ...hashed]);
 });
 
-Deno.test("openCache() and its calls refuse arguments that are none, and say what was given", async () => {
+Deno.test("openCache() and its calls refuse invalid arguments, and say what was given", async () => {
   await using dir = TempDir.make();
   // deno-lint-ignore no-explicit-any -- as a program in JavaScript may
   const open = openCache as any;

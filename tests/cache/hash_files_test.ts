@@ -49,7 +49,7 @@ Deno.test("hashFiles() is the same for the same files elsewhere, at another time
   );
 });
 
-Deno.test("hashFiles() is another one when a name or a content is another one", async () => {
+Deno.test("hashFiles() changes when a name or a content changes", async () => {
   await using dir = written();
   const digests = [await hash(dir, "**/*.lock")];
   Deno.writeTextFileSync(dir.at("packages", "two", "a.lock"), "two");
@@ -107,7 +107,7 @@ Deno.test("hashFiles() passes over asides and stagings", async () => {
   assertEquals(await hash(dir, "**/*.lock"), before);
 });
 
-Deno.test("hashFiles() fails, and names the glob, when it matches no file", async () => {
+Deno.test("hashFiles() fails and names a glob that matches no file", async () => {
   await using dir = written();
   for (const glob of ["*.json", "packages/*", "no/a.lock", "a.lock/b", "b/"]) {
     const error = await assertRejects(

@@ -188,7 +188,7 @@ test("Cache.prune() walks no folder that is a symbolic link, and says so", [
   }
 });
 
-Deno.test("Cache.prune() leaves an archive in use alone, when its lease file was removed", async () => {
+Deno.test("Cache.prune() leaves an archive in use alone when its lease file was removed", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content" });
   const cache = openCache(dir.at("cache"));
@@ -203,7 +203,7 @@ Deno.test("Cache.prune() leaves an archive in use alone, when its lease file was
   assertEquals((await cache.prune({ maxSize: 0 })).evicted.length, 1);
 });
 
-Deno.test("Cache.prune() goes by the archive's own times, when its lease is lost", async () => {
+Deno.test("Cache.prune() goes by the archive's own times when its lease is lost", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content" });
   const cache = openCache(dir.at("cache"));
@@ -216,7 +216,7 @@ Deno.test("Cache.prune() goes by the archive's own times, when its lease is lost
   }
 });
 
-Deno.test("Cache.prune() gets over archives that are none, and keys that are directories", async () => {
+Deno.test("Cache.prune() gets over names that are not archives, and keys that are directories", async () => {
   await using dir = TempDir.make();
   dir.write({ file: "content", tree: TREE });
   const cache = openCache(dir.at("cache"));

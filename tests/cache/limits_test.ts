@@ -206,7 +206,7 @@ Deno.test("openCache() with limits fails no put when its signal comes meanwhile"
   assertEquals((await openCache(cache.path).prune()).failures, []);
 });
 
-Deno.test("openCache() refuses what is no limit", () => {
+Deno.test("openCache() refuses invalid limits", () => {
   for (
     const [limits, type] of [
       [{ maxSize: NaN }, RangeError],

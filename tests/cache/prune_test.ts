@@ -167,7 +167,7 @@ Deno.test("Cache.prune() takes a cache that is just being made for an empty one"
   }
 });
 
-Deno.test("Cache.prune() and verify() refuse what is no cache", async () => {
+Deno.test("Cache.prune() and verify() refuse what is not a cache", async () => {
   await using dir = TempDir.make();
   const key = `a-${"0".repeat(40)}`;
   dir.write({ project: { "api-v0": { [key]: "precious" }, tmp: {} } });
@@ -323,7 +323,7 @@ Deno.test("Cache.prune() evicts for the size on the disk, not for that of the co
   assertEquals(evicted.map(({ key }) => key), ["b"]);
 });
 
-Deno.test("Cache.prune() refuses what is no limit, and removes nothing", async () => {
+Deno.test("Cache.prune() refuses invalid limits, and removes nothing", async () => {
   await using dir = TempDir.make();
   const cache = await cacheOf(dir, { a: 1 });
   for (

@@ -29,7 +29,7 @@ Deno.test("clearCache() removes the directory and nothing beside it", async () =
   assertEquals(namesIn(dir.path), ["cache.bak", "cache2"]);
 });
 
-Deno.test("clearCache() has nothing to do, when the directory is missing", async () => {
+Deno.test("clearCache() succeeds when the directory is missing", async () => {
   await using dir = TempDir.make();
   const report = await clearCache(dir.at("cache"));
   assertEquals(report.outcome, "absent");
@@ -48,7 +48,7 @@ Deno.test("clearCache() sweeps asides of earlier runs, whether the directory exi
   assertEquals(namesIn(dir.path).length, 2); // those of "other"
 });
 
-Deno.test("clearCache() makes an empty directory again, when asked to", async () => {
+Deno.test("clearCache() makes an empty directory again when asked to", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: TREE });
   const report = await clearCache(dir.at("cache"), { recreate: true });
@@ -72,7 +72,7 @@ test("clearCache() gives the new directory the old one's mode and owner", [
   assertEquals([mode! & 0o7777, uid, gid], [0o2770, 1234, 4321]);
 });
 
-Deno.test("clearCache() leaves an aside, when deletion is deferred, and sweepAsides() deletes it", async () => {
+Deno.test("clearCache() leaves an aside when deletion is deferred, and sweepAsides() deletes it", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: TREE });
   const report = await clearCache(dir.at("cache"), { defer: true });
@@ -94,7 +94,7 @@ Deno.test("clearCache() changes nothing in a dry run", async () => {
   assertEquals(namesIn(dir.at("cache")), ["a", "file"]);
 });
 
-Deno.test("clearCache() touches nothing, and rejects with the reason, when it is aborted before it begins", async () => {
+Deno.test("clearCache() touches nothing and rejects with the reason when it is aborted before it begins", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: TREE });
   const reason = new Error("enough");
@@ -105,7 +105,7 @@ Deno.test("clearCache() touches nothing, and rejects with the reason, when it is
   assertEquals(namesIn(dir.at("cache")), ["a", "file"]);
 });
 
-Deno.test("clearCache() leaves an aside and names it, when it is aborted half way", async () => {
+Deno.test("clearCache() leaves an aside and names it when it is aborted half way", async () => {
   await using dir = TempDir.make();
   makeManyFiles(dir.at("cache"), 200, 10);
   const warnings: string[] = [];
@@ -148,7 +148,7 @@ test(
 );
 
 test(
-  "clearCache() clears the target and keeps the link, when a link is followed",
+  "clearCache() clears the target and keeps the link when a link is followed",
   [
     "posix",
   ],
@@ -293,7 +293,7 @@ test(
 );
 
 test(
-  "clearCache() is done all the same, when an aside of somebody else can't be deleted",
+  "clearCache() succeeds when an aside of somebody else can't be deleted",
   [
     "linux",
     "root",

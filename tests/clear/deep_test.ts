@@ -120,7 +120,7 @@ mountTest(
 
 mountTest(
   here,
-  "rebuild-cache --recreate and --dry-run bear a deep tree",
+  "rebuild-cache --recreate and --dry-run handle a deep tree",
   ["python3"],
   async (dir) => {
     const mount = await makeFileSystem(dir, "tmpfs");

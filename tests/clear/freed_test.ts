@@ -52,7 +52,7 @@ test(
 );
 
 test(
-  "clearCache({ weigh: true }) does not say what it freed, when something is left",
+  "clearCache({ weigh: true }) does not say what it freed when something is left",
   [
     "linux",
     "root",

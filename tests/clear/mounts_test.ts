@@ -291,7 +291,7 @@ async function own(path: string): Promise<void> {
 }
 
 test(
-  "rebuild-cache --background says that the directory is gone, when its parent can't be listed",
+  "rebuild-cache --background says that the directory is gone when its parent can't be listed",
   ["linux", "root"],
   async () => {
     await using dir = TempDir.make();
@@ -310,7 +310,7 @@ test(
 );
 
 test(
-  "rebuild-cache empties a directory in place, when its parent is not writable",
+  "rebuild-cache empties a directory in place when its parent is not writable",
   ["linux", "root"],
   async () => {
     await using dir = TempDir.make();

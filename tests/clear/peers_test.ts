@@ -20,7 +20,7 @@ const KILLS = FULL ? 50 : 8;
 
 for (const count of [2, 8]) {
   test(
-    `clearCache() shows readers no half tree, when ${count} processes clear one cache and another makes it again`,
+    `clearCache() shows readers no half tree when ${count} processes clear one cache and another makes it again`,
     [
       "posix",
     ],
@@ -111,7 +111,7 @@ class Reader {
 }
 
 test(
-  "clearCache() leaves the cache whole or gone, when it is killed at any moment",
+  "clearCache() leaves the cache whole or gone when it is killed at any moment",
   [],
   async () => {
     await using dir = TempDir.make();

@@ -102,7 +102,7 @@ test("rebuild-cache ensure runs a command once for four, then not at all", [
 });
 
 test(
-  "rebuild-cache ensure puts nothing, when the command fails or is interrupted",
+  "rebuild-cache ensure puts nothing when the command fails or is interrupted",
   [
     "posix",
   ],
@@ -246,7 +246,7 @@ Deno.test("rebuild-cache --hash passes over what is put, gotten or cached", asyn
   assertEquals(miss.code, 4);
 });
 
-Deno.test("rebuild-cache verify exits with 1, when something is damaged", async () => {
+Deno.test("rebuild-cache verify exits with 1 when something is damaged", async () => {
   await using dir = TempDir.make();
   dir.write({ src: "content" });
   const command = commandIn(dir);
@@ -382,7 +382,7 @@ test(
 function namesOf(path: string): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name);
 }
-Deno.test("rebuild-cache ls, verify and get tell a cache from what is none", async () => {
+Deno.test("rebuild-cache ls, verify and get tell a cache from what is not one", async () => {
   await using dir = TempDir.make();
   dir.write({ empty: {}, other: { file: "precious" } });
   for (const command of ["ls", "verify"]) {
@@ -421,7 +421,7 @@ Deno.test("rebuild-cache put, get and ensure take a key that begins with a -", a
   assertEquals(namesIn(dir.at("again")), ["a"]);
 });
 
-Deno.test("rebuild-cache link says in words what was not had of what was asked for", async () => {
+Deno.test("rebuild-cache link says in words what could not be done as asked", async () => {
   await using dir = TempDir.make();
   dir.write({ src: { a: "content" } });
   const link = async (...flags: string[]) => {

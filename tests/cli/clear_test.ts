@@ -167,7 +167,7 @@ Deno.test("rebuild-cache --background returns when the directory is gone, and de
   assertEquals(namesIn(dir.path), ["cache"]);
 });
 
-test("rebuild-cache leaves an aside and says so, when it is interrupted", [
+test("rebuild-cache leaves an aside and says so when it is interrupted", [
   "posix",
 ], async () => {
   await using dir = TempDir.make();
@@ -192,7 +192,7 @@ test("rebuild-cache leaves an aside and says so, when it is interrupted", [
   assertEquals(namesIn(dir.path), []);
 });
 
-test("rebuild-cache does its work, when nobody reads what it prints", [
+test("rebuild-cache does its work when nobody reads what it prints", [
   "posix",
   "bash",
 ], async () => {

@@ -63,7 +63,7 @@ Deno.test("docs/errors.md names every exit code and every kind of error", () => 
   }
 });
 
-Deno.test("rebuild-cache takes flags from the environment, but for what is typed", async () => {
+Deno.test("rebuild-cache takes flags from the environment unless they are typed", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { a: "" }, src: { b: "content" } });
   const env = { REBUILD_CACHE_DRY_RUN: "1", REBUILD_CACHE_JSON: "yes" };

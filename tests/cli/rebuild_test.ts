@@ -162,7 +162,7 @@ test("rebuild-cache -- COMMAND gives COMMAND no variable that sets a flag", [
 
 for (const during of ["the clear", "the command"]) {
   test(
-    `rebuild-cache --in-place -- COMMAND exits with 130, when it is interrupted in ${during}`,
+    `rebuild-cache --in-place -- COMMAND exits with 130 when it is interrupted in ${during}`,
     [
       "posix",
     ],
@@ -186,7 +186,7 @@ for (const during of ["the clear", "the command"]) {
 }
 
 for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
-  test(`rebuild-cache -- COMMAND keeps the old cache, when ${signal} comes`, [
+  test(`rebuild-cache -- COMMAND keeps the old cache when ${signal} comes`, [
     "posix",
   ], async () => {
     await using dir = TempDir.make();
@@ -338,7 +338,7 @@ test("rebuild-cache use passes signals on, and the code of who was killed", [
   using _ = await lease(dir.at("cache"));
 });
 
-test("rebuild-cache use ends, when it is interrupted while it waits", [
+test("rebuild-cache use ends when it is interrupted while it waits", [
   "posix",
 ], async () => {
   await using dir = TempDir.make();

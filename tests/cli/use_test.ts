@@ -115,7 +115,7 @@ test(
 );
 
 test(
-  "rebuild-cache use keeps a directory that is not there yet, nor its parents",
+  "rebuild-cache use makes what a missing directory lies in, and keeps it from being cleared",
   [
     "posix",
     "sh",

@@ -20,7 +20,7 @@ Deno.test("siblingName() makes a name that parseSiblingName() takes apart, for a
   }
 });
 
-Deno.test("siblingName() is never too long, when the name has 255 bytes", () => {
+Deno.test("siblingName() stays within the limit when the name has 255 bytes", () => {
   const encoder = new TextEncoder();
   for (const name of ["n".repeat(255), "é".repeat(127), "🦕".repeat(63)]) {
     const sibling = siblingName(name, "partial");

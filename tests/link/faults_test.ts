@@ -134,7 +134,7 @@ function makeSource(root: string): void {
 
 mountTest(
   import.meta.url,
-  "linkTree() does what the table says and leaves nothing, when any call fails in any way",
+  "linkTree() does what the table says and leaves nothing when any call fails in any way",
   [...TOOLS.xfs, "strace"],
   async (dir) => {
     const mount = await makeFileSystem(dir, "xfs");

@@ -89,7 +89,7 @@ test(
   },
 );
 
-Deno.test("linkFile() leaves no temporary, when the destination is a link to the source already", async () => {
+Deno.test("linkFile() leaves no temporary when the destination is a link to the source already", async () => {
   await using dir = TempDir.make();
   dir.write({ cached: "x" });
   for (let i = 0; i < 2; i++) {
@@ -190,7 +190,7 @@ mountTest(
 
 mountTest(
   here,
-  "rebuild-cache link gives every destination its content, when 4 processes pass the link limit 1,000 times",
+  "rebuild-cache link gives every destination its content when 4 processes pass the link limit 1,000 times",
   TOOLS["btrfs-no-extref"],
   async (dir) => {
     const mount = await makeFileSystem(dir, "btrfs-no-extref");
@@ -229,7 +229,7 @@ function importMap(): string[] {
 
 mountTest(
   here,
-  "linkFile() copies a file at its limit, when the cache is read-only",
+  "linkFile() copies a file at its limit when the cache is read-only",
   TOOLS["btrfs-no-extref"],
   async (dir) => {
     const mount = await makeFileSystem(dir, "btrfs-no-extref");

@@ -63,7 +63,7 @@ mountTest(
   },
 );
 
-Deno.test("linkTree() and linkFile() refuse options that are none, and say what was given", async () => {
+Deno.test("linkTree() and linkFile() refuse invalid options, and say what was given", async () => {
   await using dir = TempDir.make();
   dir.write({ cached: TREE });
   const wrong: [options: unknown, type: typeof Error, said: string][] = [

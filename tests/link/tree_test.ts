@@ -287,7 +287,7 @@ for (const [what, there] of [["tree", { old: "" }], ["file", "old"]] as const) {
       Deno.renameSync(dir.at("theirs"), dir.at("there"));
       const { code, stderr } = await linking;
       assertEquals(code, 2, stderr);
-      assertStringIncludes(stderr, "somebody exchanged it meanwhile");
+      assertStringIncludes(stderr, "somebody replaced it meanwhile");
       assertEquals(
         Deno.readTextFileSync(dir.at("there", "precious")),
         "theirs",
@@ -349,7 +349,7 @@ Deno.test("linkTree() replaces what another linkTree() has just put there", asyn
   assertEquals(namesIn(dir.path), ["source", "there"]);
 });
 
-Deno.test("linkTree() changes nothing in a merge, when a file is in a directory's place or the reverse", async () => {
+Deno.test("linkTree() changes nothing in a merge when a file is in a directory's place or the reverse", async () => {
   await using dir = TempDir.make();
   for (
     const there of [{ a: "a file", file: "old" }, { file: {}, old: "old" }]
@@ -469,7 +469,7 @@ Deno.test("linkTree() is complete with one thread and with three, and strict fai
 });
 
 test(
-  "linkTree() leaves nothing that the next one does not sweep, when it is killed",
+  "linkTree() leaves nothing that the next one does not sweep when it is killed",
   ["posix"],
   async () => {
     await using dir = TempDir.make();

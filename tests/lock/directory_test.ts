@@ -30,7 +30,7 @@ Deno.test("lease() is shared, and keeps guards away until it is released", async
   await assertRejects(() => lease(cache, AT_ONCE), LockedError);
 });
 
-Deno.test("lease() can be had of a directory that does not exist yet", async () => {
+Deno.test("lease() can be taken of a directory that does not exist yet", async () => {
   await using dir = TempDir.make();
   using _ = await lease(dir.at("cache"), AT_ONCE);
   await assertRejects(() => guard(dir.at("cache"), AT_ONCE), LockedError);
@@ -59,7 +59,7 @@ Deno.test("guard() waits for a lease, gives up in time, and when it is aborted",
   using _ = await waiting;
 });
 
-Deno.test("guard() tells who holds the lease, and is had when that one is killed", async () => {
+Deno.test("guard() tells who holds the lease, and is granted when that one is killed", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: {} });
   await using peer = Peer.support("hold.ts", "lease", dir.at("cache"));
@@ -80,7 +80,7 @@ Deno.test("guard() tells who holds the lease, and is had when that one is killed
   assertEquals(namesIn(dir.path), ["cache"]);
 });
 
-Deno.test("lease() of one process is not had while another one holds the guard", async () => {
+Deno.test("lease() of one process is not granted while another one holds the guard", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: {} });
   await using peer = Peer.support("hold.ts", "guard", dir.at("cache"));
@@ -181,7 +181,7 @@ function peerCommand(name: string, ...args: string[]): string[] {
   return [Deno.execPath(), ...denoRun(`tests/support/${name}`), ...args];
 }
 
-Deno.test("guard() is had although leases follow each other without a gap", async () => {
+Deno.test("guard() is granted although leases follow each other without a gap", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: {} });
   let [stop, leases] = [false, 0];

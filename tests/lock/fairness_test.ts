@@ -28,7 +28,7 @@ async function startLeases(dir: string): Promise<AsyncDisposable> {
   return peers.move();
 }
 
-Deno.test("guard() is had although leases of other processes overlap all the time", async () => {
+Deno.test("guard() is granted although leases of other processes overlap all the time", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: {} });
   await using _leases = await startLeases(dir.at("cache"));
@@ -58,7 +58,7 @@ test(
 );
 
 test(
-  "lease() waits behind a guard that waits, but for those who run inside the lease that it waits for",
+  "lease() waits behind a guard that waits, except for those who run inside the lease that it waits for",
   ["posix", "sh"],
   async () => {
     await using dir = TempDir.make();
@@ -89,7 +89,7 @@ test(
   },
 );
 
-Deno.test("lease() of who has one already is had although a guard waits for that", async () => {
+Deno.test("lease() is granted to a process that has one although a guard waits for that", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: {} });
   using _ = await lease(dir.at("cache"));
@@ -156,7 +156,7 @@ Deno.test("guard() of a program that may read and write only waits, and has its 
   assert(!exists(dir.at("cache.turn.lock")));
 });
 
-Deno.test("lease() is had between two guards that wait in vain", async () => {
+Deno.test("lease() is granted between two guards that wait in vain", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: {} });
   const cache = dir.at("cache");

@@ -85,7 +85,7 @@ Deno.test("describeOsError() knows the link limit by its number, on each platfor
   assertEquals(on("linux", 9999), { kind: "other", number: 9999 });
 });
 
-Deno.test("osErrorNumber() takes the first number, when a path pretends another", () => {
+Deno.test("osErrorNumber() takes the first number when a path pretends another", () => {
   const error = new Error(
     "File exists (os error 17): link '/a (os error 5)' -> '/b'",
   );
@@ -94,7 +94,7 @@ Deno.test("osErrorNumber() takes the first number, when a path pretends another"
   assertEquals(osErrorNumber("(os error 5)"), undefined);
 });
 
-Deno.test("errorKind() goes by the class, when the OS gave no number", () => {
+Deno.test("errorKind() goes by the class when the OS gave no number", () => {
   assertEquals(errorKind(new Deno.errors.NotCapable("x")), "not-capable");
   assertEquals(errorKind(new Deno.errors.NotFound("x")), "not-found");
   assertEquals(

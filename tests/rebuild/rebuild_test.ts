@@ -49,7 +49,7 @@ test("rebuildCache() gives the new cache the mode of the old one", [
   assertEquals(Deno.statSync(dir.at("cache")).mode! & 0o7777, 0o2750);
 });
 
-Deno.test("rebuildCache() keeps the old cache, when the build fails or leaves nothing", async () => {
+Deno.test("rebuildCache() keeps the old cache when the build fails or leaves nothing", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { old: "old" } });
   const broken = new Error("broken");
@@ -136,7 +136,7 @@ Deno.test("rebuildCache() waits for who uses the old cache, but not with buildin
   assertEquals(namesIn(dir.at("cache")), ["new"]);
 });
 
-Deno.test("rebuildCache() builds again, when the build that it waited for fails", async () => {
+Deno.test("rebuildCache() builds again when the build that it waited for fails", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { old: "old" } });
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -151,7 +151,7 @@ Deno.test("rebuildCache() builds again, when the build that it waited for fails"
   assertEquals(namesIn(dir.at("cache")), ["new"]);
 });
 
-Deno.test("rebuildCache() clears first and builds in place, when asked to", async () => {
+Deno.test("rebuildCache() clears first and builds in place when asked to", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { old: "old" } });
   await rebuildCache(dir.at("cache"), async (at) => {
@@ -164,7 +164,7 @@ Deno.test("rebuildCache() clears first and builds in place, when asked to", asyn
   assertEquals(namesIn(dir.path), ["cache"]);
 });
 
-Deno.test("rebuildCache() is abandoned, when it is aborted during the build", async () => {
+Deno.test("rebuildCache() is abandoned when it is aborted during the build", async () => {
   await using dir = TempDir.make();
   dir.write({ cache: { old: "old" } });
   const controller = new AbortController();

@@ -30,7 +30,7 @@ export function program(
   const file = dir.at(`program-${crypto.randomUUID()}.ts`);
   const library = JSON.stringify(toFileUrl(`${ROOT}/mod.ts`).href);
   Deno.writeTextFileSync(file, text.replaceAll('"LIBRARY"', library));
-  // As the other commands are run, but for what is allowed, and for the module.
+  // As the other commands are run, except for what is allowed, and the module.
   const flags = denoRun("mod.ts").slice(1, -1).filter((it) => it !== "-A");
   return [
     Deno.execPath(),

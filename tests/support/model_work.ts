@@ -89,7 +89,7 @@ export function scribble(path: string): void {
   it.writeSync(new TextEncoder().encode("scribbled"));
 }
 
-/** The names in a directory, but for those that are known. */
+/** The names in a directory, except those that are known. */
 export function namesBut(at: string, known: readonly string[] = []): string[] {
   return [...Deno.readDirSync(at)].map(({ name }) => name)
     .filter((name) => !known.includes(name));

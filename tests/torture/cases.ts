@@ -9,7 +9,7 @@ export interface Case {
   /** The operation of torture_target.ts, and its options. */
   op: string;
   options?: object;
-  /** Makes what is there before, but for `source`. */
+  /** Makes what is there before, except `source`. */
   prepare(at: string): Promise<void>;
   /** What is to be looked at. `peer` is a process that nothing happens to. */
   state(at: string, peer: Tortured): Promise<State>;
@@ -36,7 +36,7 @@ export interface Ended {
   before: State;
   /** What a run without a fault leaves. */
   after: State;
-  /** `killed`; `failed`: an error; `reported`: done, but for what it lists; `done`. */
+  /** `killed`; `failed`: an error; `reported`: done, except for what it lists; `done`. */
   how: "killed" | "failed" | "reported" | "done";
 }
 
