@@ -132,7 +132,7 @@ Deno.test("rebuild-cache prune --dry-run names each key that would go, and ls ea
   ]);
   const args = ["prune", "--dir", dir.at("cache"), "--max-entries", "0"];
   const { stdout } = await runCli([...args, "--dry-run"]);
-  const lines = stdout.trim().split("\n");
+  const lines = stdout.trimEnd().split("\n");
   assertEquals(lines.length, 3, stdout);
   const names = lines.slice(0, 2).sort();
   assert(names[0]!.startsWith("  key (6 B, used "), stdout);

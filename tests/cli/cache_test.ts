@@ -345,8 +345,7 @@ Deno.test("rebuild-cache refuses what makes no sense of a cache, in one line", a
   assertEquals(namesIn(dir.path), []);
   const XDG_CACHE_HOME = dir.at("none"); // the user's cache is not there yet
   const none = await runCli(["ls"], { env: { XDG_CACHE_HOME } });
-  assertEquals(none.code, 1);
-  assertStringIncludes(none.stderr, "There is no cache at");
+  assertEquals([none.code, none.stderr], [0, ""]);
 });
 
 test(

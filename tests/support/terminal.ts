@@ -23,7 +23,7 @@ export const SLOWLY = [
   ...["strace", "-f", "-o", "/dev/null"],
   ...["-e", "trace=openat,linkat,unlinkat"],
   // The first ones are the program's own modules.
-  ...["-e", "inject=openat:delay_enter=4000:when=420+"],
+  ...["-e", "inject=openat:delay_enter=8000:when=300+"],
   ...["-e", "inject=linkat:delay_enter=10000"],
   // By many threads.
   ...["-e", "inject=unlinkat:delay_enter=50000"],
