@@ -6,26 +6,18 @@ import {
   checkType,
 } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
-import { checkBlobArguments, placeBlob } from "./blob.ts";
 import { defaultRoot } from "./default_root.ts";
-import { deleteKey } from "./ensure.ts";
-import { ensureOrFallback, getOrFallback } from "./fallback.ts";
 import type { Cache } from "./interface.ts";
 import { checkBucket } from "./layout.ts";
 import { checkLimits } from "./limits.ts";
 import { lookAtPlace } from "./look_at_place.ts";
 import { listedBlobs, listEntries } from "./list.ts";
-import { prune } from "./prune.ts";
-import { putSource } from "./put.ts";
-import { openCacheStaging } from "./staging.ts";
-import { stats } from "./stats.ts";
 import {
   type CacheOptions,
   type CallOptions,
   forCall,
   type Store,
 } from "./store.ts";
-import { verify } from "./verify.ts";
 
 export type { Cache, PutOptions } from "./interface.ts";
 
@@ -104,27 +96,39 @@ export function openCache(
   /** The options of a call, with the signal that stops it. */
   const both = <T extends CallOptions>(options: T, { options: all }: Store) =>
     all.signal ? { ...options, signal: all.signal } : options;
+  // Few calls need what the others load.
   return {
     path,
-    get: async (key, options = {}) =>
-      await getOrFallback(call(key, options), key, options),
+    async get(key, options = {}) {
+      const store = call(key, options);
+      const { getOrFallback } = await import("./fallback.ts");
+      return await getOrFallback(store, key, options);
+    },
     async put(key, src, options = {}) {
       const store = call(key, options);
       checkPath("src", src);
       checkType("onProgress", options.onProgress, "function");
+      const { putSource } = await import("./put.ts");
       return await putSource(store, key, src, options.onProgress);
     },
-    stage: async (key, options = {}) =>
-      await openCacheStaging(call(key, options), key),
+    async stage(key, options = {}) {
+      const store = call(key, options);
+      const { openCacheStaging } = await import("./staging.ts");
+      return await openCacheStaging(store, key);
+    },
     async ensure(key, build, options = {}) {
       const store = call(key, options);
       checkGiven("build", build, "function");
       checkType("allowEmpty", options.allowEmpty, "boolean");
       checkType("onProgress", options.onProgress, "function");
+      const { ensureOrFallback } = await import("./fallback.ts");
       return await ensureOrFallback(store, key, build, options);
     },
-    delete: async (key, options = {}) =>
-      await deleteKey(call(key, options), key),
+    async delete(key, options = {}) {
+      const store = call(key, options);
+      const { deleteKey } = await import("./ensure.ts");
+      return await deleteKey(store, key);
+    },
     async placement(key, dst) {
       checkPath("dst", dst);
       return await lookAtPlace(call(key, {}), key, dst);
@@ -136,19 +140,23 @@ export function openCache(
       checkType("dryRun", options.dryRun, "boolean");
       checkType("onProgress", options.onProgress, "function");
       checkLimits(options);
+      const { prune } = await import("./prune.ts");
       return await prune(called, both(options, called));
     },
     async verify(options = {}) {
       const called = forCall(store, options);
       checkType("onProgress", options.onProgress, "function");
+      const { verify } = await import("./verify.ts");
       return await verify(called, both(options, called));
     },
     async stats(options = {}) {
       const called = forCall(store, options);
+      const { stats } = await import("./stats.ts");
       return await stats(called, both(options, called));
     },
     async blob(digest, dst, options) {
       const called = forCall(store, options);
+      const { checkBlobArguments, placeBlob } = await import("./blob.ts");
       checkBlobArguments(digest, dst, options);
       return await placeBlob(called, digest, dst, options);
     },

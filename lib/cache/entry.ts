@@ -19,17 +19,11 @@ import { checkPath } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { basename, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
-import type { Archive, Entry } from "./archive.ts";
+import type { Entry } from "./archive.ts";
 import { count } from "./counters.ts";
 import { type ArchiveId, type KeyName, nameOf, TREE } from "./layout.ts";
-import {
-  Damaged,
-  type Header,
-  type Manifest,
-  OLD,
-  readHeader,
-  readManifest,
-} from "./manifest.ts";
+import { Damaged, type Manifest, OLD, readManifest } from "./manifest.ts";
+import { toArchive } from "./header.ts";
 import { type LinkOptions, placeNoted } from "./place_entry.ts";
 import { readPointer } from "./pointer.ts";
 import { look, openFolder, type Root } from "./root.ts";
@@ -257,31 +251,4 @@ async function manifestOf(
     log.warn(() => error.message);
     return undefined;
   }
-}
-
-/**
- * What an archive's header says; `undefined` if it is damaged, of an older version, or
- * gone.
- *
- * @throws {CacheError} If it can't be read.
- */
-export function headerOf(root: Root, id: ArchiveId): Header | undefined {
-  const archives = root.ifThere("archives");
-  if (archives && look(archives, id)?.kind !== "directory") return undefined;
-  try {
-    using archive = archives?.open(id);
-    const header = archive && readHeader(archive);
-    return header === OLD ? undefined : header;
-  } catch (error) {
-    if (kindOfError(error) === "not-found") return undefined;
-    if (!(error instanceof Damaged)) throw error;
-    log.debug(() => error.message);
-    return undefined;
-  }
-}
-
-/** A header without what is not for everybody. */
-export function toArchive(header: Header, id: string): Archive {
-  const { bucket, key, created, files, bytes, diskBytes, digest } = header;
-  return { bucket, key, id, created, files, bytes, diskBytes, digest };
 }

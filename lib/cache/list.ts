@@ -2,7 +2,7 @@ import { kindOfError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import type { Archive } from "./archive.ts";
 import { listBlobs } from "./blobs.ts";
-import { headerOf, toArchive } from "./entry.ts";
+import { headerOf, toArchive } from "./header.ts";
 import {
   type ArchiveId,
   blobName,

@@ -1,14 +1,15 @@
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { refuseToReplace } from "../fs/guard_rails.ts";
 import { openParent } from "../fs/open.ts";
-import { STANDS_THERE } from "../link/ends.ts";
+import { isSameInode, type Status } from "../fs/directory.ts";
+import { STANDS_THERE } from "../link/error.ts";
 import { toPath } from "../os/path.ts";
 import type { Archive } from "./archive.ts";
 import { count } from "./counters.ts";
-import { headerOf, toArchive } from "./entry.ts";
+import { headerOf, toArchive } from "./header.ts";
 import { touch } from "./last_use.ts";
 import { nameOf, TREE } from "./layout.ts";
-import { oursAt } from "./place_entry.ts";
+import { archiveAt, type PlacedHere } from "./placed.ts";
 import { readPointer } from "./pointer.ts";
 import { look, type Root } from "./root.ts";
 import { openRoot, type Store } from "./store.ts";
@@ -74,5 +75,33 @@ async function openedAt(root: Root | undefined, path: string) {
     // Its parents are made.
     if (kindOfError(error) === "not-found") return undefined;
     throw osFailure("look at", path, error);
+  }
+}
+
+/** How often a place is looked at that a peer replaces meanwhile. */
+const TRIES = 10;
+
+/**
+ * What stands at a path, if this cache put it there; `undefined` for nothing.
+ *
+ * @param refuse Called if something else stands there.
+ */
+export async function oursAt(
+  root: Root | undefined,
+  path: string,
+  refuse: () => never,
+): Promise<PlacedHere & { status: Status } | undefined> {
+  using place = openParent(path);
+  const { parent, name } = place;
+  for (let tries = 0;; tries++) {
+    const status = name === "" ? parent.status() : parent.look(name);
+    if (!status) return undefined;
+    const here = root && name !== "" &&
+      await archiveAt(root, { parent, name }, status);
+    if (here) return { ...here, status };
+    // A peer may have replaced it meanwhile.
+    const now = name === "" ? status : parent.look(name);
+    const isSame = now !== undefined && isSameInode(now, status);
+    if (isSame || tries > TRIES) return refuse();
   }
 }

@@ -11,11 +11,12 @@ import { openParent, type Place } from "../fs/open.ts";
 import { taken, type Watch } from "../link/ends.ts";
 import type { LinkReport } from "../link/options.ts";
 import { lacksParent } from "../link/preview.ts";
-import { unchangedTree } from "../link/tree.ts";
+import { unchangedTree } from "../link/report.ts";
 import { isWithin } from "../os/within.ts";
 import type { EntryLinkOptions } from "./archive.ts";
 import type { ArchiveId } from "./layout.ts";
-import { archiveAt, notePlaced, type PlacedHere } from "./placed.ts";
+import { oursAt } from "./look_at_place.ts";
+import { notePlaced } from "./placed.ts";
 import type { Root } from "./root.ts";
 
 /** An archive of a cache that is held. */
@@ -129,31 +130,6 @@ async function linkNoted(
   } catch (error) {
     undo();
     throw error;
-  }
-}
-
-/**
- * What stands at a path, if this cache put it there; `undefined` for nothing.
- *
- * @param refuse Called if something else stands there.
- */
-export async function oursAt(
-  root: Root | undefined,
-  path: string,
-  refuse: () => never,
-): Promise<PlacedHere & { status: Status } | undefined> {
-  using place = openParent(path);
-  const { parent, name } = place;
-  for (let tries = 0;; tries++) {
-    const status = name === "" ? parent.status() : parent.look(name);
-    if (!status) return undefined;
-    const here = root && name !== "" &&
-      await archiveAt(root, { parent, name }, status);
-    if (here) return { ...here, status };
-    // A peer may have replaced it meanwhile.
-    const now = name === "" ? status : parent.look(name);
-    const isSame = now !== undefined && isSameInode(now, status);
-    if (isSame || tries > TRIES) return refuse();
   }
 }
 

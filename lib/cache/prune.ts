@@ -14,7 +14,7 @@ import { log } from "../log.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { type Blob, correctBlob, listBlobs, removeBlob } from "./blobs.ts";
 import { notePrune, renewCounters } from "./counters.ts";
-import { headerOf } from "./entry.ts";
+import { headerOf } from "./header.ts";
 import { type ArchiveId, idOf, nameOf, swapLockName } from "./layout.ts";
 import { type Found, pointers } from "./list.ts";
 import {

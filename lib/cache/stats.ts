@@ -3,7 +3,7 @@ import type { Failure } from "../fs/remove.ts";
 import { Breath } from "../os/patience.ts";
 import { listBlobs } from "./blobs.ts";
 import { counted, lastPrune } from "./counters.ts";
-import { headerOf } from "./entry.ts";
+import { headerOf } from "./header.ts";
 import { idOf, isKeyName } from "./layout.ts";
 import { namesIn, type Root, toFailure } from "./root.ts";
 import { type CallOptions, openRoot, type Store } from "./store.ts";

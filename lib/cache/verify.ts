@@ -7,7 +7,7 @@ import { Breath, patiently } from "../os/patience.ts";
 import { damageOf, listBlobs, removeBlob } from "./blobs.ts";
 import { compare, type Compared } from "./compare.ts";
 import type { ReadOptions } from "./content.ts";
-import { headerOf } from "./entry.ts";
+import { headerOf } from "./header.ts";
 import { type ArchiveId, idOf, leaseName } from "./layout.ts";
 import { type Found, pointers } from "./list.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";

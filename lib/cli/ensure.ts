@@ -2,7 +2,6 @@ import type { Entry } from "../cache/archive.ts";
 import type { Cache } from "../cache/interface.ts";
 import type { Ensured } from "../cache/ensure.ts";
 import type { EnsureOptions } from "../cache/fallback.ts";
-import { runBuild } from "./child.ts";
 import { Ended, EXIT, report, untilSignalled } from "./ending.ts";
 import type { Call, ENSURE } from "./flags.ts";
 import { CacheError } from "../error.ts";
@@ -10,8 +9,7 @@ import { dirname, toPath } from "../os/path.ts";
 import { printable } from "../os/text.ts";
 import { refuseToReplace } from "../fs/guard_rails.ts";
 import { openParent } from "../fs/open.ts";
-import { STANDS_THERE } from "../link/ends.ts";
-import { linkAny, unlessDamaged } from "./link.ts";
+import { STANDS_THERE } from "../link/error.ts";
 import { keyWithHash } from "./key.ts";
 import { isThere, isUnchanged } from "./placing.ts";
 import { putProgress, withMeter } from "./progress.ts";
@@ -38,6 +36,11 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       dst,
     );
     if (!refresh && await isUnchanged(call, cache, key, dst)) return EXIT.done;
+    // What is there already needs none of these.
+    const [{ runBuild }, { linkAny, unlessDamaged }] = await Promise.all([
+      import("./child.ts"),
+      import("./link.ts"),
+    ]);
     if (dryRun) {
       using entry = refresh ? undefined : await cache.get(key, { fallback });
       if (entry?.outcome !== "hit") return wouldBuild(call, key, entry);

@@ -4,7 +4,6 @@ import { EXIT, report, untilSignalled } from "./ending.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, GET } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
-import { linkAny, unlessDamaged } from "./link.ts";
 import { complain, printJson } from "./output.ts";
 import { isUnchanged } from "./placing.ts";
 import { isThere, openStore } from "./store.ts";
@@ -53,6 +52,7 @@ export async function run(call: Call<typeof GET>): Promise<number> {
       report(call, hit, () => how);
       return EXIT.done;
     }
+    const { linkAny, unlessDamaged } = await import("./link.ts");
     const linking = linkAny(entry.path, dst!, call, { signal, entry });
     const linked = await unlessDamaged(linking);
     if (!linked) return await miss();

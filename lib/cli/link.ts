@@ -12,6 +12,7 @@ import { basename } from "../os/path.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import { wouldLink } from "./dry_run.ts";
 import { complain } from "./output.ts";
+import { isCurrent } from "./placing.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, LINK } from "./flags.ts";
 import { milliseconds, plural, size, thousands } from "./render.ts";
@@ -134,11 +135,6 @@ export async function unlessDamaged<T>(
     if (kindOfError(error) !== "damaged") throw error;
     return undefined;
   }
-}
-
-/** What stands at a destination is what was asked for. */
-export function isCurrent(dst: string): string {
-  return `Unchanged ${dst}: it is there`;
 }
 
 async function matchesAny(

@@ -1,11 +1,10 @@
 import type { Cache } from "../cache/interface.ts";
-import { unchangedTree } from "../link/tree.ts";
+import { unchangedTree } from "../link/report.ts";
 import { osFailure } from "../error.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
 import { report } from "./ending.ts";
 import type { Call } from "./flags.ts";
-import { isCurrent } from "./link.ts";
 
 /**
  * Looks at a destination before anything is done for it.
@@ -37,4 +36,9 @@ export function isThere(path: string): boolean {
     if (kind === "not-found" || kind === "not-directory") return false;
     throw osFailure("look at", path, error);
   }
+}
+
+/** What stands at a destination is what was asked for. */
+export function isCurrent(dst: string): string {
+  return `Unchanged ${dst}: it is there`;
 }

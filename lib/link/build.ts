@@ -5,6 +5,7 @@
  * @module
  */
 
+import { noCounts } from "./report.ts";
 import { CacheError, kindOfError } from "../error.ts";
 import type { CopyControl } from "../fs/copy.ts";
 import {
@@ -31,7 +32,6 @@ import {
   type Counts,
   damaged,
   type Later,
-  noCounts,
   type PlaceContext,
   type Placed,
   placeFile,

@@ -22,7 +22,7 @@ import { osErrorText } from "../os/error.ts";
 import { placeOnDevice } from "../os/mounts.ts";
 import { dirname } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
-import { LinkError, linkFailure } from "./error.ts";
+import { LinkError, linkFailure, STANDS_THERE } from "./error.ts";
 import type { LinkTreeOptions } from "./options.ts";
 
 /** Where something is to be. */
@@ -71,10 +71,6 @@ export function openDestination(path: string, source: string): Destination {
     throw linkFailure(`Cannot look at "${path}"`, source, path, error);
   }
 }
-
-/** What is said of something that stands in the way. */
-export const STANDS_THERE =
-  "something stands there, and stays unless you say otherwise: --if-exists (ifExists) skip leaves it, merge puts files into it, replace deletes it";
 
 /** Something stands where something was to be put. */
 class Taken extends LinkError {}

@@ -60,3 +60,7 @@ export function linkFailure(
   const message = `${what}: ${osErrorText(error)}`;
   return new LinkError(message, src, dst, kind, error);
 }
+
+/** What is said of something that stands in the way. */
+export const STANDS_THERE =
+  "something stands there, and stays unless you say otherwise: --if-exists (ifExists) skip leaves it, merge puts files into it, replace deletes it";

@@ -34,14 +34,13 @@ import {
 } from "./options.ts";
 import {
   Candidate,
-  noCounts,
   noteFallback,
   type PlaceContext,
   type Placed,
   placeFile,
 } from "./place.ts";
 import { lacksParent } from "./preview.ts";
-import { linkReport } from "./report.ts";
+import { linkReport, noCounts } from "./report.ts";
 
 /**
  * Puts a cached file where it is needed, as cheaply as the file systems allow: by

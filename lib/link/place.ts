@@ -81,21 +81,6 @@ export interface Fallback {
   count: number;
 }
 
-/** Nothing counted yet. */
-export function noCounts(): Counts {
-  return {
-    cloned: 0,
-    hardlinked: 0,
-    symlinked: 0,
-    copied: 0,
-    created: 0,
-    reset: 0,
-    stranded: 0,
-    bytes: 0,
-    fallbacks: new Map(),
-  };
-}
-
 /**
  * A file that waits until all others are in place: its `inode` has another name in
  * the tree, which is in place and will be linked to; or it has all the `links` that

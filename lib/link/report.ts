@@ -65,3 +65,35 @@ export function linkReport(
     durationMs: performance.now() - started,
   };
 }
+
+/** The report that what stands there is what should stand there. */
+export function unchangedTree(path: string): LinkReport {
+  const started = performance.now();
+  return linkReport(
+    path,
+    "unchanged",
+    {
+      ...noCounts(),
+      directories: 0,
+      links: 0,
+      notKept: new Map(),
+    },
+    0,
+    started,
+  );
+}
+
+/** Nothing counted yet. */
+export function noCounts(): Counts {
+  return {
+    cloned: 0,
+    hardlinked: 0,
+    symlinked: 0,
+    copied: 0,
+    created: 0,
+    reset: 0,
+    stranded: 0,
+    bytes: 0,
+    fallbacks: new Map(),
+  };
+}

@@ -45,9 +45,9 @@ import {
   type LinkTreeOptions,
   placeOptions,
 } from "./options.ts";
-import { Candidate, noCounts, placeFile } from "./place.ts";
+import { Candidate, placeFile } from "./place.ts";
 import { lacksParent, previewTree } from "./preview.ts";
-import { linkReport } from "./report.ts";
+import { linkReport, noCounts } from "./report.ts";
 import { buildTree } from "./threads.ts";
 
 /**
@@ -220,12 +220,6 @@ async function linkOnce(
   }
   await sweepStagings(parent, name, existing?.uid);
   return done(existing ? "replaced" : "linked", built, threads);
-}
-
-/** The report that what stands there is what should stand there. */
-export function unchangedTree(path: string): LinkReport {
-  const started = performance.now();
-  return linkReport(path, "unchanged", nothingBuilt(), 0, started);
 }
 
 /** A new tree in a staging, and what its top directory still needs. */
