@@ -324,11 +324,12 @@ test(
 );
 
 test(
-  "recipe for cargo compiles once when it is run twice, and goes on from an older target",
+  "recipe for cargo compiles a commit once, in whatever checkout",
   [
     ...READER,
     "cargo",
     "rustc",
+    "git",
   ],
   async () => {
     await using reader = new Reader();
@@ -339,6 +340,7 @@ test(
     const member = (name: string, dependency = "") =>
       `[package]\nname = "${name}"\nversion = "1.0.0"\nedition = "2021"\n[dependencies]\n${dependency}`;
     const project = {
+      ".gitignore": "/target\n",
       "Cargo.toml": member("app", 'dep = { path = "dep" }\n'),
       src: { "lib.rs": "pub fn twice() -> u32 { dep::one() + dep::one() }\n" },
       dep: {
@@ -346,16 +348,27 @@ test(
         src: { "lib.rs": "pub fn one() -> u32 { 1 }\n" },
       },
     };
-    const lock = "cargo generate-lockfile --quiet --offline";
-    const app = await reader.project("my app", project, lock);
+    const commit =
+      "git add -A && git -c user.name=me -c user.email=me@example.org commit --quiet --message";
+    const begin =
+      `cargo generate-lockfile --quiet --offline && git init --quiet && ${commit} one`;
+    const app = await reader.project("my app", project, begin);
     const compiled = () => reader.calls("rustc --crate-name");
     for (let times = 0; times < 2; times++) {
       await reader.paste(CARGO, app);
       assertEquals(compiled(), 2);
     }
-    await reader.paste("touch src/lib.rs && echo >> Cargo.lock", app);
+    const clone = "git clone --quiet . ../other && cd ../other";
+    await reader.paste(`${clone} && ${CARGO}`, app);
+    assertEquals(compiled(), 2, "nothing is compiled where it was got");
+    const edit = "sed -i.old 's/+/*/' src/lib.rs && rm src/lib.rs.old";
+    await reader.paste(`${edit} && ${commit} two`, app);
     await reader.paste(CARGO, app);
-    assertEquals(compiled(), 3, "the dependency's object is taken over");
+    assertEquals(compiled(), 4);
+    // A checkout that has a target already.
+    await reader.paste("git -C ../other pull --quiet", app);
+    await reader.paste(`cd ../other && ${CARGO}`, app);
+    assertEquals(compiled(), 5, "what the pull has just written, once more");
   },
 );
 
