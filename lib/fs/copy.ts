@@ -13,6 +13,7 @@ import {
   errno,
   failure,
   FICLONE,
+  lookCalls,
   type Memory,
   placeCalls,
   rareCalls,
@@ -155,7 +156,7 @@ async function copyExtents(
   size: number,
   control: CopyControl,
 ): Promise<void> {
-  const c = rareCalls();
+  const c = lookCalls();
   const seek = (file: DescriptorFile, to: number, how: number) =>
     unlessInterrupted(() => Number(c.lseek(file.fd, to, how)));
   for (let at = 0; at < size;) {
@@ -177,7 +178,7 @@ async function copyExtents(
     const pause = control.breathe?.();
     if (pause) await pause;
   }
-  if (unlessInterrupted(() => c.ftruncate(target.fd, size)) < 0) {
+  if (unlessInterrupted(() => rareCalls().ftruncate(target.fd, size)) < 0) {
     throw failure("copy", target.path);
   }
 }

@@ -217,6 +217,11 @@ export class DescriptorDirectory implements Directory {
   #forListing(): { fd: number } & Disposable {
     if (!this.#listed) {
       this.#listed = true;
+      // btrfs remembers where the directory ended when it was opened, and gives nothing
+      // that was made or moved there since, unless it begins anew (6.18).
+      if (Number(lookCalls().lseek(this.fd, 0, SEEK_SET)) !== 0) {
+        throw failure("list", this.path);
+      }
       return { fd: this.fd, [Symbol.dispose]() {} };
     }
     return this.again();
@@ -785,11 +790,11 @@ export class DescriptorFile implements OpenFile {
   #opened: Status | undefined;
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
-    const c = rareCalls();
-    if (Number(c.lseek(this.fd, 0, SEEK_SET)) !== 0) {
+    if (Number(lookCalls().lseek(this.fd, 0, SEEK_SET)) !== 0) {
       throw failure("write", this.path);
     }
     this.write(bytes);
+    const c = rareCalls();
     if (unlessInterrupted(() => c.ftruncate(this.fd, bytes.length)) !== 0) {
       throw failure("write", this.path);
     }

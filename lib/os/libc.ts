@@ -82,6 +82,7 @@ const size = int;
 
 /** What opening, looking and listing take: no command does without. */
 const LOOK = {
+  lseek: { parameters: [int, "i64", int], result: "i64" },
   __errno_location: { parameters: [], result: "pointer" },
   strerror: { parameters: [int], result: "pointer" },
   openat: { parameters: [int, pointer, int, uint], result: int },
@@ -138,7 +139,6 @@ const RARE = {
     parameters: [pointer, pointer, pointer, pointer, int],
     result: int,
   },
-  lseek: { parameters: [int, "i64", int], result: "i64" },
   ftruncate: { parameters: [int, "i64"], result: int },
   fsync: { parameters: [int], result: int },
 } as const satisfies Deno.ForeignLibraryInterface;

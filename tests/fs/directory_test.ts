@@ -192,6 +192,21 @@ both("opens what is doomed with all its owner's rights", ["posix"], (
   folder.remove("inner");
 });
 
+mountTest(
+  import.meta.url,
+  "DescriptorDirectory.list() gives what was made since it was opened",
+  ["mkfs.btrfs"],
+  async (dir) => {
+    const at = await makeFileSystem(dir, "btrfs");
+    using directory = openDirectory(at);
+    const names = () => directory.list().map(({ name }) => name);
+    Deno.writeTextFileSync(`${at}/one`, "");
+    assertEquals(names(), ["one"]);
+    Deno.writeTextFileSync(`${at}/two`, "");
+    assertEquals(names().sort(), ["one", "two"]);
+  },
+);
+
 for (const kind of [DescriptorDirectory, PathDirectory]) {
   mountTest(
     import.meta.url,
