@@ -6,6 +6,7 @@ import type { Place } from "../fs/open.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import { sweepStagings } from "../fs/staging.ts";
 import { markFinished } from "../fs/unfinished.ts";
+import { sweepNotes } from "../lock/holder.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { type Aside, renameAside } from "./aside.ts";
@@ -354,6 +355,9 @@ class Clear implements Disposable {
     try {
       const inside = stands ? directory : undefined;
       const asides = asidesOf({ place, directory: inside }, owner);
+      // Of a clear that was killed when it had taken the directory away: who finds it
+      // gone takes no lock, by which it would know that all notes are of the dead.
+      sweepNotes(place.parent, place.name);
       swept.push(...await sweepStagings(place.parent, place.name, owner));
       for (const { path, remove } of asides) {
         if (this.#asides.includes(path)) continue;

@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { cliCommand, must, Peer, run, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
-import { TempDir } from "../support/temp_dir.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists } from "../support/until.ts";
 
 /** Of a keyed cache, notes are swept by a prune. */
@@ -211,6 +211,32 @@ for (const { name, prepare, args, calls, code = 0, next = args } of CASES) {
     },
   );
 }
+
+test(
+  "rebuild-cache clear sweeps the note of a clear that was killed when the cache was gone",
+  ["linux", "strace"],
+  async () => {
+    await using dir = TempDir.make();
+    const cache = dir.at("cache");
+    let killed = 0;
+    for (let nth = 1; nth < 20 && killed < 3; nth++) {
+      dir.write({ cache: { file: "x" } });
+      const wrap = ["strace", "-f", "-o", "/dev/null", "-e"];
+      wrap.push("trace=?unlinkat,?unlink,?rmdir");
+      wrap.push(
+        "-e",
+        `inject=?unlinkat,?unlink,?rmdir:signal=KILL:when=${nth}`,
+      );
+      const ran = await run(cliCommand(["--dir", cache], wrap));
+      if (ran.signal === "SIGKILL" || ran.code === 137) killed++;
+      else break;
+      const next = await runCli(["--dir", cache]);
+      assertEquals(next.code, 0, next.stderr);
+      assertEquals(namesIn(dir.path), [], `killed at removal ${nth}`);
+    }
+    assert(killed > 0, "nothing was ever killed");
+  },
+);
 
 // Notes of who held a lock.
 for (const what of ["use", "rebuild", "ensure"] as const) {
