@@ -4,11 +4,11 @@
  * @module
  */
 
-import { CacheError } from "../error.ts";
+import { CacheError, osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
-import { type Directory, pathIn } from "./directory.ts";
+import { type Directory, pathIn, type Status } from "./directory.ts";
 import { siblingName } from "./names.ts";
 
 /** An entry of a directory that is held open. */
@@ -53,6 +53,37 @@ export function swap(tree: Place, destination: Place): Swapped {
   return { old: moved ? aside : undefined, exchanged: false };
 }
 
+/** What stood there, and where it is now. */
+export interface Replaced extends Omit<Swapped, "old"> {
+  readonly old: Place & { readonly expected: Status } | undefined;
+}
+
+/**
+ * Swaps, unless what stands there is not what may be replaced. That is seen when it
+ * was moved, since before that somebody could still put something else there.
+ *
+ * @param refusal The error for what may not be.
+ * @throws What {@linkcode swap} throws; the refusal, or what the OS said to the look:
+ * then both are where they were.
+ */
+export function swapKnown(
+  tree: Place,
+  destination: Place,
+  isKnown: (standing: Status) => boolean,
+  refusal: () => Error,
+): Replaced {
+  const { old, exchanged } = swap(tree, destination);
+  if (!old) return { old, exchanged };
+  try {
+    const expected = patiently(() => old.parent.look(old.name));
+    if (!expected || !isKnown(expected)) throw refusal();
+    return { old: { ...old, expected }, exchanged };
+  } catch (error) {
+    swapBack(tree, destination, old);
+    throw error;
+  }
+}
+
 /**
  * Gives an entry a name that nothing has.
  *
@@ -87,6 +118,24 @@ function putBack(aside: Place, name: string, why: unknown): void {
       errorKind(why),
       why,
     );
+  }
+}
+
+/** Puts both back, whatever stands at the destination now. */
+function swapBack(tree: Place, destination: Place, old: Place): void {
+  let ours: Place | undefined;
+  try {
+    ours = swap(old, destination).old;
+  } catch (error) {
+    const path = pathIn(destination.parent, destination.name);
+    throw osFailure("put back what stood at", path, error);
+  }
+  if (!ours || ours === tree) return; // exchanged both times
+  const { parent, name } = ours;
+  try {
+    patiently(() => parent.rename(name, tree.parent, tree.name));
+  } catch (error) {
+    log.debug(() => `Left to a sweep: "${name}": ${osErrorText(error)}`);
   }
 }
 

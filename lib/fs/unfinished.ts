@@ -12,13 +12,8 @@ import { type ErrorKind, errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { type Directory, pathIn, type Status } from "./directory.ts";
 import { removeQuietly } from "./names.ts";
+import type { Place } from "./swap.ts";
 import { ownId } from "./trust.ts";
-
-/** A name in a directory that is held open. */
-interface Place {
-  readonly parent: Directory;
-  readonly name: string;
-}
 
 function noteOf(name: string): string {
   return `${name}.unfinished`;

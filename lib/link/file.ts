@@ -9,7 +9,7 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { moveToFree, swap } from "../fs/swap.ts";
+import { moveToFree, swapKnown } from "../fs/swap.ts";
 import { checkPath } from "../os/arguments.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
@@ -364,15 +364,10 @@ function replaceExpected(
   watch: Watch,
 ): void {
   const tree = { parent: directory, name: TREE };
-  const { old, exchanged } = swap(tree, place);
-  if (!old) return;
-  if (isExpected(old.parent.look(old.name), watch)) {
-    removeQuietly(old.parent, old.name);
-    return;
-  }
-  const ours = swap(exchanged ? tree : old, place).old;
-  if (ours) removeQuietly(ours.parent, ours.name);
-  throw taken(source.path, path);
+  const isKnown = (now: Status) => isExpected(now, watch);
+  const refusal = () => taken(source.path, path);
+  const { old } = swapKnown(tree, place, isKnown, refusal);
+  if (old) removeQuietly(old.parent, old.name);
 }
 
 function lookAtFile(

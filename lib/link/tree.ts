@@ -11,7 +11,7 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { moveToFree, type Place, swap } from "../fs/swap.ts";
+import { moveToFree, type Place, swapKnown } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
 import { checkPath } from "../os/arguments.ts";
@@ -292,12 +292,16 @@ async function publish(
       if (isLast) finish(top);
       return [];
     }
-    const place = { parent, name, path };
-    const removed = swapKnown(tree, place, old, source, watch);
+    const isKnown = (now: Status) =>
+      old
+        ? isWhatWasChecked(now, { status: old.opened, directory: old })
+        : now.kind !== "directory" && isExpected(now, watch);
+    const refusal = () => replacedMeanwhile(source, path);
+    const swapped = swapKnown(tree, { parent, name }, isKnown, refusal);
     if (isLast) finish(top);
     // What was exchanged lies in the staging, and goes with it.
-    if (!removed || removed.old.parent === staging) return [];
-    const { old: { parent: at, name: was }, expected } = removed;
+    if (!swapped.old || swapped.exchanged) return [];
+    const { parent: at, name: was, expected } = swapped.old;
     return await removeTree(at, was, { busyTimeout: 1000, expected });
   } catch (error) {
     if (error instanceof LinkError) throw error;
@@ -311,32 +315,8 @@ async function publish(
   }
 }
 
-/** Swaps; and swaps back, if what stood there is not what was locked. */
-function swapKnown(
-  tree: Place,
-  { parent, name, path }: Place & { readonly path: string },
-  locked: Directory | undefined,
-  source: string,
-  watch: Watch,
-): { old: Place; expected: Status } | undefined {
-  const place = { parent, name };
-  const { old, exchanged } = swap(tree, place);
-  if (!old) return undefined;
-  const swapBack = () => swap(exchanged ? tree : old, place);
-  let now: Status | undefined;
-  try {
-    now = patiently(() => old.parent.look(old.name));
-  } catch (error) {
-    swapBack();
-    throw error;
-  }
-  const isKnown = now &&
-    (locked
-      ? isWhatWasChecked(now, { status: locked.opened, directory: locked })
-      : now.kind !== "directory" && isExpected(now, watch));
-  if (now && isKnown) return { old, expected: now };
-  swapBack();
-  throw new LinkError(
+function replacedMeanwhile(source: string, path: string): LinkError {
+  return new LinkError(
     `Cannot replace "${path}": somebody replaced it meanwhile. It is as it was`,
     source,
     path,

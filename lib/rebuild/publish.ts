@@ -18,22 +18,15 @@ import {
 } from "../fs/guard_rails.ts";
 import type { Place } from "../fs/open.ts";
 import { type Staging, TREE } from "../fs/staging.ts";
-import { swap, type Swapped } from "../fs/swap.ts";
+import { type Replaced, swapKnown } from "../fs/swap.ts";
 import { markFinished } from "../fs/unfinished.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { log } from "../log.ts";
-import { errorKind, osErrorText } from "../os/error.ts";
+import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { AS_IT_WAS, ask, openTree, refuseEmpty } from "./built.ts";
 import type { RebuildOptions } from "./options.ts";
 import type { Turn } from "./turn.ts";
-
-/** What stood there, wherever it is now. */
-export type Replaced = Omit<Swapped, "old"> & {
-  readonly old:
-    | Pick<Place, "parent" | "name"> & { readonly expected: Status }
-    | undefined;
-};
 
 /** Puts what was built in its place, when nobody uses what stands there. */
 export async function publish(
@@ -57,53 +50,33 @@ export async function publish(
     : before.mode;
   makeMovable(tree, before.mode);
   if (target.directory) makeMovable(target.directory, target.status!.mode);
-  let swapped: Swapped;
+  // Somebody may put something else there after that look.
+  const isKnown = (now: Status) => isWhatWasChecked(now, target);
+  let replaced: Replaced;
   try {
-    swapped = swap(built, place);
+    replaced = swapKnown(built, place, isKnown, () => replacedMeanwhile(path));
   } catch (error) {
     if (target.directory) setMode(target.directory, target.status!.mode);
     if (error instanceof CacheError) throw error;
     // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
-    const kind = errorKind(error);
+    const kind = kindOfError(error);
     const hint = kind === "cross-device" || kind === "busy"
       ? "It can't be renamed here, so rebuild it with --in-place (inPlace: true). "
       : "";
     throw osFailure("replace", path, error, `${hint}${AS_IT_WAS}`);
   }
-  const { old, exchanged } = swapped;
-  const succeed = () => {
-    markFinished(place);
-    turn?.built();
-  };
-  const swapBack = () => {
-    // Whoever made it: it is not ours, or not known to be.
-    ask(path, () => swap(exchanged ? built : old!, place), "");
-    if (target.directory) setMode(target.directory, target.status!.mode);
-  };
-  if (old) {
-    let expected: Status | undefined;
-    try {
-      expected = patiently(() => old.parent.look(old.name));
-    } catch (error) {
-      swapBack();
-      throw osFailure("replace", path, error, AS_IT_WAS);
-    }
-    // Somebody may have put something else there since it was checked.
-    if (!expected || !isWhatWasChecked(expected, target)) {
-      swapBack();
-      throw new CacheError(
-        `Cannot rebuild "${path}": somebody replaced it meanwhile. It is as it was`,
-        path,
-        "refused",
-      );
-    }
-    restoreMode(place, { ...before, mode });
-    succeed();
-    return { old: { ...old, expected }, exchanged };
-  }
   restoreMode(place, { ...before, mode });
-  succeed();
-  return { old, exchanged };
+  markFinished(place);
+  turn?.built();
+  return replaced;
+}
+
+function replacedMeanwhile(path: string): CacheError {
+  return new CacheError(
+    `Cannot rebuild "${path}": somebody replaced it meanwhile. It is as it was`,
+    path,
+    "refused",
+  );
 }
 
 /** Before a build that could not be put in place. */

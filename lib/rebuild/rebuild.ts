@@ -7,6 +7,7 @@ import { lookAgain, openTarget } from "../fs/guard_rails.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { type Failure, removeTree } from "../fs/remove.ts";
 import { openStaging, sweepStagings, TREE } from "../fs/staging.ts";
+import type { Replaced } from "../fs/swap.ts";
 import {
   isUnfinished,
   markFinished,
@@ -27,12 +28,7 @@ import {
   type RebuildReport,
   untilAborted,
 } from "./options.ts";
-import {
-  buildable,
-  publish,
-  refuseMountPoint,
-  type Replaced,
-} from "./publish.ts";
+import { buildable, publish, refuseMountPoint } from "./publish.ts";
 import { takeTurn, type Turn } from "./turn.ts";
 
 /**

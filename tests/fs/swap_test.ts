@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { openDirectory } from "../../lib/fs/open.ts";
 import { PathDirectory } from "../../lib/fs/paths.ts";
 import { parseSiblingName } from "../../lib/fs/names.ts";
-import { swap } from "../../lib/fs/swap.ts";
+import { swap, swapKnown } from "../../lib/fs/swap.ts";
 import { hasLibc } from "../../lib/os/libc.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
@@ -47,4 +47,31 @@ for (
     assertEquals(namesIn(dir.path), ["cache"]);
     assertEquals(namesIn(dir.at("cache")), ["old"]);
   });
+
+  for (
+    const [what, isKnown] of [
+      ["is not what may be replaced", () => false],
+      ["can't be looked at", () => {
+        throw new Error("refused");
+      }],
+    ] as const
+  ) {
+    Deno.test(`swapKnown() puts both back when what stood there ${what}, and directories are ${kind}`, async () => {
+      await using dir = TempDir.make();
+      dir.write({ staging: { tree: "new" }, cache: "old" });
+      using parent = open(dir.path);
+      using staging = open(dir.at("staging"));
+      const tree = { parent: staging, name: "tree" };
+      const place = { parent, name: "cache" };
+      const refusal = () => new Error("refused");
+      assertThrows(
+        () => swapKnown(tree, place, isKnown, refusal),
+        Error,
+        "refused",
+      );
+      assertEquals(Deno.readTextFileSync(dir.at("cache")), "old");
+      assertEquals(Deno.readTextFileSync(dir.at("staging", "tree")), "new");
+      assertEquals(namesIn(dir.path), ["cache", "staging"]);
+    });
+  }
 }
