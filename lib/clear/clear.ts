@@ -241,7 +241,10 @@ class Clear implements Disposable {
         this.#options,
       );
       this.#aside = aside;
-      if (refusal) await this.#weigh(directory, "use");
+      if (refusal) {
+        refuseInPlace(this.#target, refusal);
+        await this.#weigh(directory, "use");
+      }
       const found = refusal !== undefined || this.#aside !== undefined;
       const strategy = refusal ? "in-place" : "rename";
       taken = {
@@ -379,6 +382,18 @@ class Clear implements Disposable {
     }
     return swept;
   }
+}
+
+/** What is cleared where it stands is listed by its path, which could lead elsewhere. */
+function refuseInPlace({ path, directory }: HeldTarget, why: unknown): void {
+  if (!directory || directory.fixed) return;
+  throw new CacheError(
+    `Cannot clear "${path}": it can't be renamed (${osErrorText(why)}), and ` +
+      "other users can put something else in its place. " +
+      "Grant --allow-ffi, or use a directory of your own",
+    path,
+    "refused",
+  );
 }
 
 /** Its mode and owner could be given to something else, which others put there. */

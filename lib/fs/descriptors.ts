@@ -123,6 +123,7 @@ export class DescriptorDirectory implements Directory {
   readonly isKnown = true;
   readonly path: string;
   readonly safe = true;
+  readonly fixed = true;
   /** The descriptor. -1 when it is disposed. */
   fd: number;
   /** Where it was mounted from: what is opened below must be of the same mount. */

@@ -123,6 +123,12 @@ export interface Directory extends Disposable, Attributed {
    */
   readonly safe: boolean;
   /**
+   * Whether it is what is listed and changed, although others may be able to change
+   * what is in it: always with descriptors; by paths, where nobody else can put something
+   * else in its place.
+   */
+  readonly fixed: boolean;
+  /**
    * A path that leads to an entry whatever is done to the directories above; where
    * there is none, `undefined`. For Deno's own calls.
    */

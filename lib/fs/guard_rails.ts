@@ -7,6 +7,7 @@
 
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { fromFileUrl, toPath } from "../os/path.ts";
+import { listMounts } from "../os/mounts.ts";
 import { patiently } from "../os/patience.ts";
 import { isWithin } from "../os/within.ts";
 import { type Directory, isSameInode, type Status } from "./directory.ts";
@@ -267,6 +268,15 @@ function checkDirectory(
   }
   if (looksLikeHome(directory, real)) {
     refuse(named, "it looks like somebody's home directory", mend, verb);
+  }
+  if (!directory.fixed && !listMounts()) {
+    refuse(
+      named,
+      "other users can put something else in its place, and nobody can tell " +
+        "what is mounted in it",
+      "Grant --allow-ffi, or use a directory of your own",
+      verb,
+    );
   }
   const mounted = mountedBelow(directory, real);
   if (mounted !== undefined) {

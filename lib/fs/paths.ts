@@ -9,6 +9,7 @@
 import { CacheError } from "../error.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { log } from "../log.ts";
+import { dirname } from "../os/path.ts";
 import { steady } from "../os/patience.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
 import {
@@ -101,6 +102,10 @@ export class PathDirectory implements Directory {
 
   get safe(): boolean {
     return this.#safe ??= isOursAlone(this.#at);
+  }
+
+  get fixed(): boolean {
+    return this.safe || isFixed(this.#at) || isOursAlone(dirname(this.#at));
   }
 
   pinned(name: string): string | undefined {

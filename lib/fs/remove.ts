@@ -569,13 +569,16 @@ function hintFor(kind: CacheErrorKind): string | undefined {
 
 /**
  * The first mount point below a directory: by the mount table, or, where that can't be
- * read, by a look at each directory.
+ * read, by a look at each directory that nobody else can exchange meanwhile. (What is
+ * mounted in another one is noticed when it is to be removed, closed to others.)
  *
  * @param real Its path without symbolic links.
+ * @param isOurs Whether nobody else can reach what is in it, whatever its modes are.
  */
 export function mountedBelow(
   directory: Directory,
   real: string,
+  isOurs = false,
 ): string | undefined {
   const mounts = listMounts();
   if (mounts) {
@@ -587,6 +590,7 @@ export function mountedBelow(
   const enter = (open: () => Directory) => {
     try {
       const here = open();
+      if (!isOurs && !(stack.length > 0 ? here.safe : here.fixed)) return;
       const names: string[] = [];
       stack.push({ here, names });
       for (const { name, kind } of here.list()) {

@@ -19,7 +19,7 @@ import { patiently } from "../os/patience.ts";
 /** Opens what was built, and sees that it can be published. */
 export function openTree({ directory }: Staging, path: string): Directory {
   const tree = openBuilt(directory, TREE, path, AS_IT_WAS);
-  const mounted = mountedBelow(tree, realPathOf(tree));
+  const mounted = mountedBelow(tree, realPathOf(tree), true);
   if (mounted === undefined) return tree;
   tree[Symbol.dispose]();
   throw mountedIn(path, mounted);

@@ -4,7 +4,7 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { cliCommand, must, Peer, runCli } from "../support/command.ts";
+import { cliCommand, must, Peer, run, runCli } from "../support/command.ts";
 import { ALL, READ_WRITE, runProgram } from "../support/library.ts";
 import { unchanged } from "../support/look.ts";
 import { mountTest } from "../support/mounts.ts";
@@ -260,3 +260,26 @@ test(
     }
   },
 );
+
+// Whose path leads where, only the other one knows.
+for (const where of ["in another user's directory", "in our own"]) {
+  const theirs = where !== "in our own";
+  test(
+    `rebuild-cache --dir without FFI ${
+      theirs ? "touches nothing" : "clears what others can write to"
+    } ${where}`,
+    ["linux", "root", "deno run"],
+    async () => {
+      await using dir = TempDir.make();
+      dir.write({ place: { cache: { deep: { file: "x" } } } });
+      Deno.chmodSync(dir.at("place/cache"), 0o777);
+      if (theirs) Deno.chownSync(dir.at("place"), 65534, 65534);
+      const [program, ...rest] = cliCommand(["--dir", dir.at("place/cache")]);
+      rest.splice(1, 0, "--deny-ffi");
+      const { code, stderr } = await run([program!, ...rest]);
+      assertEquals(code, theirs ? 2 : 0, stderr);
+      if (theirs) assertStringIncludes(stderr, "Grant --allow-ffi");
+      assertEquals(namesIn(dir.at("place")), theirs ? ["cache"] : []);
+    },
+  );
+}
