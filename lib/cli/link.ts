@@ -30,9 +30,9 @@ export async function run(call: Call<typeof LINK>): Promise<number> {
   });
 }
 
-/** A call of a command that links. */
 type IfExists = NonNullable<EntryLinkOptions["ifExists"]>;
 
+/** A call of a command that links. */
 type LinkCall = LockCall & {
   readonly values:
     & Omit<

@@ -36,9 +36,9 @@ export interface Destination extends Place {
 export interface Watch {
   /** What must stand at the destination to be replaced: nothing else is. */
   readonly expected?: Status | undefined;
-  /** Called with what is finished, just before it gets its place. */
   /** Whether the destination's parents are made, but for a dry run. */
   readonly makesParents?: boolean;
+  /** Called with what is finished, just before it gets its place. */
   readonly onFinished?: (
     it: Pick<Place, "parent" | "name">,
   ) => Promise<void> | void;
