@@ -5,7 +5,7 @@
  * @module
  */
 
-import { noCounts } from "./report.ts";
+import { nothingDone } from "./report.ts";
 import { CacheError, kindOfError } from "../error.ts";
 import type { CopyControl } from "../fs/copy.ts";
 import {
@@ -93,10 +93,7 @@ export interface Built extends Counts {
 /** Nothing built yet. */
 export function nothingBuilt(): Built {
   return {
-    ...noCounts(),
-    directories: 0,
-    links: 0,
-    notKept: new Map(),
+    ...nothingDone(),
     waiting: [],
     unfinished: [],
     firstNames: new Map(),

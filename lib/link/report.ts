@@ -69,18 +69,13 @@ export function linkReport(
 /** The report that what stands there is what should stand there. */
 export function unchangedTree(path: string): LinkReport {
   const started = performance.now();
-  return linkReport(
-    path,
-    "unchanged",
-    {
-      ...noCounts(),
-      directories: 0,
-      links: 0,
-      notKept: new Map(),
-    },
-    0,
-    started,
-  );
+  return linkReport(path, "unchanged", nothingDone(), 0, started);
+}
+
+/** Nothing done yet. */
+export function nothingDone() {
+  const notKept = new Map<string, NotKept>();
+  return { ...noCounts(), directories: 0, links: 0, notKept };
 }
 
 /** Nothing counted yet. */
