@@ -11,12 +11,13 @@
 
 import { CacheError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
+import { readAll } from "../fs/read.ts";
 import { Listing } from "../link/listing.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import type { Content } from "./content.ts";
 import { isBucket, MANIFEST } from "./layout.ts";
-import { failure, readAll } from "./root.ts";
+import { failure } from "./root.ts";
 
 const VERSION = 3;
 
@@ -135,7 +136,7 @@ function read(archive: Directory, longest: number): Uint8Array<ArrayBuffer> {
     if (kind === undefined) throw new Damaged(`"${path}" is missing`, path);
     if (kind !== "file") throw new Damaged(`"${path}" is not a file`, path);
     using file = patiently(() => archive.openFile(MANIFEST, "read"));
-    return readAll(file.read.bind(file), longest, file.opened.size);
+    return readAll(file, longest, file.opened.size);
   } catch (error) {
     throw failure("read", path, error);
   }

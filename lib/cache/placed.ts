@@ -22,6 +22,7 @@ import {
 import { realPathOf } from "../fs/guard_rails.ts";
 import { parseSiblingName, removeQuietly, siblingName } from "../fs/names.ts";
 import { openParent, type Place } from "../fs/open.ts";
+import { readText } from "../fs/read.ts";
 import { ownId } from "../fs/trust.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
@@ -43,7 +44,6 @@ import {
   look,
   makeShared,
   namesIn,
-  readAll,
   type Root,
 } from "./root.ts";
 
@@ -312,8 +312,7 @@ function readNote(
       const isOwn = uid === ownId(root.path) && (mode & 0o022) === 0;
       if (!isOwn) return undefined;
     }
-    const bytes = readAll(file.read.bind(file), LONGEST);
-    const note = JSON.parse(new TextDecoder().decode(bytes));
+    const note = JSON.parse(readText(file, LONGEST));
     return isNote(note) ? note : undefined;
   } catch (error) {
     const kind = kindOfError(error);

@@ -7,6 +7,7 @@ import {
 } from "../fs/directory.ts";
 import { osFailure } from "../error.ts";
 import type { Place } from "../fs/open.ts";
+import { readText } from "../fs/read.ts";
 import { ownId } from "../fs/trust.ts";
 import { holdFile } from "../lock/directory.ts";
 import { log } from "../log.ts";
@@ -199,11 +200,10 @@ function isOwnRecord(file: OpenFile, said: string, parent: Directory): boolean {
 }
 
 function read(file: OpenFile): string {
-  const bytes = new Uint8Array(2 * LENGTH);
-  let length = 0;
-  const more = () => file.read(bytes.subarray(length));
-  for (let n; (n = patiently(more)) > 0;) length += n;
-  return new TextDecoder().decode(bytes.subarray(0, length));
+  const patient = {
+    read: (into: Uint8Array<ArrayBuffer>) => patiently(() => file.read(into)),
+  };
+  return readText(patient, 2 * LENGTH);
 }
 
 async function digest(text: string): Promise<string> {
