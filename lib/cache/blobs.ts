@@ -14,11 +14,11 @@ import {
 import { readAll } from "../fs/read.ts";
 import { log } from "../log.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import { digestOfFile } from "./content.ts";
 import { digestOf, FOLDERS, isShard } from "./layout.ts";
 import { isAhead, lastUseOfBlob, touchBlob } from "./last_use.ts";
 import type { OnUnreadable } from "./list.ts";
-import { sha256 } from "./manifest.ts";
 import { failure, look, namesIn, openFolder, type Root } from "./root.ts";
 
 /** A blob in the cache. */

@@ -15,6 +15,7 @@ import { readAll } from "../fs/read.ts";
 import { Listing } from "../link/listing.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import type { Content } from "./content.ts";
 import { isBucket, MANIFEST } from "./layout.ts";
 import { failure } from "./root.ts";
@@ -73,11 +74,6 @@ export function diskBytesOf(archive: Directory, content: Content): number {
   const { allocated = 0 } = archive.opened;
   const manifest = content.lines.reduce((sum, { length }) => sum + length, 512);
   return content.diskBytes + allocated + Math.ceil(manifest / BLOCK) * BLOCK;
-}
-
-/** The SHA-256 of bytes, in hexadecimal digits. */
-export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /**

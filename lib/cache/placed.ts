@@ -28,6 +28,7 @@ import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { machineId, viewOfMachine } from "../os/machine.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import {
   type ArchiveId,
   FOLDERS,
@@ -37,7 +38,6 @@ import {
   placementName,
   referenceName,
 } from "./layout.ts";
-import { sha256 } from "./manifest.ts";
 import {
   failure,
   isShared,
@@ -260,7 +260,7 @@ async function digestOf(
   { machine, path, inode, made }: Standing,
 ): Promise<string> {
   const text = JSON.stringify([machine, path, inode, made]);
-  return await sha256(new TextEncoder().encode(text));
+  return await sha256(text);
 }
 
 function isSame(a: Standing, b: Standing): boolean {

@@ -13,6 +13,7 @@ import { holdFile } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import type { RebuildOptions } from "./options.ts";
 
 /** The right to build, which one process has at a time. */
@@ -39,7 +40,7 @@ export async function takeTurn(
   const { share, allowEmpty = false } = options;
   const { parent } = place;
   const name = `${place.name}.rebuild.lock`;
-  const wanted = share === undefined ? NOBODY : await digest(share);
+  const wanted = share === undefined ? NOBODY : await sha256(share);
   const before = share === undefined ? undefined : recordIn(parent, name);
   const what = `The right to rebuild "${path}"`;
   using stack = new DisposableStack();
@@ -204,10 +205,4 @@ function read(file: OpenFile): string {
     read: (into: Uint8Array<ArrayBuffer>) => patiently(() => file.read(into)),
   };
   return readText(patient, 2 * LENGTH);
-}
-
-async function digest(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return hash.toHex();
 }
