@@ -12,6 +12,7 @@ import {
 } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { realPathOf } from "../fs/guard_rails.ts";
+import { isEmpty } from "../fs/list.ts";
 import { mountedBelow } from "../fs/remove.ts";
 import { type Staging, TREE } from "../fs/staging.ts";
 import { patiently } from "../os/patience.ts";
@@ -59,7 +60,7 @@ export function refuseEmpty(
   path: string,
   hint: string,
 ): void {
-  if (ask(path, () => built.list(), hint).length > 0) return;
+  if (!ask(path, () => isEmpty(built), hint)) return;
   throw nothingBuilt(`rebuild "${path}"`, path, hint);
 }
 

@@ -6,6 +6,7 @@ import {
   toMilliseconds,
 } from "../fs/directory.ts";
 import { osFailure } from "../error.ts";
+import { isEmpty } from "../fs/list.ts";
 import type { Place } from "../fs/open.ts";
 import { readText } from "../fs/read.ts";
 import { ownId } from "../fs/trust.ts";
@@ -50,7 +51,7 @@ export async function takeTurn(
   const said = ask(path, () => read(file));
   const shared = share !== undefined && before !== "unknown" &&
     ask(path, () => isFor(said, before?.id, wanted, file, place)) &&
-    (allowEmpty || !ask(path, () => isEmpty(place)));
+    (allowEmpty || !ask(path, () => isEmptyAt(place)));
   const held = stack.move();
   const id = crypto.randomUUID().replaceAll("-", "");
   const note = (record: BuildRecord) =>
@@ -167,10 +168,10 @@ function resultAt({ parent, name }: Place): string | undefined {
 }
 
 /** What was cleared within a tick of the clock that its times are taken from is empty. */
-function isEmpty({ parent, name }: Place): boolean {
+function isEmptyAt({ parent, name }: Place): boolean {
   try {
     using directory = parent.open(name, "named");
-    return directory.list().length === 0;
+    return isEmpty(directory);
   } catch (error) {
     if (errorKind(error) === "not-found") return true;
     throw error;
