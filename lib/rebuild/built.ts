@@ -81,7 +81,11 @@ export function nothingBuilt(
 /** What is said of the old cache before anything was put in its place. */
 export const AS_IT_WAS = "The old cache is as it was";
 
-/** Asks the operating system, before anything is put in its place. */
+/**
+ * Asks the operating system, before anything is put in its place.
+ *
+ * @param hint What is said of the old cache, if anything.
+ */
 export function ask<T>(path: string, call: () => T, hint = AS_IT_WAS): T {
   try {
     return patiently(call);

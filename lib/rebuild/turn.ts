@@ -5,7 +5,6 @@ import {
   type Status,
   toMilliseconds,
 } from "../fs/directory.ts";
-import { osFailure } from "../error.ts";
 import { isEmpty } from "../fs/list.ts";
 import type { Place } from "../fs/open.ts";
 import { readText } from "../fs/read.ts";
@@ -15,6 +14,7 @@ import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { sha256 } from "../os/sha256.ts";
+import { ask } from "./built.ts";
 import type { RebuildOptions } from "./options.ts";
 
 /** The right to build, which one process has at a time. */
@@ -48,10 +48,10 @@ export async function takeTurn(
   const { file } = stack.use(
     await holdFile(parent, name, path, what, options),
   );
-  const said = ask(path, () => read(file));
+  const said = ask(path, () => read(file), "");
   const shared = share !== undefined && before !== "unknown" &&
-    ask(path, () => isFor(said, before?.id, wanted, file, place)) &&
-    (allowEmpty || !ask(path, () => isEmptyAt(place)));
+    ask(path, () => isFor(said, before?.id, wanted, file, place), "") &&
+    (allowEmpty || !ask(path, () => isEmptyAt(place), ""));
   const held = stack.move();
   const id = crypto.randomUUID().replaceAll("-", "");
   const note = (record: BuildRecord) =>
@@ -85,15 +85,6 @@ function attempt(work: () => void): boolean {
   } catch (error) {
     log.debug(() => `Those who wait will build again: ${osErrorText(error)}`);
     return false;
-  }
-}
-
-/** Asks the operating system about the locks. */
-function ask<T>(path: string, call: () => T): T {
-  try {
-    return patiently(call);
-  } catch (error) {
-    throw osFailure("rebuild", path, error);
   }
 }
 
