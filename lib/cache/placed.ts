@@ -11,10 +11,10 @@
  */
 
 import { kindOfError } from "../error.ts";
+import { lockForLife } from "../fs/alive.ts";
 import {
   type Directory,
   isSameInode,
-  type OpenFile,
   pathIn,
   type Status,
   toMilliseconds,
@@ -202,19 +202,12 @@ export async function sweepPlaced(root: Root): Promise<void> {
 function removeUnwritten(folder: Directory, name: string, age: number): void {
   try {
     using file = folder.openFile(name, "lock");
-    if (!isLocked(file, age)) removeQuietly(folder, name);
+    const isDead = lockForLife(file, () => age > WRITTEN);
+    if (isDead) removeQuietly(folder, name);
   } catch (error) {
     log.debug(() =>
       `Not swept: "${pathIn(folder, name)}": ${osErrorText(error)}`
     );
-  }
-}
-
-function isLocked(file: OpenFile, age: number): boolean {
-  try {
-    return !file.tryLock(true);
-  } catch {
-    return age <= WRITTEN; // no locks here
   }
 }
 
@@ -280,7 +273,7 @@ function write(
   try {
     // The mode says that nobody else has written it.
     using file = patiently(() => folder.openFile(own, "create", 0o644));
-    isLocked(file, 0); // locks it; else a prune just removes it
+    lockForLife(file); // else a prune just removes it
     file.write(new TextEncoder().encode(JSON.stringify(note)));
     // A member's prune reads it.
     if (isShared(root.status())) file.setAccess({ mode: 0o640 });
