@@ -100,12 +100,6 @@ export function nothingBuilt(): Built {
   };
 }
 
-/** Files that are in place. */
-export function filesIn(built: Counts): number {
-  return built.cloned + built.hardlinked + built.symlinked + built.copied +
-    built.created;
-}
-
 /** Deeper than any path that the operating system takes can lead. */
 const DEEPEST = 1000;
 

@@ -47,7 +47,7 @@ export function linkReport(
   return {
     path,
     outcome,
-    files: built.files ?? cloned + hardlinked + symlinked + copied + created,
+    files: built.files ?? filesIn(built),
     cloned,
     hardlinked,
     symlinked,
@@ -76,6 +76,12 @@ export function unchangedTree(path: string): LinkReport {
 export function nothingDone() {
   const notKept = new Map<string, NotKept>();
   return { ...noCounts(), directories: 0, links: 0, notKept };
+}
+
+/** Files that are in place. */
+export function filesIn(built: Counts): number {
+  return built.cloned + built.hardlinked + built.symlinked + built.copied +
+    built.created;
 }
 
 /** Nothing counted yet. */
