@@ -11,21 +11,15 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
+import { readAll } from "../fs/read.ts";
 import { log } from "../log.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import { digestOfFile } from "./content.ts";
 import { digestOf, FOLDERS, isShard } from "./layout.ts";
 import { isAhead, lastUseOfBlob, touchBlob } from "./last_use.ts";
 import type { OnUnreadable } from "./list.ts";
-import { sha256 } from "./manifest.ts";
-import {
-  failure,
-  look,
-  namesIn,
-  openFolder,
-  readAll,
-  type Root,
-} from "./root.ts";
+import { failure, look, namesIn, openFolder, type Root } from "./root.ts";
 
 /** A blob in the cache. */
 export interface Blob {
@@ -130,7 +124,7 @@ export async function wrongDigest(
 ): Promise<string | undefined> {
   // A small one needs no library that takes 10 ms to load.
   const found = file.opened.size < SMALL
-    ? await sha256(readAll(file.read.bind(file), Infinity, file.opened.size))
+    ? await sha256(readAll(file, Infinity, file.opened.size))
     : await digestOfFile(file, signal);
   return found === digest ? undefined : `its SHA-256 is ${found}`;
 }

@@ -11,9 +11,9 @@ import {
 } from "../os/arguments.ts";
 import { isAbsolute, toPath } from "../os/path.ts";
 import { Breath, patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import { printable } from "../os/text.ts";
 import { digestOfFile, type ReadOptions } from "./content.ts";
-import { sha256 } from "./manifest.ts";
 import { failure } from "./root.ts";
 
 /**
@@ -127,7 +127,7 @@ export async function hashFiles(
     const digest = await digestAt(finder.files.get(name)!, signal, onRead);
     lines.push(`${JSON.stringify(name)} ${digest}\n`);
   }
-  return await sha256(new TextEncoder().encode(lines.join("")));
+  return await sha256(lines.join(""));
 }
 
 function checkGlobs(globs: readonly string[]): void {

@@ -20,6 +20,7 @@
  */
 
 import { CacheError } from "../error.ts";
+import { sha256 } from "../os/sha256.ts";
 import { printable } from "../os/text.ts";
 
 /** The folders of a cache, except those of buckets. */
@@ -255,8 +256,6 @@ export function bucketOf(folder: string): string | undefined {
   return isBucket(name) ? name : undefined;
 }
 
-const encoder = new TextEncoder();
-
 /** What {@linkcode nameOf} gives. */
 const KEY_NAME = /^[a-z0-9-]{1,40}-[0-9a-f]{40}$/;
 
@@ -280,10 +279,8 @@ export async function nameOf(key: string): Promise<KeyName> {
   if (refusal) {
     throw new CacheError(`Cannot use a key: ${refusal}`, key, "refused");
   }
-  const bytes = await crypto.subtle.digest("SHA-256", encoder.encode(key));
   const readable = key.slice(0, 1000).toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-").slice(0, 40).replaceAll(/^-|-$/g, "");
-  return `${readable || "key"}-${
-    new Uint8Array(bytes, 0, 20).toHex()
-  }` as KeyName;
+  const digest = (await sha256(key)).slice(0, 40);
+  return `${readable || "key"}-${digest}` as KeyName;
 }

@@ -7,7 +7,7 @@
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { patiently } from "../os/patience.ts";
-import { holdFile } from "../lock/directory.ts";
+import { holdFile, lockItself } from "../lock/directory.ts";
 import {
   attemptLock,
   DEFAULT_WAIT,
@@ -130,20 +130,6 @@ const NO_DIRECTORY: ReadonlySet<string> = new Set([
   "loop",
   "mount",
 ]);
-
-/** Tries to lock a directory itself. Not on Windows, nor on NFS, where a directory can't be locked. */
-export function lockItself(
-  directory: Directory,
-  exclusive: boolean,
-): "locked" | "busy" | "none" {
-  if (Deno.build.os === "windows") return "none";
-  try {
-    return directory.tryLock(exclusive) ? "locked" : "busy";
-  } catch (error) {
-    log.trace(() => `Not locked: ${directory.path}: ${osErrorText(error)}`);
-    return "none";
-  }
-}
 
 /**
  * Locks that are held for an instant are waited for, whatever was asked for: for so

@@ -11,12 +11,14 @@
 
 import { CacheError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
+import { readAll } from "../fs/read.ts";
 import { Listing } from "../link/listing.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import type { Content } from "./content.ts";
 import { isBucket, MANIFEST } from "./layout.ts";
-import { failure, readAll } from "./root.ts";
+import { failure } from "./root.ts";
 
 const VERSION = 3;
 
@@ -72,11 +74,6 @@ export function diskBytesOf(archive: Directory, content: Content): number {
   const { allocated = 0 } = archive.opened;
   const manifest = content.lines.reduce((sum, { length }) => sum + length, 512);
   return content.diskBytes + allocated + Math.ceil(manifest / BLOCK) * BLOCK;
-}
-
-/** The SHA-256 of bytes, in hexadecimal digits. */
-export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
 
 /**
@@ -135,7 +132,7 @@ function read(archive: Directory, longest: number): Uint8Array<ArrayBuffer> {
     if (kind === undefined) throw new Damaged(`"${path}" is missing`, path);
     if (kind !== "file") throw new Damaged(`"${path}" is not a file`, path);
     using file = patiently(() => archive.openFile(MANIFEST, "read"));
-    return readAll(file.read.bind(file), longest, file.opened.size);
+    return readAll(file, longest, file.opened.size);
   } catch (error) {
     throw failure("read", path, error);
   }

@@ -11,10 +11,10 @@
  */
 
 import { kindOfError } from "../error.ts";
+import { lockForLife } from "../fs/alive.ts";
 import {
   type Directory,
   isSameInode,
-  type OpenFile,
   pathIn,
   type Status,
   toMilliseconds,
@@ -22,11 +22,13 @@ import {
 import { realPathOf } from "../fs/guard_rails.ts";
 import { parseSiblingName, removeQuietly, siblingName } from "../fs/names.ts";
 import { openParent, type Place } from "../fs/open.ts";
+import { readText } from "../fs/read.ts";
 import { ownId } from "../fs/trust.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { machineId, viewOfMachine } from "../os/machine.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
 import {
   type ArchiveId,
   FOLDERS,
@@ -36,14 +38,12 @@ import {
   placementName,
   referenceName,
 } from "./layout.ts";
-import { sha256 } from "./manifest.ts";
 import {
   failure,
   isShared,
   look,
   makeShared,
   namesIn,
-  readAll,
   type Root,
 } from "./root.ts";
 
@@ -202,19 +202,12 @@ export async function sweepPlaced(root: Root): Promise<void> {
 function removeUnwritten(folder: Directory, name: string, age: number): void {
   try {
     using file = folder.openFile(name, "lock");
-    if (!isLocked(file, age)) removeQuietly(folder, name);
+    const isDead = lockForLife(file, () => age > WRITTEN);
+    if (isDead) removeQuietly(folder, name);
   } catch (error) {
     log.debug(() =>
       `Not swept: "${pathIn(folder, name)}": ${osErrorText(error)}`
     );
-  }
-}
-
-function isLocked(file: OpenFile, age: number): boolean {
-  try {
-    return !file.tryLock(true);
-  } catch {
-    return age <= WRITTEN; // no locks here
   }
 }
 
@@ -260,7 +253,7 @@ async function digestOf(
   { machine, path, inode, made }: Standing,
 ): Promise<string> {
   const text = JSON.stringify([machine, path, inode, made]);
-  return await sha256(new TextEncoder().encode(text));
+  return await sha256(text);
 }
 
 function isSame(a: Standing, b: Standing): boolean {
@@ -280,7 +273,7 @@ function write(
   try {
     // The mode says that nobody else has written it.
     using file = patiently(() => folder.openFile(own, "create", 0o644));
-    isLocked(file, 0); // locks it; else a prune just removes it
+    lockForLife(file); // else a prune just removes it
     file.write(new TextEncoder().encode(JSON.stringify(note)));
     // A member's prune reads it.
     if (isShared(root.status())) file.setAccess({ mode: 0o640 });
@@ -312,8 +305,7 @@ function readNote(
       const isOwn = uid === ownId(root.path) && (mode & 0o022) === 0;
       if (!isOwn) return undefined;
     }
-    const bytes = readAll(file.read.bind(file), LONGEST);
-    const note = JSON.parse(new TextDecoder().decode(bytes));
+    const note = JSON.parse(readText(file, LONGEST));
     return isNote(note) ? note : undefined;
   } catch (error) {
     const kind = kindOfError(error);

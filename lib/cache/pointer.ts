@@ -9,6 +9,7 @@
 import { log } from "../log.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { removeQuietly } from "../fs/names.ts";
+import { readText } from "../fs/read.ts";
 import { kindOfError } from "../error.ts";
 import { osErrorText } from "../os/error.ts";
 import { hasLibc } from "../os/libc.ts";
@@ -21,7 +22,7 @@ import {
   pointerText,
   temporaryName,
 } from "./layout.ts";
-import { failure, look, readAll, type Root, writeFile } from "./root.ts";
+import { failure, look, type Root, writeFile } from "./root.ts";
 
 /** Longer than any key's text. */
 const LONGEST = 1024;
@@ -36,7 +37,7 @@ export function readPointer(
   bucket: Directory,
   name: KeyName,
 ): ArchiveId | undefined {
-  const text = readText(bucket, name);
+  const text = textOf(bucket, name);
   if (text === undefined) return undefined;
   const id = idInPointer(text);
   if (id === undefined) {
@@ -48,7 +49,7 @@ export function readPointer(
 }
 
 /** `undefined` if there is nothing; an empty text if it is something else. */
-function readText(bucket: Directory, name: KeyName): string | undefined {
+function textOf(bucket: Directory, name: KeyName): string | undefined {
   for (let tries = 0;; tries++) {
     try {
       return bucket.readLink(name);
@@ -65,7 +66,7 @@ function readText(bucket: Directory, name: KeyName): string | undefined {
     if (status.kind !== "file" && status.kind !== "symlink") return "";
     try {
       using file = patiently(() => bucket.openFile(name, "read"));
-      return new TextDecoder().decode(readAll(file.read.bind(file), LONGEST));
+      return readText(file, LONGEST);
     } catch (error) {
       // A link took its place, or it is gone: once more.
       if (tries < 10 && look(bucket, name)?.kind !== "file") continue;

@@ -1,6 +1,7 @@
 import { kindOfError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { removeQuietly } from "../fs/names.ts";
+import { readText } from "../fs/read.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -12,7 +13,7 @@ import {
   refreshName,
   temporaryName,
 } from "./layout.ts";
-import { failure, readAll, type Root, writeFile } from "./root.ts";
+import { failure, type Root, writeFile } from "./root.ts";
 import { openRoot, type Store } from "./store.ts";
 
 /** What is known of the refresh of a key that began last. */
@@ -91,7 +92,7 @@ const LONGEST = 65;
 function readNote(folder: Directory, name: string): string | undefined {
   try {
     using file = patiently(() => folder.openFile(name, "read"));
-    return new TextDecoder().decode(readAll(file.read.bind(file), LONGEST));
+    return readText(file, LONGEST);
   } catch (error) {
     if (kindOfError(error) === "not-found") return undefined;
     throw failure("read", pathIn(folder, name), error);

@@ -8,6 +8,7 @@
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
 import { removeQuietly } from "../fs/names.ts";
+import { readText } from "../fs/read.ts";
 import { type Failure, failureOf } from "../fs/remove.ts";
 import { patiently, pause } from "../os/patience.ts";
 import {
@@ -150,9 +151,7 @@ export class Root implements Disposable {
     const path = pathIn(this.directory, TAG_NAME);
     try {
       using file = patiently(() => this.directory.openFile(TAG_NAME, "read"));
-      const text = new TextDecoder().decode(
-        readAll(file.read.bind(file), 4096),
-      );
+      const text = readText(file, 4096);
       if (text === "") return "empty";
       return text.startsWith(SIGNATURE) ? "whole" : "none";
     } catch (error) {
@@ -250,27 +249,6 @@ export function look(directory: Directory, name: string): Status | undefined {
   } catch (error) {
     throw failure("look at", pathIn(directory, name), error);
   }
-}
-
-/** Reads to the end, or as much as is wanted. */
-export function readAll(
-  read: (into: Uint8Array<ArrayBuffer>) => number,
-  longest = Infinity,
-  expected = 0,
-): Uint8Array<ArrayBuffer> {
-  let bytes = new Uint8Array(
-    Math.min(longest, Math.max(4096, expected + 1)),
-  );
-  let length = 0;
-  for (let n; (n = read(bytes.subarray(length))) > 0;) {
-    length += n;
-    if (length < bytes.length) continue;
-    if (length >= longest) break;
-    const longer = new Uint8Array(Math.min(longest, bytes.length * 2));
-    longer.set(bytes);
-    bytes = longer;
-  }
-  return bytes.subarray(0, length);
 }
 
 const isWindows = Deno.build.os === "windows";

@@ -13,6 +13,7 @@ import type {
 } from "./archive.ts";
 import { CacheError, osFailure } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import { isEmpty } from "../fs/list.ts";
 import { log } from "../log.ts";
 import { checkOptions, checkType } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
@@ -147,8 +148,7 @@ export class SlotStaging implements CacheStaging {
     try {
       if (look(directory, TREE)?.kind !== "directory") return;
       using tree = patiently(() => directory.open(TREE));
-      // One entry is enough, of however many.
-      for (const piece of tree.pieces()) if (piece.length > 0) return;
+      if (!isEmpty(tree)) return;
     } catch (error) {
       throw failure("put into the cache", root.path, error);
     }

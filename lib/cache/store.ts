@@ -12,7 +12,7 @@ import { type Directory, pathIn } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
-import { lockPlace } from "../lock/directory.ts";
+import { lockItself, lockPlace } from "../lock/directory.ts";
 import type { LockOptions } from "../lock/file.ts";
 import { sweepNotes } from "../lock/holder.ts";
 import { log } from "../log.ts";
@@ -21,7 +21,7 @@ import { checkNumber, checkOptions, checkSignal } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, leaseName, newId } from "./layout.ts";
 import type { StandingLimits } from "./limits.ts";
-import { attempt, lockItself } from "./locks.ts";
+import { attempt } from "./locks.ts";
 import { failure, Root } from "./root.ts";
 
 const realPathSync = steady(Deno.realPathSync);

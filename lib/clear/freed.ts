@@ -1,5 +1,6 @@
-import { type Directory, inodeKey, type OpenUse } from "../fs/directory.ts";
+import type { Directory, OpenUse } from "../fs/directory.ts";
 import { listSlowly } from "../fs/list.ts";
+import { NamesMet } from "../fs/weigh.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { Breath } from "../os/patience.ts";
@@ -23,7 +24,7 @@ export async function freedBy(
   signal: AbortSignal | undefined,
 ): Promise<number | undefined> {
   let freed = 0;
-  const names = new Map<string, number>();
+  const names = new NamesMet();
   const stack: { here: Directory; below: string[] }[] = [];
   const breath = new Breath(signal);
   const enter = async (here: Directory) => {
@@ -39,13 +40,8 @@ export async function freedBy(
       const status = here.look(name);
       if (!status) continue;
       const { links, size, allocated = size } = status;
-      const inode = links > 1 ? inodeKey(status) : undefined;
-      if (inode !== undefined) {
-        const seen = (names.get(inode) ?? 0) + 1;
-        names.set(inode, seen);
-        if (seen < links) continue;
-      }
-      freed += allocated;
+      const met = names.count(status) ?? links;
+      if (met >= links) freed += allocated;
     }
   };
   try {

@@ -6,7 +6,7 @@
 
 import { count } from "../fs/count.ts";
 import type { LinkFileReport, LinkReport } from "../link/options.ts";
-import { plural, size } from "./render.ts";
+import { leftAsIs, plural, size } from "./render.ts";
 
 /** What a link would do, and what stands in its place now. */
 export function wouldLink(report: LinkReport | LinkFileReport): string {
@@ -22,9 +22,7 @@ export function wouldLink(report: LinkReport | LinkFileReport): string {
     case "would-link":
       return `Would link ${path}: ${what}`;
   }
-  return outcome === "unchanged"
-    ? `Unchanged ${path}: it is there`
-    : `Skipped ${path}: it is there`;
+  return leftAsIs(path, outcome === "unchanged" ? outcome : "skipped");
 }
 
 /** What stands at a path, which would be replaced. */

@@ -46,7 +46,7 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       if (entry?.outcome !== "hit") return wouldBuild(call, key, entry);
       const linking = linkAny(entry.path, dst, call, { signal, entry });
       const { result, text } = await linking;
-      report(call, { outcome: "hit", link: result }, () => text);
+      report(call, { outcome: "hit", key, link: result }, () => text);
       return EXIT.done;
     }
     const build = async (at: string) => {

@@ -7,15 +7,14 @@ import type {
   LinkTreeOptions,
 } from "../link/options.ts";
 import { kindOfError } from "../error.ts";
-import { linkTree } from "../link/tree.ts";
+import { globs, linkTree } from "../link/tree.ts";
 import { basename } from "../os/path.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import { wouldLink } from "./dry_run.ts";
 import { complain } from "./output.ts";
-import { isCurrent } from "./placing.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, LINK } from "./flags.ts";
-import { milliseconds, plural, size, thousands } from "./render.ts";
+import { leftAsIs, milliseconds, plural, size, thousands } from "./render.ts";
 import { type Progress, withMeter } from "./progress.ts";
 import { type LockCall, lockOptions } from "./locks.ts";
 
@@ -30,9 +29,9 @@ export async function run(call: Call<typeof LINK>): Promise<number> {
   });
 }
 
-/** A call of a command that links. */
 type IfExists = NonNullable<EntryLinkOptions["ifExists"]>;
 
+/** A call of a command that links. */
 type LinkCall = LockCall & {
   readonly values:
     & Omit<
@@ -72,10 +71,11 @@ export async function linkAny(
   if (ifExists === "merge" && entry?.isFile) throw new UsageError(noMerge);
   if (!entry && isFile(src)) {
     if (ifExists === "merge") throw new UsageError(noMerge);
+    const name = basename(dst);
     const how = {
       ...both,
       ifExists,
-      mutable: await matchesAny(mutable, basename(dst)),
+      mutable: (await globs(mutable)).some((glob) => glob.test(name)),
       signal,
     };
     const result = await withMeter(call, dst, (update) =>
@@ -137,17 +137,6 @@ export async function unlessDamaged<T>(
   }
 }
 
-async function matchesAny(
-  globs: readonly string[],
-  name: string,
-): Promise<boolean> {
-  if (globs.length === 0) return false;
-  const { globToRegExp } = await import("@std/path/posix/glob-to-regexp");
-  return globs.some((glob) =>
-    globToRegExp(glob, { globstar: true }).test(name)
-  );
-}
-
 function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
@@ -165,8 +154,9 @@ function describe(
   isFile: boolean,
 ): string {
   const { path, outcome, linkedBytes, durationMs, reset } = report;
-  if (outcome === "unchanged") return isCurrent(path);
-  if (outcome === "skipped") return `Skipped ${path}: it is there`;
+  if (outcome === "unchanged" || outcome === "skipped") {
+    return leftAsIs(path, outcome);
+  }
   const files = (["cloned", "hardlinked", "symlinked", "copied"] as const)
     .filter((mode) => report[mode] > 0)
     .map((mode) => `${thousands(report[mode])} ${mode}`);

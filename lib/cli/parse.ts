@@ -93,7 +93,6 @@ export function parse({ command, args, named }: Line): Call<Shape> {
   const flags = [...command.flags, ...COMMON];
   const usage = `rebuild-cache ${command.usage}`;
   const end = args.indexOf("--");
-  const head = end < 0 ? args : args.slice(0, end);
   if (end >= 0 && command.noDashes !== undefined) {
     throw new UsageError(
       `${command.name} runs no command. ${command.noDashes}`,
@@ -104,7 +103,13 @@ export function parse({ command, args, named }: Line): Call<Shape> {
       `There is no -- before the command that ${command.name} runs: ${usage}`,
     );
   }
-  const { texts, words } = split(command, head, flags, named, end >= 0);
+  const { texts, words } = split(
+    command,
+    flagsOf(args),
+    flags,
+    named,
+    end >= 0,
+  );
   let run: readonly string[] = [];
   if (end >= 0) {
     let rest = args.slice(end + 1);
@@ -120,7 +125,7 @@ export function parse({ command, args, named }: Line): Call<Shape> {
       run = rest;
     } else words.push(...rest);
   }
-  const typed = new Set([...texts.keys()]);
+  const typed = new Set(texts.keys());
   place(command, words, texts, named ? usage : undefined);
   const values: Record<string, unknown> = {};
   for (const flag of [...flags, ...command.words]) {

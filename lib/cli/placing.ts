@@ -5,6 +5,7 @@ import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
 import { report } from "./ending.ts";
 import type { Call } from "./flags.ts";
+import { leftAsIs } from "./render.ts";
 
 /**
  * Looks at a destination before anything is done for it.
@@ -22,7 +23,11 @@ export async function isUnchanged(
   const placement = await cache.placement(key, dst);
   if (placement.state !== "current") return false;
   const link = unchangedTree(toPath(dst));
-  report(call, { outcome: "hit", key, link }, () => isCurrent(dst));
+  report(
+    call,
+    { outcome: "hit", key, link },
+    () => leftAsIs(dst, "unchanged"),
+  );
   return true;
 }
 
@@ -36,9 +41,4 @@ export function isThere(path: string): boolean {
     if (kind === "not-found" || kind === "not-directory") return false;
     throw osFailure("look at", path, error);
   }
-}
-
-/** What stands at a destination is what was asked for. */
-export function isCurrent(dst: string): string {
-  return `Unchanged ${dst}: it is there`;
 }

@@ -37,3 +37,12 @@ export function span(ms: number): string {
   }
   return `${Math.max(0, Math.floor(ms / 1000))} s`;
 }
+
+/** What is said of a link that puts nothing there. */
+export function leftAsIs(
+  path: string,
+  outcome: "unchanged" | "skipped",
+): string {
+  const what = outcome === "unchanged" ? "Unchanged" : "Skipped";
+  return `${what} ${path}: it is there`;
+}

@@ -9,6 +9,7 @@ import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { type Directory, pathIn, type Status } from "./directory.ts";
+import { isEmpty } from "./list.ts";
 import { removeQuietly, siblingName } from "./names.ts";
 import { openDirectory, splitPath } from "./open.ts";
 import { moveToFree } from "./swap.ts";
@@ -97,7 +98,9 @@ const isWindows = Deno.build.os === "windows";
 function setAccessLike(made: Directory, like: Status, path: string): void {
   const { uid, gid, mode: now } = made.opened;
   const me = ownId();
-  if (!made.safe || (me !== undefined && uid !== me) || !isEmpty(made)) {
+  const isOurs = made.safe && (me === undefined || uid === me) &&
+    patiently(() => isEmpty(made));
+  if (!isOurs) {
     log.warn(() =>
       `"${path}" was made without the mode and owner that it had: other users can change what it lies in`
     );
@@ -121,10 +124,6 @@ function setAccessLike(made: Directory, like: Status, path: string): void {
       `"${path}" was made without the mode that it had: ${osErrorText(error)}`
     );
   }
-}
-
-function isEmpty(directory: Directory): boolean {
-  return patiently(() => directory.list()).length === 0;
 }
 
 function attempt(

@@ -428,11 +428,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   removeAttribute(name: string): void {
-    const at = nameSlot.put(name);
-    const c = rareCalls();
-    if (unlessInterrupted(() => c.fremovexattr(this.fd, at)) === 0) return;
-    const error = failure(`remove the attribute ${name} of`, this.path);
-    if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
+    removeAttribute(this.fd, name, this.path);
   }
 
   /** By its name in /proc, of which the last part is not followed. */
@@ -823,11 +819,7 @@ export class DescriptorFile implements OpenFile {
   }
 
   removeAttribute(name: string): void {
-    const at = nameSlot.put(name);
-    const c = rareCalls();
-    if (unlessInterrupted(() => c.fremovexattr(this.fd, at)) === 0) return;
-    const error = failure(`remove the attribute ${name} of`, this.path);
-    if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
+    removeAttribute(this.fd, name, this.path);
   }
 
   sync(): void {
@@ -959,6 +951,14 @@ function setAttribute(
   ) {
     throw failure(`set the attribute ${name} of`, path);
   }
+}
+
+function removeAttribute(fd: number, name: string, path: string): void {
+  const at = nameSlot.put(name);
+  const c = rareCalls();
+  if (unlessInterrupted(() => c.fremovexattr(fd, at)) === 0) return;
+  const error = failure(`remove the attribute ${name} of`, path);
+  if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;
 }
 
 let proc: boolean | undefined;

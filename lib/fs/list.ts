@@ -78,3 +78,9 @@ export function listWholeAtOnce(directory: Directory): Entry[] {
     before = changed;
   }
 }
+
+/** Whether nothing is in a directory. One entry is enough, of however many. */
+export function isEmpty(directory: Directory): boolean {
+  for (const piece of directory.pieces()) if (piece.length > 0) return false;
+  return true;
+}

@@ -51,9 +51,25 @@ const chmodSync = steady(Deno.chmodSync);
 const chownSync = steady(Deno.chownSync);
 const utimeSync = steady(Deno.utimeSync);
 
-/** A directory known by its path. */
-export class PathDirectory implements Directory {
+/** Deno knows of no extended attributes. */
+class Unattributed implements Attributed {
   readonly isKnown = false;
+
+  attributes(): string[];
+  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
+  attributes(name?: string): string[] & undefined {
+    return (name === undefined ? [] : undefined) as string[] & undefined;
+  }
+
+  setAttribute(name: string): void {
+    throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
+  }
+
+  removeAttribute(): void {}
+}
+
+/** A directory known by its path. */
+export class PathDirectory extends Unattributed implements Directory {
   readonly path: string;
   readonly #at: string;
   #safe: boolean | undefined;
@@ -71,6 +87,7 @@ export class PathDirectory implements Directory {
     shown: string = at,
     opened?: Status,
   ) {
+    super();
     this.#at = at;
     this.path = shown;
     this.#safe = safe;
@@ -287,19 +304,6 @@ export class PathDirectory implements Directory {
   }
   #opened: Status | undefined;
 
-  attributes(): string[];
-  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
-  /** Deno knows of none. */
-  attributes(name?: string): string[] & undefined {
-    return (name === undefined ? [] : undefined) as string[] & undefined;
-  }
-
-  setAttribute(name: string): void {
-    throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
-  }
-
-  removeAttribute(): void {}
-
   attributesOf(): Attributed {
     return this;
   }
@@ -457,8 +461,7 @@ function setAccessOfPath(path: string, access: Access): void {
 }
 
 /** An open file of Deno's. */
-export class PathFile implements OpenFile {
-  readonly isKnown = false;
+export class PathFile extends Unattributed implements OpenFile {
   readonly path: string;
   readonly #at: string;
   readonly #file: Deno.FsFile;
@@ -471,6 +474,7 @@ export class PathFile implements OpenFile {
    * @param shown The path that people know it by.
    */
   constructor(file: Deno.FsFile, at: string, shown: string) {
+    super();
     this.#file = file;
     this.#at = at;
     this.path = shown;
@@ -500,19 +504,6 @@ export class PathFile implements OpenFile {
   setAccess(access: Access): void {
     setAccessOfPath(this.#at, access);
   }
-
-  attributes(): string[];
-  attributes(name: string): Uint8Array<ArrayBuffer> | undefined;
-  /** Deno knows of none. */
-  attributes(name?: string): string[] & undefined {
-    return (name === undefined ? [] : undefined) as string[] & undefined;
-  }
-
-  setAttribute(name: string): void {
-    throw new Deno.errors.NotSupported(`Cannot set "${name}" without libc`);
-  }
-
-  removeAttribute(): void {}
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
     this.#file.seekSync(0, Deno.SeekMode.Start);

@@ -11,6 +11,7 @@ import { CacheError, osFailure } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { Budget, patiently } from "../os/patience.ts";
+import { lockForLife } from "./alive.ts";
 import { type Directory, type OpenFile, pathIn } from "./directory.ts";
 import { removeInherited } from "./fidelity.ts";
 import { findSiblings, removeQuietly, siblingName } from "./names.ts";
@@ -85,7 +86,7 @@ class LockedStaging implements Staging {
       removeInherited(this.directory); // or all that is made in it gets them
       lock = patiently(() => this.directory.openFile(LOCK, "create", 0o600));
       this.#lock = lock;
-      if (!tryLock(lock)) throw new Deno.errors.NotFound("Swept");
+      if (!lockForLife(lock)) throw new Deno.errors.NotFound("Swept");
       // Not found, if it was swept.
       if (!this.directory.look(LOCK)) throw new Deno.errors.NotFound("Swept");
     } catch (error) {
@@ -132,16 +133,6 @@ function unsafe(path: string): CacheError {
     path,
     "refused",
   );
-}
-
-/** True also where the file system has no locks. */
-function tryLock(file: OpenFile): boolean {
-  try {
-    return file.tryLock(true);
-  } catch (error) {
-    log.debug(() => `No locks here: ${osErrorText(error)}`);
-    return true;
-  }
 }
 
 /**
@@ -203,7 +194,7 @@ async function sweepOne(
     return failure ? undefined : [];
   }
   using _ = lock;
-  if (!isDead(directory, lock)) return undefined;
+  if (!lockForLife(lock, () => isOld(directory))) return undefined;
   const failures = await removeContent(directory, 0);
   if (failures.length > 0) return failures;
   removeQuietly(directory, LOCK);
@@ -237,11 +228,7 @@ function namesIn(directory: Directory): string[] {
   }
 }
 
-function isDead(directory: Directory, lock: OpenFile): boolean {
-  try {
-    return lock.tryLock(true);
-  } catch {
-    const { seconds } = directory.status().modified;
-    return Date.now() - seconds * 1000 > OLD;
-  }
+function isOld(directory: Directory): boolean {
+  const { seconds } = directory.status().modified;
+  return Date.now() - seconds * 1000 > OLD;
 }

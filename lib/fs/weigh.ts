@@ -18,14 +18,12 @@ export interface Weight {
  */
 export function weigh(parent: Directory, name: string): Weight {
   let [bytes, freed] = [0, 0];
-  const names = new Map<string, number>();
+  const names = new NamesMet();
   const count = (status: Status) => {
     const { links, size, allocated = size } = status;
-    const inode = links > 1 ? inodeKey(status) : undefined;
-    const seen = inode === undefined ? 1 : (names.get(inode) ?? 0) + 1;
-    if (inode !== undefined) names.set(inode, seen);
-    if (seen === 1) bytes += size;
-    if (seen === links) freed += allocated;
+    const met = names.count(status) ?? 1;
+    if (met === 1) bytes += size;
+    if (met === links) freed += allocated;
   };
   const walk = (directory: Directory) => {
     freed += directory.opened.allocated ?? 0;
@@ -48,4 +46,19 @@ export function weigh(parent: Directory, name: string): Weight {
     walk(directory);
   } else if (top?.kind === "file") count(top);
   return { bytes, freed };
+}
+
+/** Counts in a walk how many names of each inode it has met. */
+export class NamesMet {
+  readonly #met = new Map<string, number>();
+
+  /** With this one; `undefined` where one inode can't be told from another. */
+  count(status: Status): number | undefined {
+    if (status.links <= 1) return 1;
+    const inode = inodeKey(status);
+    if (inode === undefined) return undefined;
+    const met = (this.#met.get(inode) ?? 0) + 1;
+    this.#met.set(inode, met);
+    return met;
+  }
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { noCounts } from "./report.ts";
+import { nothingDone } from "./report.ts";
 import { CacheError, kindOfError } from "../error.ts";
 import type { CopyControl } from "../fs/copy.ts";
 import {
@@ -93,20 +93,11 @@ export interface Built extends Counts {
 /** Nothing built yet. */
 export function nothingBuilt(): Built {
   return {
-    ...noCounts(),
-    directories: 0,
-    links: 0,
-    notKept: new Map(),
+    ...nothingDone(),
     waiting: [],
     unfinished: [],
     firstNames: new Map(),
   };
-}
-
-/** Files that are in place. */
-export function filesIn(built: Counts): number {
-  return built.cloned + built.hardlinked + built.symlinked + built.copied +
-    built.created;
 }
 
 /** Deeper than any path that the operating system takes can lead. */

@@ -13,11 +13,11 @@ import {
 } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
+import { lockItself } from "../lock/directory.ts";
 import { DEFAULT_WAIT, LockedError, lockName, waitFor } from "../lock/file.ts";
 import { patienceOf, Turn } from "../lock/fairness.ts";
 import { listHolders } from "../lock/holder.ts";
 import { refuseInside } from "../lock/inside.ts";
-import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { placeOnDevice } from "../os/mounts.ts";
 import { dirname } from "../os/path.ts";
@@ -36,9 +36,9 @@ export interface Destination extends Place {
 export interface Watch {
   /** What must stand at the destination to be replaced: nothing else is. */
   readonly expected?: Status | undefined;
-  /** Called with what is finished, just before it gets its place. */
   /** Whether the destination's parents are made, but for a dry run. */
   readonly makesParents?: boolean;
+  /** Called with what is finished, just before it gets its place. */
   readonly onFinished?: (
     it: Pick<Place, "parent" | "name">,
   ) => Promise<void> | void;
@@ -178,7 +178,7 @@ export function refuseUnsafe(source: Directory, destination: string): void {
  * Waits for the lock on a directory itself, and makes no file for it: who clears or
  * rebuilds takes that, too. Where directories can't be locked, nothing is waited for.
  */
-export async function lockDirectoryItself(
+async function lockDirectoryItself(
   directory: Directory,
   exclusive: boolean,
   path: string,
@@ -195,12 +195,7 @@ export async function lockDirectoryItself(
   };
   await waitFor(
     () => {
-      try {
-        if (directory.tryLock(exclusive)) return true;
-      } catch (error) {
-        log.debug(() => `"${path}" is not locked: ${osErrorText(error)}`);
-        return true;
-      }
+      if (lockItself(directory, exclusive) !== "busy") return true;
       using place = openParent(path);
       refuseInside(place.parent, lockName(place.name), exclusive, path);
       return undefined;

@@ -40,7 +40,7 @@ import {
   placeFile,
 } from "./place.ts";
 import { lacksParent } from "./preview.ts";
-import { linkReport, noCounts } from "./report.ts";
+import { linkReport, noCounts, nothingDone } from "./report.ts";
 
 /**
  * Puts a cached file where it is needed, as cheaply as the file systems allow: by
@@ -94,10 +94,6 @@ export async function linkFile(
   const path = toPath(dst);
   using place = openSource(source, path);
   return toFileReport(await linkFileHeld(place, path, options));
-}
-
-function nothing() {
-  return { ...noCounts(), directories: 0, links: 0, notKept: new Map() };
 }
 
 /** What a report says of its only file. */
@@ -158,7 +154,7 @@ async function linkFileOnce(
   const { dryRun = false } = options;
   const preview = (outcome: LinkReport["outcome"]) => {
     const bytes = lookAtFile(from, source, path).size;
-    const built = { ...nothing(), bytes, files: 1 };
+    const built = { ...nothingDone(), bytes, files: 1 };
     return linkReport(path, outcome, built, 0, started);
   };
   if (dryRun && watch.makesParents && lacksParent(path)) {
@@ -167,7 +163,7 @@ async function linkFileOnce(
   using destination = openDestination(path, source);
   const { existing } = destination;
   if (existing && ifExists === "skip") {
-    return linkReport(path, "skipped", nothing(), 1, started);
+    return linkReport(path, "skipped", nothingDone(), 1, started);
   }
   const stays = existing && ifExists === "error";
   if (stays || !isExpected(existing, watch)) throw taken(source, path);

@@ -47,7 +47,7 @@ export function linkReport(
   return {
     path,
     outcome,
-    files: built.files ?? cloned + hardlinked + symlinked + copied + created,
+    files: built.files ?? filesIn(built),
     cloned,
     hardlinked,
     symlinked,
@@ -69,18 +69,19 @@ export function linkReport(
 /** The report that what stands there is what should stand there. */
 export function unchangedTree(path: string): LinkReport {
   const started = performance.now();
-  return linkReport(
-    path,
-    "unchanged",
-    {
-      ...noCounts(),
-      directories: 0,
-      links: 0,
-      notKept: new Map(),
-    },
-    0,
-    started,
-  );
+  return linkReport(path, "unchanged", nothingDone(), 0, started);
+}
+
+/** Nothing done yet. */
+export function nothingDone() {
+  const notKept = new Map<string, NotKept>();
+  return { ...noCounts(), directories: 0, links: 0, notKept };
+}
+
+/** Files that are in place. */
+export function filesIn(built: Counts): number {
+  return built.cloned + built.hardlinked + built.symlinked + built.copied +
+    built.created;
 }
 
 /** Nothing counted yet. */

@@ -14,7 +14,6 @@ import {
   Builder,
   type BuildJob,
   descend,
-  filesIn,
   type Rooms,
   type Waiting,
 } from "./build.ts";
@@ -22,6 +21,7 @@ import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, type LadderState, type LinkMode } from "./ladder.ts";
 import type { LinkTreeOptions } from "./options.ts";
 import { Candidate, type Counts, noteFallback, placeFile } from "./place.ts";
+import { filesIn } from "./report.ts";
 import type { Link, OtherName } from "./reset.ts";
 import { Shared } from "./shared.ts";
 import type { Answer, Order } from "./worker.ts";

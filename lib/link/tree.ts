@@ -21,7 +21,6 @@ import {
   type Builder,
   type BuildJob,
   type Built,
-  filesIn,
   nothingBuilt,
   type Rooms,
 } from "./build.ts";
@@ -47,7 +46,7 @@ import {
 } from "./options.ts";
 import { Candidate, placeFile } from "./place.ts";
 import { lacksParent, previewTree } from "./preview.ts";
-import { linkReport, noCounts } from "./report.ts";
+import { filesIn, linkReport, noCounts } from "./report.ts";
 import { buildTree } from "./threads.ts";
 
 /**

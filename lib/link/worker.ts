@@ -9,10 +9,11 @@ import type { CacheErrorKind } from "../error.ts";
 import { DescriptorDirectory } from "../fs/descriptors.ts";
 import type { Directory } from "../fs/directory.ts";
 import { PathDirectory } from "../fs/paths.ts";
-import { Builder, type BuildJob, type Built, filesIn } from "./build.ts";
+import { Builder, type BuildJob, type Built } from "./build.ts";
 import { LinkError } from "./error.ts";
 import type { LadderState } from "./ladder.ts";
 import type { LinkProgress } from "./options.ts";
+import { filesIn } from "./report.ts";
 import { Shared } from "./shared.ts";
 
 /** A directory that another thread holds open: descriptors are the process's. */

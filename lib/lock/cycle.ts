@@ -16,6 +16,7 @@ import {
   removeQuietly,
   siblingName,
 } from "../fs/names.ts";
+import { readText } from "../fs/read.ts";
 import { log } from "../log.ts";
 import { LockedError } from "./file.ts";
 import { isHolding, keyOf, locksAround } from "./inside.ts";
@@ -164,12 +165,7 @@ function readWait(parent: Directory, name: string): Wait | undefined {
   try {
     using file = parent.openFile(name, "read");
     if (file.tryLock(false)) return undefined; // nobody waits any more
-    const bytes = new Uint8Array(LONGEST);
-    let length = 0;
-    for (let n; (n = file.read(bytes.subarray(length))) > 0;) length += n;
-    const { wanted, inside } = JSON.parse(
-      new TextDecoder().decode(bytes.subarray(0, length)),
-    );
+    const { wanted, inside } = JSON.parse(readText(file, LONGEST));
     return isHolding(wanted) && Array.isArray(inside) && inside.every(isHolding)
       ? { name, wanted, inside }
       : undefined;

@@ -314,3 +314,17 @@ function attemptDirectory(
   if (held.length > 0) return held;
   throw lockFailure(path, refusal);
 }
+
+/** Tries to lock a directory itself. Not on Windows, nor on NFS, where a directory can't be locked. */
+export function lockItself(
+  directory: Directory,
+  exclusive: boolean,
+): "locked" | "busy" | "none" {
+  if (Deno.build.os === "windows") return "none";
+  try {
+    return directory.tryLock(exclusive) ? "locked" : "busy";
+  } catch (error) {
+    log.trace(() => `Not locked: ${directory.path}: ${osErrorText(error)}`);
+    return "none";
+  }
+}

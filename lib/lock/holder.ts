@@ -12,6 +12,7 @@ import {
   removeQuietly,
   siblingName,
 } from "../fs/names.ts";
+import { readText } from "../fs/read.ts";
 import { hostName } from "../os/machine.ts";
 import { printable } from "../os/text.ts";
 
@@ -112,12 +113,7 @@ const LONGEST = 16384;
 function readNote(parent: Directory, name: string): LockHolder | undefined {
   try {
     using file = parent.openFile(name, "read");
-    const bytes = new Uint8Array(LONGEST);
-    let length = 0;
-    for (let n; (n = file.read(bytes.subarray(length))) > 0;) length += n;
-    const note = JSON.parse(
-      new TextDecoder().decode(bytes.subarray(0, length)),
-    );
+    const note = JSON.parse(readText(file, LONGEST));
     const { pid, host, purpose, since } = note;
     if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
     return {

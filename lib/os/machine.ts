@@ -4,6 +4,8 @@
  * @module
  */
 
+import { sha256 } from "./sha256.ts";
+
 let known: Promise<string> | undefined;
 
 /**
@@ -13,13 +15,8 @@ let known: Promise<string> | undefined;
  * the same name.
  */
 export function machineId(): Promise<string> {
-  return known ??= hashed(systemId() ?? hostName() ?? "");
-}
-
-async function hashed(name: string): Promise<string> {
   // The file's own words are not for others: machine-id(5).
-  const bytes = new TextEncoder().encode(`rebuild-cache ${name}`);
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+  return known ??= sha256(`rebuild-cache ${systemId() ?? hostName() ?? ""}`);
 }
 
 const FILE = "/etc/machine-id";

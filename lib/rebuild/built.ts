@@ -12,6 +12,7 @@ import {
 } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { realPathOf } from "../fs/guard_rails.ts";
+import { isEmpty } from "../fs/list.ts";
 import { mountedBelow } from "../fs/remove.ts";
 import { type Staging, TREE } from "../fs/staging.ts";
 import { patiently } from "../os/patience.ts";
@@ -59,7 +60,7 @@ export function refuseEmpty(
   path: string,
   hint: string,
 ): void {
-  if (ask(path, () => built.list(), hint).length > 0) return;
+  if (!ask(path, () => isEmpty(built), hint)) return;
   throw nothingBuilt(`rebuild "${path}"`, path, hint);
 }
 
@@ -80,7 +81,11 @@ export function nothingBuilt(
 /** What is said of the old cache before anything was put in its place. */
 export const AS_IT_WAS = "The old cache is as it was";
 
-/** Asks the operating system, before anything is put in its place. */
+/**
+ * Asks the operating system, before anything is put in its place.
+ *
+ * @param hint What is said of the old cache, if anything.
+ */
 export function ask<T>(path: string, call: () => T, hint = AS_IT_WAS): T {
   try {
     return patiently(call);

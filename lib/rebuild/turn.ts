@@ -5,13 +5,16 @@ import {
   type Status,
   toMilliseconds,
 } from "../fs/directory.ts";
-import { osFailure } from "../error.ts";
+import { isEmpty } from "../fs/list.ts";
 import type { Place } from "../fs/open.ts";
+import { readText } from "../fs/read.ts";
 import { ownId } from "../fs/trust.ts";
 import { holdFile } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
+import { sha256 } from "../os/sha256.ts";
+import { ask } from "./built.ts";
 import type { RebuildOptions } from "./options.ts";
 
 /** The right to build, which one process has at a time. */
@@ -38,17 +41,17 @@ export async function takeTurn(
   const { share, allowEmpty = false } = options;
   const { parent } = place;
   const name = `${place.name}.rebuild.lock`;
-  const wanted = share === undefined ? NOBODY : await digest(share);
+  const wanted = share === undefined ? NOBODY : await sha256(share);
   const before = share === undefined ? undefined : recordIn(parent, name);
   const what = `The right to rebuild "${path}"`;
   using stack = new DisposableStack();
   const { file } = stack.use(
     await holdFile(parent, name, path, what, options),
   );
-  const said = ask(path, () => read(file));
+  const said = ask(path, () => read(file), "");
   const shared = share !== undefined && before !== "unknown" &&
-    ask(path, () => isFor(said, before?.id, wanted, file, place)) &&
-    (allowEmpty || !ask(path, () => isEmpty(place)));
+    ask(path, () => isFor(said, before?.id, wanted, file, place), "") &&
+    (allowEmpty || !ask(path, () => isEmptyAt(place), ""));
   const held = stack.move();
   const id = crypto.randomUUID().replaceAll("-", "");
   const note = (record: BuildRecord) =>
@@ -82,15 +85,6 @@ function attempt(work: () => void): boolean {
   } catch (error) {
     log.debug(() => `Those who wait will build again: ${osErrorText(error)}`);
     return false;
-  }
-}
-
-/** Asks the operating system about the locks. */
-function ask<T>(path: string, call: () => T): T {
-  try {
-    return patiently(call);
-  } catch (error) {
-    throw osFailure("rebuild", path, error);
   }
 }
 
@@ -165,10 +159,10 @@ function resultAt({ parent, name }: Place): string | undefined {
 }
 
 /** What was cleared within a tick of the clock that its times are taken from is empty. */
-function isEmpty({ parent, name }: Place): boolean {
+function isEmptyAt({ parent, name }: Place): boolean {
   try {
     using directory = parent.open(name, "named");
-    return directory.list().length === 0;
+    return isEmpty(directory);
   } catch (error) {
     if (errorKind(error) === "not-found") return true;
     throw error;
@@ -199,15 +193,8 @@ function isOwnRecord(file: OpenFile, said: string, parent: Directory): boolean {
 }
 
 function read(file: OpenFile): string {
-  const bytes = new Uint8Array(2 * LENGTH);
-  let length = 0;
-  const more = () => file.read(bytes.subarray(length));
-  for (let n; (n = patiently(more)) > 0;) length += n;
-  return new TextDecoder().decode(bytes.subarray(0, length));
-}
-
-async function digest(text: string): Promise<string> {
-  const bytes = new TextEncoder().encode(text);
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return hash.toHex();
+  const patient = {
+    read: (into: Uint8Array<ArrayBuffer>) => patiently(() => file.read(into)),
+  };
+  return readText(patient, 2 * LENGTH);
 }

@@ -87,6 +87,7 @@ Deno.test("rebuild-cache --json prints one object of the schema, whatever happen
     [0, ["link", "src/a", "dry-new", "--dry-run"]],
     [0, ["get", ...store, "--dry-run", "key", "dry-new"]],
     [0, ["ensure", ...store, "--dry-run", "dry", "dry-new", "--", ...fill]],
+    [0, ["ensure", ...store, "--dry-run", "key", "dry-new", "--", ...fill]],
     [0, ["stats", ...store]],
     [0, ["verify", ...store]],
     [0, ["prune", ...store, "--max-entries", "1", "--dry-run"]],
