@@ -54,6 +54,7 @@ import {
   type EntryKind,
   type FileUse,
   isSameMoment,
+  type LinkedFiles,
   mountError,
   notRegular,
   type OpenFile,
@@ -171,20 +172,51 @@ export class DescriptorDirectory implements Directory {
   }
 
   list(only?: EntryKind): Entry[] {
-    this.#readable("list");
     const entries: Entry[] = [];
-    // A descriptor remembers how far it was read; a second listing begins anew.
-    using own = this.#forListing();
-    while (this.#listPiece(own.fd, only, entries));
+    for (const piece of this.pieces(only)) {
+      for (const entry of piece) entries.push(entry);
+    }
     return entries;
   }
 
-  *pieces(only?: EntryKind): Generator<Entry[]> {
+  pieces(only?: EntryKind): Generator<Entry[]> {
+    return this.#pieces((kind) => only !== undefined && kind !== only, only);
+  }
+
+  linkFiles(to: Directory, done: LinkedFiles): Generator<Entry[]> {
+    const { fd } = to as DescriptorDirectory;
+    const { linkat } = placeCalls();
+    return this.#pieces((kind, at) => {
+      if (done.failed || kind !== "file") return false;
+      const size = this.#sizeAt(at);
+      if (size <= 0) return false;
+      if (linkat(this.fd, at, fd, at, 0) === 0) {
+        done.files++;
+        done.bytes += size;
+        return true;
+      }
+      const name = nameAt(dirents.bytes, at - dirents.at);
+      done.failed = { name, error: failure("link", pathIn(this, name)) };
+      return false;
+    });
+  }
+
+  /**
+   * All entries, piece by piece.
+   *
+   * @param takes Whether an entry of a kind, whose name is at an address, is not wanted
+   * any more.
+   */
+  *#pieces(
+    takes: (kind: EntryKind, name: number) => boolean,
+    only?: EntryKind,
+  ): Generator<Entry[]> {
     this.#readable("list");
+    // A descriptor remembers how far it was read; a second listing begins anew.
     using own = this.#forListing();
     for (;;) {
       const entries: Entry[] = [];
-      if (!this.#listPiece(own.fd, only, entries)) return;
+      if (!this.#listPiece(own.fd, takes, only, entries)) return;
       yield entries;
     }
   }
@@ -192,6 +224,7 @@ export class DescriptorDirectory implements Directory {
   /** What one call gives. Whether there may be more. */
   #listPiece(
     fd: number,
+    takes: (kind: EntryKind, name: number) => boolean,
     only: EntryKind | undefined,
     entries: Entry[],
   ): boolean {
@@ -204,7 +237,7 @@ export class DescriptorDirectory implements Directory {
       const type = bytes[offset + D_TYPE]!;
       offset += view.getUint16(offset + D_RECLEN, true);
       const known = BY_DIRENT[type];
-      if (only && known && known !== only) continue;
+      if (known && takes(known, at + begin)) continue;
       const name = nameAt(bytes, begin);
       if (name === "." || name === "..") continue;
       const kind = known ?? this.#kindOf(name);
@@ -252,7 +285,10 @@ export class DescriptorDirectory implements Directory {
   }
 
   sizeOf(name: string): number {
-    const at = nameSlot.put(name);
+    return this.#sizeAt(nameSlot.put(name));
+  }
+
+  #sizeAt(at: number): number {
     const flags = AT_SYMLINK_NOFOLLOW;
     const mask = STATX_TYPE | STATX_SIZE;
     if (lookCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;

@@ -113,6 +113,14 @@ export interface OpenFile extends Disposable, Attributed {
   close(): void;
 }
 
+/** What {@linkcode Directory.linkFiles} has linked. */
+export interface LinkedFiles {
+  files: number;
+  bytes: number;
+  /** The first file that could not be linked, and why. */
+  failed?: { readonly name: string; readonly error: unknown };
+}
+
 /** A directory that is held open. */
 export interface Directory extends Disposable, Attributed {
   /** The path by which it was reached, for people, and for programs that need one. */
@@ -161,6 +169,15 @@ export interface Directory extends Disposable, Attributed {
   isFile(name: string, size: number, modified: Time): boolean;
   /** Gives an entry the same name in another directory; gives the error, not throws it. */
   tryLink(name: string, to: Directory): unknown;
+  /**
+   * Gives all files that have content the same names in another directory, as they are
+   * listed: no name becomes a text. Piece by piece, it gives what is left: all other
+   * entries, and all files from the first one on that could not be linked. Where names
+   * are always texts, that is everything.
+   *
+   * @param done Where what was linked is counted.
+   */
+  linkFiles(to: Directory, done: LinkedFiles): Iterable<Entry[]>;
   /**
    * Opens a directory in it. Never follows, and crosses no mount: that is an error of
    * kind `mount`, unless it was `named`. What is `doomed` is made readable and

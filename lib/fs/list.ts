@@ -19,19 +19,34 @@ import {
  * neither the old file nor the new one (6.18; POSIX permits that). So a directory that
  * was changed is listed again.
  *
+ * @param first What is done with the entries as they are listed for the first time.
  * @throws What the OS said.
  */
 export async function listWhole(
   directory: Directory,
   breathe: Breathe,
+  first?: FirstListing,
 ): Promise<Entry[]> {
   let before = directory.opened.changed;
+  let listings = 0;
+  const pieces = () =>
+    listings++ === 0 && first ? first.pieces() : directory.pieces();
   for (let tries = 0;; tries++) {
-    const entries = await listSlowly(directory, breathe);
+    const entries = await readPieces(pieces, breathe);
     const { changed } = patiently(() => directory.status());
-    if (isSameTime(changed, before) || tries >= TRIES) return entries;
+    if (isSameTime(changed, before) || tries >= TRIES) {
+      if (!first || listings === 1) return entries;
+      return entries.filter(({ name }) => !first.isDone(name));
+    }
     before = changed;
   }
+}
+
+/** A listing that does something with the entries, and gives those that are left. */
+export interface FirstListing {
+  pieces(): Iterable<Entry[]>;
+  /** Whether an entry was done. */
+  isDone(name: string): boolean;
 }
 
 /** A pause to await if it is time for one. Throws if nobody wants the rest. */
@@ -47,11 +62,18 @@ export async function listSlowly(
   breathe: Breathe,
   only?: EntryKind,
 ): Promise<Entry[]> {
+  return await readPieces(() => directory.pieces(only), breathe);
+}
+
+async function readPieces(
+  pieces: () => Iterable<Entry[]>,
+  breathe: Breathe,
+): Promise<Entry[]> {
   for (let tries = 0;; tries++) {
     const entries: Entry[] = [];
     let isResting = false;
     try {
-      for (const piece of directory.pieces(only)) {
+      for (const piece of pieces()) {
         for (const entry of piece) entries.push(entry);
         isResting = true;
         const rest = breathe();

@@ -172,6 +172,10 @@ export class PathDirectory extends Unattributed implements Directory {
       isSameMoment(modified, status.modified);
   }
 
+  linkFiles(): Iterable<Entry[]> {
+    return this.pieces();
+  }
+
   tryLink(name: string, to: Directory): unknown {
     try {
       this.link(name, to, name);

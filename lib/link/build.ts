@@ -5,12 +5,13 @@
  * @module
  */
 
-import { nothingDone } from "./report.ts";
 import { CacheError, kindOfError } from "../error.ts";
 import type { CopyControl } from "../fs/copy.ts";
 import {
   type Directory,
+  type Entry,
   inodeKey,
+  type LinkedFiles,
   pathIn,
   type Status,
 } from "../fs/directory.ts";
@@ -20,7 +21,7 @@ import {
   type NotKept,
   removeInherited,
 } from "../fs/fidelity.ts";
-import { listWhole } from "../fs/list.ts";
+import { type Breathe, listWhole } from "../fs/list.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -37,6 +38,7 @@ import {
   placeFile,
   type PlaceOptions,
 } from "./place.ts";
+import { nothingDone } from "./report.ts";
 
 /** What to build. A plain object: it travels to workers. */
 export interface BuildJob {
@@ -273,15 +275,20 @@ export class Builder implements Disposable {
     const { merge, exclude, include, mutable } = this.#job;
     const { control } = this.context;
     if (merge) this.context.made.clear();
-    const entries = await listWhole(from, () => {
+    const breathe = () => {
       control.check();
       return control.breathe?.();
-    });
+    };
     const listed = this.#listing && expected(this.#listing, folder, from);
-    if (listed && listed.size !== entries.length) throw damaged(from);
     const folds = this.#job.folds ? new Map<string, string>() : undefined;
     const plainly = this.#mayLinkPlainly();
     const filters = exclude.length + include.length + mutable.length > 0;
+    const linked: LinkedFiles = { files: 0, bytes: 0 };
+    const entries = plainly && !listed && !folds && !filters
+      ? await this.#linkFiles(from, to, linked, breathe)
+      : await listWhole(from, breathe);
+    const { failed: refused } = linked;
+    if (listed && listed.size !== entries.length) throw damaged(from);
     for (let i = 0; i < entries.length; i++) {
       const { name, kind } = entries[i]!;
       if (i % STRIDE === 0) {
@@ -310,8 +317,8 @@ export class Builder implements Disposable {
       } else if (kind === "file") {
         if (filters && include.length > 0 && !matches(include, path)) continue;
         const isMutable = filters && matches(mutable, path);
-        let failed: unknown;
-        if (plainly && !isMutable) {
+        let failed = name === refused?.name ? refused.error : undefined;
+        if (plainly && !isMutable && !failed) {
           failed = this.#linkPlainly(from, to, name, item?.file);
           if (failed === true) continue;
         }
@@ -328,6 +335,24 @@ export class Builder implements Disposable {
       } else throw specialFile(pathIn(from, name), pathIn(to, name));
     }
     if (!merge) this.#finish(from, to, folder);
+  }
+
+  /** Links what can be linked without ado, at one go. Gives what is left. */
+  async #linkFiles(
+    from: Directory,
+    to: Directory,
+    done: LinkedFiles,
+    breathe: Breathe,
+  ): Promise<Entry[]> {
+    try {
+      return await listWhole(from, breathe, {
+        pieces: () => from.linkFiles(to, done),
+        isDone: (name) => to.look(name) !== undefined,
+      });
+    } finally {
+      this.built.hardlinked += done.files;
+      this.built.bytes += done.bytes;
+    }
   }
 
   /**

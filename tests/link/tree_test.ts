@@ -297,39 +297,41 @@ for (const [what, there] of [["tree", { old: "" }], ["file", "old"]] as const) {
   );
 }
 
-mountTest(
-  here,
-  "linkTree() finds each file of a directory in which one is replaced meanwhile",
-  [...TOOLS.btrfs, "strace"],
-  async (dir) => {
-    const at = await makeFileSystem(dir, "btrfs");
-    makeManyFiles(`${at}/source`, 1, 3000);
-    const [source, there] = [`${at}/source/0/0`, `${at}/there`];
-    const names = namesIn(source);
-    const last = [...Deno.readDirSync(source)].at(-1)!.name;
-    Deno.copyFileSync(`${source}/${last}`, `${at}/new`);
-    const trace = dir.at("trace");
-    const linking = runCli(["link", source, there], {
-      wrap: [
-        ...["strace", "-f", "-o", trace, "-P", source],
-        ...["-e", "trace=getdents64"],
-        ...["-e", "inject=getdents64:delay_enter=1000000:when=2"],
-      ],
-    });
-    // strace writes the second call when it begins; it reads on a second later.
-    await until("the second read", () => {
-      try {
-        return Deno.readTextFileSync(trace).split("getdents64(").length > 2;
-      } catch {
-        return false;
-      }
-    });
-    Deno.renameSync(`${at}/new`, `${source}/${last}`);
-    const { code, stderr } = await linking;
-    assertEquals(code, 0, stderr);
-    assertEquals(namesIn(there), names);
-  },
-);
+for (const mode of ["copy", "hardlink"]) {
+  mountTest(
+    here,
+    `linkTree({ mode: "${mode}" }) finds each file of a directory in which one is replaced meanwhile`,
+    [...TOOLS.btrfs, "strace"],
+    async (dir) => {
+      const at = await makeFileSystem(dir, "btrfs");
+      makeManyFiles(`${at}/source`, 1, 3000);
+      const [source, there] = [`${at}/source/0/0`, `${at}/there`];
+      const names = namesIn(source);
+      const last = [...Deno.readDirSync(source)].at(-1)!.name;
+      Deno.copyFileSync(`${source}/${last}`, `${at}/new`);
+      const trace = dir.at("trace");
+      const linking = runCli(["link", source, there, "--mode", mode], {
+        wrap: [
+          ...["strace", "-f", "-o", trace, "-P", source],
+          ...["-e", "trace=getdents64"],
+          ...["-e", "inject=getdents64:delay_enter=1000000:when=2"],
+        ],
+      });
+      // strace writes the second call when it begins; it reads on a second later.
+      await until("the second read", () => {
+        try {
+          return Deno.readTextFileSync(trace).split("getdents64(").length > 2;
+        } catch {
+          return false;
+        }
+      });
+      Deno.renameSync(`${at}/new`, `${source}/${last}`);
+      const { code, stderr } = await linking;
+      assertEquals(code, 0, stderr);
+      assertEquals(namesIn(there), names);
+    },
+  );
+}
 
 Deno.test("linkTree() replaces what another linkTree() has just put there", async () => {
   await using dir = TempDir.make();
