@@ -196,7 +196,7 @@ async function provide(
     }
     return fetched;
   } finally {
-    await closeSlot(slot);
+    await closeSlot(slot, store.options.signal);
   }
 }
 

@@ -236,7 +236,7 @@ export class SlotStaging implements CacheStaging {
         return held.dispose();
       }
     }
-    await closeSlot(this.slot);
+    await closeSlot(this.slot, this.#store.options.signal);
   }
 }
 

@@ -10,7 +10,7 @@ import { makeParent } from "../fs/access.ts";
 import { CacheError, kindOfError, osFailure } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { openParent, type Place } from "../fs/open.ts";
-import { removeTree } from "../fs/remove.ts";
+import { removeHalfMade, removeTree } from "../fs/remove.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
 import { lockItself, lockPlace } from "../lock/directory.ts";
 import type { LockOptions } from "../lock/file.ts";
@@ -275,10 +275,18 @@ export async function openSlot(store: Store): Promise<Slot> {
 }
 
 /** Removes a slot that was not used, or is no longer. */
-export async function closeSlot({ id, root, held }: Slot): Promise<void> {
+export async function closeSlot(
+  { id, root, held }: Slot,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   using _ = held;
-  const left = await removeTree(root.folder("tmp"), id, { busyTimeout: 1000 });
-  if (left.length === 0) removeQuietly(root.folder("leases"), leaseName(id));
+  const tmp = root.folder("tmp");
+  const left = await removeHalfMade(
+    pathIn(tmp, id),
+    signal,
+    (signal) => removeTree(tmp, id, { busyTimeout: 1000, signal }),
+  );
+  if (!tmp.look(id)) removeQuietly(root.folder("leases"), leaseName(id));
   for (const { path, message } of left) {
     log.warn(() => `Cannot remove "${path}", so a prune does it: ${message}`);
   }

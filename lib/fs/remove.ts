@@ -622,6 +622,40 @@ export function mountedBelow(
   }
 }
 
+/** How long what is half made may hold up a run that was interrupted, in milliseconds. */
+const LINGER = 200;
+
+/**
+ * Removes what is half made. Who interrupts a run wants it to end: what is not gone
+ * soon after that is left to a sweep, and people are told.
+ *
+ * @param path Its path, for people.
+ * @param remove Removes it, until its signal is aborted, and says what could not be.
+ */
+export async function removeHalfMade(
+  path: string,
+  signal: AbortSignal | undefined,
+  remove: (until: AbortSignal) => Promise<Failure[]>,
+): Promise<Failure[]> {
+  const end = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const onAbort = () => timer ??= setTimeout(() => end.abort(), LINGER);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort);
+  try {
+    return await remove(end.signal);
+  } catch (error) {
+    if (error !== end.signal.reason) throw error;
+    log.warn(() =>
+      `"${path}" still has files in it, which were half made. A later run deletes it`
+    );
+    return [];
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    clearTimeout(timer);
+  }
+}
+
 /**
  * `work`, or the signal's reason as soon as it is aborted. A removal that the OS
  * has begun can't be called back: it goes on behind the scenes.

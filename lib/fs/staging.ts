@@ -15,7 +15,12 @@ import { lockForLife } from "./alive.ts";
 import { type Directory, type OpenFile, pathIn } from "./directory.ts";
 import { removeInherited } from "./fidelity.ts";
 import { findSiblings, removeQuietly, siblingName } from "./names.ts";
-import { type Failure, removeEntry, removeTree } from "./remove.ts";
+import {
+  type Failure,
+  removeEntry,
+  removeHalfMade,
+  removeTree,
+} from "./remove.ts";
 
 /** The name of what is built. */
 export const TREE = "tree";
@@ -39,14 +44,19 @@ const OLD = 24 * 60 * 60 * 1000;
 /**
  * Makes a staging beside an entry.
  *
+ * @param signal When it is aborted, a large staging is left to a sweep.
  * @throws {CacheError} If the directory can't be written.
  */
-export function openStaging(parent: Directory, name: string): Staging {
+export function openStaging(
+  parent: Directory,
+  name: string,
+  signal?: AbortSignal,
+): Staging {
   for (let tries = 0;; tries++) {
     const own = siblingName(name, "partial");
     try {
       patiently(() => parent.make(own, 0o700));
-      return new LockedStaging(parent, own);
+      return new LockedStaging(parent, own, signal);
     } catch (error) {
       removeQuietly(parent, own); // made before something else failed
       // A sweep took it for a dead one's, between its making and its locking.
@@ -73,9 +83,11 @@ class LockedStaging implements Staging {
   readonly #parent: Directory;
   readonly #name: string;
   readonly #lock: OpenFile;
+  readonly #signal: AbortSignal | undefined;
   #isRemoved = false;
 
-  constructor(parent: Directory, name: string) {
+  constructor(parent: Directory, name: string, signal?: AbortSignal) {
+    this.#signal = signal;
     this.#parent = parent;
     this.#name = name;
     this.directory = parent.open(name);
@@ -121,7 +133,12 @@ class LockedStaging implements Staging {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isRemoved) return;
-    for (const { path, message } of await this.remove()) {
+    const failures = await removeHalfMade(
+      this.directory.path,
+      this.#signal,
+      (until) => this.remove(until),
+    );
+    for (const { path, message } of failures) {
       log.warn(() => `Cannot remove "${path}": ${message}`);
     }
   }

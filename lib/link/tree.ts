@@ -200,7 +200,7 @@ async function linkOnce(
   let built: Built;
   let threads: number;
   {
-    await using staging = openStaging(parent, name);
+    await using staging = openStaging(parent, name, options.signal);
     const result = await buildNew(source, path, staging, job, options);
     ({ built, threads } = result);
     const { finish } = result;
@@ -352,7 +352,7 @@ async function merge(
   await checkConflicts(source, target, () => breath.due());
   let result: { builder: Builder; threads: number };
   {
-    await using staging = openScratch(parent, name, target);
+    await using staging = openScratch(parent, name, target, options.signal);
     const scratch = staging.directory;
     const folds = foldsNames(scratch);
     const rooms: Rooms = { source, destination: target, scratch };
@@ -369,16 +369,17 @@ function openScratch(
   parent: Directory,
   name: string,
   target: Directory,
+  signal: AbortSignal | undefined,
 ): Staging {
   try {
     // What is made on another file system can't be renamed into the target.
     const beside = parent.status().device === target.opened.device;
-    if (name !== "" && beside) return openStaging(parent, name);
+    if (name !== "" && beside) return openStaging(parent, name, signal);
   } catch (error) {
     const kind = kindOfError(error);
     if (kind !== "permission" && kind !== "read-only") throw error;
   }
-  return openStaging(target, "");
+  return openStaging(target, "", signal);
 }
 
 /**

@@ -5,7 +5,7 @@ import { makeDirectoryLike, makeParent } from "../fs/access.ts";
 import type { Status } from "../fs/directory.ts";
 import { lookAgain, openTarget } from "../fs/guard_rails.ts";
 import { openParent, type Place } from "../fs/open.ts";
-import { type Failure, removeTree } from "../fs/remove.ts";
+import { type Failure, removeHalfMade, removeTree } from "../fs/remove.ts";
 import { openStaging, sweepStagings, TREE } from "../fs/staging.ts";
 import type { Replaced } from "../fs/swap.ts";
 import {
@@ -179,10 +179,16 @@ async function buildBeside(
       await untilAborted(signal, (context) => build(staging.tree, context));
       published = await publish(staging, place, path, options, turn);
     } finally {
+      const { path: half } = staging.directory;
       // What stood there is in the staging, if both were exchanged.
-      const until = published && signal;
       failures.push(
-        ...await unlessAborted(path, until, () => staging.remove(until)),
+        ...published
+          ? await unlessAborted(path, signal, () => staging.remove(signal))
+          : await removeHalfMade(
+            half,
+            signal,
+            (until) => staging.remove(until),
+          ),
       );
     }
     const { old, exchanged } = published;
@@ -205,7 +211,7 @@ async function buildBeside(
       }
     }
     // Also after a build that failed: one that always does would pile up stagings.
-    if (!published || !signal?.aborted) await sweep(place, like?.uid);
+    if (!signal?.aborted) await sweep(place, like?.uid);
   }
 }
 

@@ -3,12 +3,17 @@
  * counted is what is done after it, not how long that takes.
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { listSlowly } from "../../lib/fs/list.ts";
 import { openDirectory } from "../../lib/fs/open.ts";
 import { cliCommand, Peer, runCli } from "../support/command.ts";
 import { test } from "../support/needs.ts";
-import { TempDir } from "../support/temp_dir.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
 const FILES = 4000;
@@ -91,6 +96,58 @@ for (
       assert(after !== "", traced);
       const all = (before + after).match(full)!.length;
       assert((after.match(full) ?? []).length <= 3, `${all}: ${after}`);
+    },
+  );
+}
+
+const BUILD = ["sh", "-c", 'cp src/* "$1"; kill -INT $PPID; cat', "sh", "{}"];
+
+for (
+  const { args, next, left } of [
+    {
+      args: ["link", "src", "out", "--mode", "hardlink"],
+      next: ["clear", "out"],
+      left: ".",
+    },
+    {
+      args: ["--dir", "out", "--", ...BUILD],
+      next: ["clear", "out"],
+      left: ".",
+    },
+    {
+      args: ["ensure", "k", "out", "--dir", "store", "--", ...BUILD],
+      next: ["prune", "--dir", "store"],
+      left: "store/tmp",
+    },
+  ]
+) {
+  test(
+    `rebuild-cache ${
+      args[0]
+    } leaves what is half made to a later run when that is much, and it is interrupted`,
+    ["linux", "strace", "ffi", "sh", "cp"],
+    async () => {
+      await using dir = TempDir.make();
+      makeOneDirectory(dir);
+      const cwd = dir.path;
+      const halfMade = () =>
+        namesIn(dir.at(left)).filter((name) =>
+          left !== "." || name.includes(".partial-")
+        ).length;
+      const wrap = [
+        ...["strace", "-f", "-o", "/dev/null"],
+        ...["-e", "trace=?linkat,?link,?unlinkat,?unlink"],
+        ...args[0] === "link" ? ["-e", "inject=linkat:signal=INT:when=50"] : [],
+        // As if there were very many.
+        ...["-e", "inject=?unlinkat,?unlink:delay_enter=400000"],
+      ];
+      const ran = await runCli(args, { cwd, wrap });
+      assertEquals(ran.code, 130, ran.stderr);
+      assertStringIncludes(ran.stderr, "A later run deletes it");
+      assertEquals(halfMade(), 1);
+      const { code, stderr } = await runCli(next, { cwd });
+      assertEquals(code, 0, stderr);
+      assertEquals(halfMade(), 0);
     },
   );
 }
