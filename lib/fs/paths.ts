@@ -9,7 +9,6 @@
 import { CacheError } from "../error.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { log } from "../log.ts";
-import { dirname } from "../os/path.ts";
 import { steady } from "../os/patience.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
 import {
@@ -32,7 +31,7 @@ import {
   type Time,
   toMilliseconds,
 } from "./directory.ts";
-import { isFixed, isOursAlone, ownId } from "./trust.ts";
+import { isFixed, isOursAlone, ownId, staysThere } from "./trust.ts";
 
 const isWindows = Deno.build.os === "windows";
 
@@ -122,7 +121,7 @@ export class PathDirectory extends Unattributed implements Directory {
   }
 
   get fixed(): boolean {
-    return this.safe || isFixed(this.#at) || isOursAlone(dirname(this.#at));
+    return this.safe || staysThere(this.#at);
   }
 
   pinned(name: string): string | undefined {

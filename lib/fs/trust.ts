@@ -37,6 +37,15 @@ export function isFixed(path: string): boolean {
   });
 }
 
+/**
+ * Whether nobody but us (and root) can put something else where an absolute path leads,
+ * whoever it belongs to.
+ */
+export function staysThere(path: string): boolean {
+  return isFixed(path) ||
+    isOursAlone(path.slice(0, path.lastIndexOf("/")) || "/");
+}
+
 function walkDown(
   path: string,
   isGood: (last: string, me: number | undefined) => boolean,
