@@ -11,7 +11,7 @@ import { patiently } from "../os/patience.ts";
 import { isWithin } from "../os/within.ts";
 import { type Directory, isSameInode, type Status } from "./directory.ts";
 import { homes, looksLikeHome, workingDirectory } from "./homes.ts";
-import { openDirectory, openParent, type Place, splitPath } from "./open.ts";
+import { isDirectoryAt, openParent, type Place, splitPath } from "./open.ts";
 import { mountedBelow } from "./remove.ts";
 
 /** A directory that may be cleared. */
@@ -314,21 +314,12 @@ class Rooms {
     }
     if (isWithin(place, this.#real)) return true;
     while (!this.#others.has(place)) {
-      if (isAt(this.#status, place)) return true;
+      if (isDirectoryAt(place, this.#status)) return true;
       this.#others.add(place);
       const [parent] = splitPath(place);
       if (parent === "") return false;
       place = parent;
     }
     return false;
-  }
-}
-
-function isAt(status: Status, path: string): boolean {
-  try {
-    using directory = openDirectory(path);
-    return isSameInode(directory.status(), status);
-  } catch {
-    return false; // not to be looked at, so not what was looked at
   }
 }

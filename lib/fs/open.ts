@@ -6,12 +6,22 @@
 
 import { hasLibc } from "../os/libc.ts";
 import { DescriptorDirectory } from "./descriptors.ts";
-import type { Directory } from "./directory.ts";
+import { type Directory, isSameInode, type Status } from "./directory.ts";
 import { PathDirectory } from "./paths.ts";
 
 /** Opens a directory by an absolute path. Symbolic links in it are followed. */
 export function openDirectory(path: string): Directory {
   return hasLibc() ? DescriptorDirectory.at(path) : PathDirectory.at(path);
+}
+
+/** Whether the directory at an absolute path is that one. */
+export function isDirectoryAt(path: string, status: Status): boolean {
+  try {
+    using directory = openDirectory(path);
+    return isSameInode(directory.status(), status);
+  } catch {
+    return false; // not to be looked at, so not what was looked at
+  }
 }
 
 /** A name in a directory that is held open. */

@@ -11,7 +11,7 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
-import { openParent, type Place } from "../fs/open.ts";
+import { isDirectoryAt, openParent, type Place } from "../fs/open.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
 import { DEFAULT_WAIT, LockedError, lockName, waitFor } from "../lock/file.ts";
 import { patienceOf, Turn } from "../lock/fairness.ts";
@@ -240,8 +240,8 @@ function onDevice(path: string): string | undefined {
 }
 
 /** Whether a path is, or lies in, that directory. */
-function liesIn(path: string, { device, inode }: Status): boolean {
-  if (inode === undefined) return false;
+function liesIn(path: string, status: Status): boolean {
+  if (status.inode === undefined) return false;
   let at: string;
   try {
     at = Deno.realPathSync(path);
@@ -249,12 +249,7 @@ function liesIn(path: string, { device, inode }: Status): boolean {
     return false;
   }
   for (;;) {
-    try {
-      const { dev, ino } = Deno.statSync(at);
-      if (ino !== null && ino === Number(inode) && dev === device) return true;
-    } catch {
-      // not to be looked at, so not what was
-    }
+    if (isDirectoryAt(at, status)) return true;
     const parent = dirname(at);
     if (parent === at) return false;
     at = parent;
