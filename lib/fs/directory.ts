@@ -35,6 +35,8 @@ export interface Status {
   readonly kind: EntryKind;
   /** Permissions with setuid, setgid and sticky: 0o7777 at most. 0 on Windows. */
   readonly mode: number;
+  /** Whether a file has Windows' read-only attribute. */
+  readonly readOnly?: boolean;
   readonly uid: number;
   readonly gid: number;
   /** Bytes of a file. */
@@ -52,11 +54,13 @@ export interface Status {
   readonly changed: Time;
 }
 
-/** Owner, group, mode and times of an entry: those that are given. */
+/** Owner, group, mode, times of an entry: those that are given. */
 export interface Access {
   readonly uid?: number;
   readonly gid?: number;
   readonly mode?: number;
+  /** Windows' read-only attribute is given, and never taken. */
+  readonly readOnly?: true;
   readonly accessed?: Time;
   readonly modified?: Time;
 }

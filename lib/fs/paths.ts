@@ -31,6 +31,13 @@ import {
   type Time,
   toMilliseconds,
 } from "./directory.ts";
+import {
+  evenReadOnly,
+  isReadOnly,
+  removeEvenReadOnly,
+  renameEvenOver,
+  setReadOnly,
+} from "./read_only.ts";
 import { isFixed, isOursAlone, ownId } from "./trust.ts";
 
 const isWindows = Deno.build.os === "windows";
@@ -43,7 +50,6 @@ const mkdirSync = steady(Deno.mkdirSync);
 const linkSync = steady(Deno.linkSync);
 const symlinkSync = steady(Deno.symlinkSync);
 const readLinkSync = steady(Deno.readLinkSync);
-const renameSync = steady(Deno.renameSync);
 const removeSync = steady(Deno.removeSync);
 const openSync = steady(Deno.openSync);
 const chmodSync = steady(Deno.chmodSync);
@@ -209,7 +215,7 @@ export class PathDirectory implements Directory {
     if (how === "new" && to.look(newName)) {
       throw new Deno.errors.AlreadyExists(`Something stands at "${at}"`);
     }
-    renameSync(from, at);
+    renameEvenOver(from, at);
   }
 
   remove(name: string): void {
@@ -218,7 +224,7 @@ export class PathDirectory implements Directory {
     if (lstatSync(path).isDirectory) {
       throw new Deno.errors.IsADirectory(`"${path}" is a directory`);
     }
-    removeSync(path);
+    removeEvenReadOnly(path);
   }
 
   removeDirectory(name: string): void {
@@ -348,6 +354,7 @@ function toStatus(info: Deno.FileInfo): Status {
   return {
     kind: kindOf(info),
     mode: isWindows ? 0 : (info.mode ?? 0) & 0o7777,
+    ...isReadOnly(info) && { readOnly: true },
     uid: info.uid ?? 0,
     gid: info.gid ?? 0,
     size: info.size,
@@ -425,7 +432,8 @@ function claim(path: string, { mode, uid }: Deno.FileInfo): boolean {
 function openToLock(path: string): Deno.FsFile {
   try {
     // NFS locks exclusively only what is open for writing.
-    return openSync(path, { read: true, write: true });
+    const how = { read: true, write: true };
+    return evenReadOnly(path, () => openSync(path, how));
   } catch (error) {
     const kind = errorKind(error);
     if (kind !== "permission" && kind !== "read-only") throw error;
@@ -438,17 +446,19 @@ function openToLock(path: string): Deno.FsFile {
 }
 
 function setAccessOfPath(path: string, access: Access): void {
-  const { uid, gid, mode, modified, accessed } = access;
+  const { uid, gid, mode, readOnly, modified, accessed } = access;
   if (!isWindows) {
     if (uid !== undefined || gid !== undefined) {
       chownSync(path, uid ?? null, gid ?? null);
     }
     if (mode !== undefined) chmodSync(path, mode);
   }
-  if (!modified) return;
-  const date = new Date(toMilliseconds(modified));
-  const read = accessed ? new Date(toMilliseconds(accessed)) : date;
-  utimeSync(path, read, date);
+  if (modified) {
+    const date = new Date(toMilliseconds(modified));
+    const read = accessed ? new Date(toMilliseconds(accessed)) : date;
+    evenReadOnly(path, () => utimeSync(path, read, date));
+  }
+  if (readOnly) setReadOnly(path, true);
 }
 
 /** An open file of Deno's. */
