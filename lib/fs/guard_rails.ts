@@ -145,6 +145,7 @@ function resolve(named: string): string {
   try {
     return toPath(named);
   } catch (error) {
+    if (error instanceof CacheError) throw error;
     // A ".." behind nothing, or a working directory that was deleted.
     throw osFailure("find", named, error);
   }
