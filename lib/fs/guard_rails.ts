@@ -10,7 +10,13 @@ import { fromFileUrl, toPath } from "../os/path.ts";
 import { patiently } from "../os/patience.ts";
 import { isWithin } from "../os/within.ts";
 import { type Directory, isSameInode, type Status } from "./directory.ts";
-import { homes, looksLikeHome, workingDirectory } from "./homes.ts";
+import {
+  hasSettings,
+  homes,
+  looksLikeHome,
+  systemPlaces,
+  workingDirectory,
+} from "./homes.ts";
 import { isDirectoryAt, openParent, type Place, splitPath } from "./open.ts";
 import { mountedBelow } from "./remove.ts";
 
@@ -261,6 +267,7 @@ function checkDirectory(
   const here = workingDirectory();
   if (here !== undefined) kept.push(["the working directory", here]);
   for (const home of homes()) kept.push(["the home directory", home]);
+  for (const it of systemPlaces()) kept.push(["what the system needs,", it]);
   for (const [what, where] of kept) {
     if (rooms.contain(where)) {
       refuse(named, `it is, or contains, ${what} "${where}"`, mend, verb);
@@ -268,6 +275,9 @@ function checkDirectory(
   }
   if (looksLikeHome(directory, real)) {
     refuse(named, "it looks like somebody's home directory", mend, verb);
+  }
+  if (hasSettings(real)) {
+    refuse(named, "programs keep a user's settings in it", mend, verb);
   }
   const mounted = mountedBelow(directory, real);
   if (mounted !== undefined) {

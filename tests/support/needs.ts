@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `darwin`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -10,6 +10,8 @@ function missing(need: Need): string | undefined {
       return Deno.build.os === "windows" ? "needs POSIX" : undefined;
     case "linux":
       return Deno.build.os !== "linux" ? "needs Linux" : undefined;
+    case "darwin":
+      return Deno.build.os !== "darwin" ? "needs macOS" : undefined;
     case "windows":
       return Deno.build.os !== "windows" ? "needs Windows" : undefined;
     case "root":
