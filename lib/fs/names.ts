@@ -11,6 +11,7 @@
  */
 
 import { errorKind } from "../os/error.ts";
+import { foldName } from "../os/text.ts";
 import type { Directory, Status } from "./directory.ts";
 import { ownId } from "./trust.ts";
 
@@ -78,16 +79,26 @@ export function parseSiblingName(name: string): SiblingName | undefined {
   };
 }
 
-/** The names in a directory that siblings of that kind have: whoever made them. */
+/**
+ * The names in a directory that siblings of that kind have: whoever made them, and also
+ * if they named it in other case (or, on macOS, composed otherwise) where that is the
+ * same to the file system. There, what is listed in their case is found in ours.
+ */
 export function listSiblingsIn(
   directory: Directory,
   name: string,
   kind: SiblingKind,
 ): string[] {
+  const names = directory.list().map(({ name }) => name);
   const stem = cutStem(name);
-  return directory.list().flatMap(({ name }) => {
-    const sibling = parseSiblingName(name);
-    return sibling?.kind === kind && sibling.stem === stem ? [name] : [];
+  const folded = foldName(stem);
+  return names.filter((entry) => {
+    const sibling = parseSiblingName(entry);
+    if (sibling?.kind !== kind) return false;
+    if (sibling.stem === stem) return true;
+    if (foldName(sibling.stem) !== folded) return false;
+    const ours = stem + entry.slice(sibling.stem.length);
+    return !names.includes(ours) && directory.look(ours) !== undefined;
   });
 }
 
@@ -111,12 +122,9 @@ export function findSiblings(
   kind: SiblingKind,
   owner: number | undefined,
 ): string[] {
-  const stem = cutStem(name);
-  return directory.list().flatMap((entry) => {
-    const sibling = parseSiblingName(entry.name);
-    if (sibling?.kind !== kind || sibling.stem !== stem) return [];
-    const status = directory.look(entry.name);
-    return status && isOwnSibling(kind, status, owner) ? [entry.name] : [];
+  return listSiblingsIn(directory, name, kind).filter((entry) => {
+    const status = directory.look(entry);
+    return status !== undefined && isOwnSibling(kind, status, owner);
   });
 }
 

@@ -24,6 +24,7 @@ import { listWhole } from "../fs/list.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
+import { foldName } from "../os/text.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, type LadderState, pairState } from "./ladder.ts";
 import { type ExpectedFile, Listing } from "./listing.ts";
@@ -646,9 +647,8 @@ function folded(
   cause: unknown,
 ): LinkError {
   const source = pathIn(from, name);
-  const fold = (name: string) => name.normalize("NFC").toLowerCase();
   const other = from.list().find((it) =>
-    it.name !== name && fold(it.name) === fold(name)
+    it.name !== name && foldName(it.name) === foldName(name)
   );
   const both = other ? `"${pathIn(from, other.name)}" and ` : "";
   return new LinkError(
@@ -668,7 +668,7 @@ function checkFold(
   from: Directory,
   to: Directory,
 ): void {
-  const key = name.normalize("NFC").toLowerCase();
+  const key = foldName(name);
   if (names.has(key)) throw folded(from, to, name, undefined);
   names.set(key, name);
 }
