@@ -18,7 +18,7 @@ import { patienceOf, Turn } from "../lock/fairness.ts";
 import { listHolders } from "../lock/holder.ts";
 import { refuseInside } from "../lock/inside.ts";
 import { log } from "../log.ts";
-import { osErrorText } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 import { placeOnDevice } from "../os/mounts.ts";
 import { dirname } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
@@ -242,11 +242,12 @@ function onDevice(path: string): string | undefined {
 /** Whether a path is, or lies in, that directory. */
 function liesIn(path: string, status: Status): boolean {
   if (status.inode === undefined) return false;
-  let at: string;
+  let at = path;
   try {
     at = Deno.realPathSync(path);
-  } catch {
-    return false;
+  } catch (error) {
+    // One that can't be looked at (a network drive) is gone up by its name.
+    if (errorKind(error) === "not-found") return false;
   }
   for (;;) {
     if (isDirectoryAt(at, status)) return true;

@@ -2,6 +2,7 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { runCli } from "../support/command.ts";
+import { READ_WRITE, runProgram } from "../support/library.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
@@ -69,5 +70,33 @@ test(
       }
     }
     assertEquals(namesIn(dir.at("cache")), ["file"]);
+  },
+);
+
+test(
+  "clearCache() and linkTree() fail on a share that Deno may not reach, and never take it for missing",
+  [
+    "windows",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ src: { file: "x" } });
+    // Deno takes a share for no file unless all is allowed.
+    const share = `\\\\localhost\\${dir.path[0]}$${dir.path.slice(2)}`;
+    const text = `import { clearCache, linkTree } from "LIBRARY";
+    const [share, src] = Deno.args;
+    for (const call of [
+      () => clearCache(share + "\\\\src"),
+      () => linkTree(share + "\\\\src", src + "2"),
+      () => linkTree(src, share + "\\\\new"),
+    ]) console.log(await call().then((it) => it.outcome, ({ kind }) => kind));`;
+    const args = [share, dir.at("src")];
+    const { stdout, stderr } = await runProgram(dir, text, READ_WRITE, args);
+    assertEquals(
+      stdout.trim().split(/\s+/),
+      Array(3).fill("not-capable"),
+      stderr,
+    );
+    assertEquals(namesIn(dir.at("src")), ["file"]);
   },
 );
