@@ -172,7 +172,13 @@ export interface Directory extends Disposable, Attributed {
   make(name: string, mode?: number): void;
   /** Gives an entry a second name. */
   link(name: string, to: Directory, newName: string): void;
-  symlink(text: string, name: string, leadsToDirectory?: boolean): void;
+  /**
+   * Makes a symbolic link.
+   *
+   * @param junction On Windows, for a link to a directory: where it leads, by an absolute
+   * path, for a junction if its user may make no symbolic link.
+   */
+  symlink(text: string, name: string, junction?: string): void;
   readLink(name: string): string;
   rename(name: string, to: Directory, newName: string, how?: RenameHow): void;
   /** Removes an entry that is no directory. */
@@ -207,7 +213,10 @@ export interface Directory extends Disposable, Attributed {
 }
 
 /** The path of an entry, for people. */
-export function pathIn({ path }: Directory, name: string): string {
+export function pathIn(
+  { path }: Pick<Directory, "path">,
+  name: string,
+): string {
   return joinPath(path, name);
 }
 

@@ -195,9 +195,17 @@ export class PathDirectory implements Directory {
     linkSync(this.entry(name), (to as PathDirectory).entry(newName));
   }
 
-  symlink(text: string, name: string, leadsToDirectory = false): void {
-    const type = leadsToDirectory ? "dir" : "file";
-    symlinkSync(text, this.entry(name), { type });
+  symlink(text: string, name: string, junction?: string): void {
+    const path = this.entry(name);
+    const type = junction === undefined ? "file" : "dir";
+    try {
+      symlinkSync(text, path, { type });
+    } catch (error) {
+      if (junction === undefined || errorKind(error) !== "unsupported") {
+        throw error;
+      }
+      symlinkSync(junction, path, { type: "junction" });
+    }
   }
 
   readLink(name: string): string {

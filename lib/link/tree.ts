@@ -385,12 +385,14 @@ function openScratch(
 /**
  * A private copy of a file or a tree, at a name that does not exist.
  *
+ * @param at The path that it will have, if that is another.
  * @returns How much was copied.
  */
 export async function copyTreeInto(
   source: Place,
   destination: Place,
   options: Pick<LinkTreeOptions, "signal" | "onProgress"> = {},
+  at?: string,
 ): Promise<{ files: number; bytes: number }> {
   const { signal, onProgress } = options;
   const job = {
@@ -423,7 +425,8 @@ export async function copyTreeInto(
   refuseUnsafe(from, pathIn(scratch, name));
   patiently(() => scratch.make(name, 0o700));
   using target = scratch.open(name);
-  const rooms = { source: from, destination: target, scratch };
+  using shown = target.again(at);
+  const rooms = { source: from, destination: shown, scratch };
   const { builder } = await buildTree(job, rooms, options);
   finishTop(builder, target);
   return { files: filesIn(builder.built), bytes: builder.built.bytes };

@@ -1,4 +1,4 @@
-/** `posix`, `linux`, `darwin`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `darwin`, `windows`, `junctions`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
 export type Need = string;
 
 const path = Deno.env.get("PATH")?.split(":") ?? [];
@@ -14,6 +14,8 @@ function missing(need: Need): string | undefined {
       return Deno.build.os !== "darwin" ? "needs macOS" : undefined;
     case "windows":
       return Deno.build.os !== "windows" ? "needs Windows" : undefined;
+    case "junctions":
+      return makesJunctions() ? undefined : "needs junctions, as of NTFS";
     case "root":
       return Deno.uid() !== 0 ? "needs root" : undefined;
     case "not-root":
@@ -58,6 +60,19 @@ export function mayUse(what: "ffi" | "net" | "all"): boolean {
   return names.every((name) =>
     Deno.permissions.querySync({ name }).state === "granted"
   );
+}
+
+function makesJunctions(): boolean {
+  if (Deno.build.os !== "windows") return false;
+  const dir = Deno.makeTempDirSync();
+  try {
+    Deno.symlinkSync(dir, `${dir}\\junction`, { type: "junction" });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
 }
 
 function denoAnswers(): boolean {
