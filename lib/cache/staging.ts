@@ -18,7 +18,7 @@ import type { Move } from "../fs/links.ts";
 import { log } from "../log.ts";
 import { checkOptions, checkType } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
+import { patiently, untilLetGo } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
 import { adopt } from "./adopt.ts";
 import { type Content, readContent } from "./content.ts";
@@ -129,7 +129,8 @@ export class SlotStaging implements CacheStaging {
       }
       open(directory, status);
       const archives = root.folder("archives");
-      patiently(() => root.folder("tmp").rename(id, archives, id));
+      const rename = () => root.folder("tmp").rename(id, archives, id);
+      await untilLetGo(() => patiently(rename), signal);
       this.#state = "moved";
       if (durable) flushDirectory(archives);
       await this.#place();

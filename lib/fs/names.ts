@@ -1,7 +1,7 @@
 /**
  * Names of the siblings that a run makes beside a directory: asides (`stale`,
- * garbage by construction), stagings (`partial`, not yet whole) and the notes of who
- * holds a lock (`holder`) or waits for one (`waits`).
+ * garbage by construction), stagings (`partial`, not yet whole), what could not be put
+ * back (`kept`), and the notes of who holds a lock (`holder`) or waits for one (`waits`).
  *
  * A name carries the process id for the people who look at it. It proves
  * nothing: containers that share a cache share process ids. The random part is
@@ -16,10 +16,11 @@ import type { Directory, Status } from "./directory.ts";
 import { ownId } from "./trust.ts";
 
 /**
- * An aside (`stale`), a staging (`partial`), or a note of who holds a lock (`holder`) or
- * waits for one (`waits`).
+ * An aside (`stale`), a staging (`partial`), what could not be put back in its place and
+ * nobody sweeps (`kept`), or a note of who holds a lock (`holder`) or waits for one
+ * (`waits`).
  */
-export type SiblingKind = "stale" | "partial" | "holder" | "waits";
+export type SiblingKind = "stale" | "partial" | "kept" | "holder" | "waits";
 
 /** A sibling's name, taken apart. */
 export interface SiblingName {
@@ -32,7 +33,7 @@ export interface SiblingName {
 }
 
 const PATTERN =
-  /^(.*)\.(stale|partial|holder|waits)-(\d{1,10})-([0-9a-f]{12})$/s;
+  /^(.*)\.(stale|partial|kept|holder|waits)-(\d{1,10})-([0-9a-f]{12})$/s;
 
 /**
  * A name has at most 255 bytes on every file system that we know (eCryptfs: 143);

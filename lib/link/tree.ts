@@ -11,12 +11,12 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { moveToFree, type Place, swapKnown } from "../fs/swap.ts";
+import { moveToFree, NotPutBack, type Place, swapKnown } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
 import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
-import { Breath, patiently } from "../os/patience.ts";
+import { Breath, patiently, untilLetGo } from "../os/patience.ts";
 import {
   type Builder,
   type BuildJob,
@@ -288,7 +288,10 @@ async function publish(
     using old = existing && await openLocked(open, true, path, options);
     await watch.onFinished?.(tree);
     if (!standing) {
-      moveToFree(tree, { parent, name });
+      await untilLetGo(
+        () => moveToFree(tree, { parent, name }),
+        options.signal,
+      );
       if (isLast) finish(top);
       return [];
     }
@@ -297,14 +300,21 @@ async function publish(
         ? isWhatWasChecked(now, { status: old.opened, directory: old })
         : now.kind !== "directory" && isExpected(now, watch);
     const refusal = () => replacedMeanwhile(source, path);
-    const swapped = swapKnown(tree, { parent, name }, isKnown, refusal);
+    const swapped = await untilLetGo(
+      () => swapKnown(tree, { parent, name }, isKnown, refusal),
+      options.signal,
+    );
     if (isLast) finish(top);
     // What was exchanged lies in the staging, and goes with it.
     if (!swapped.old || swapped.exchanged) return [];
     const { parent: at, name: was, expected } = swapped.old;
     return await removeTree(at, was, { busyTimeout: 1000, expected });
   } catch (error) {
+    options.signal?.throwIfAborted();
     if (error instanceof LinkError) throw error;
+    if (error instanceof NotPutBack) {
+      throw new LinkError(error.message, source, path, error.kind, error);
+    }
     const kind = kindOfError(error);
     if (kind === "locked" || kind === "refused") throw error;
     if (kind === "already-exists") throw taken(source, path);

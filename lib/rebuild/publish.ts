@@ -25,7 +25,7 @@ import { markFinished } from "../fs/unfinished.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
-import { Breath, patiently } from "../os/patience.ts";
+import { Breath, patiently, untilLetGo } from "../os/patience.ts";
 import { AS_IT_WAS, ask, openTree, refuseEmpty } from "./built.ts";
 import type { RebuildOptions } from "./options.ts";
 import type { Turn } from "./turn.ts";
@@ -57,9 +57,14 @@ export async function publish(
   const isKnown = (now: Status) => isWhatWasChecked(now, target);
   let replaced: Replaced;
   try {
-    replaced = swapKnown(built, place, isKnown, () => replacedMeanwhile(path));
+    const refusal = () => replacedMeanwhile(path);
+    replaced = await untilLetGo(
+      () => swapKnown(built, place, isKnown, refusal),
+      options.signal,
+    );
   } catch (error) {
     if (target.directory) setMode(target.directory, target.status!.mode);
+    options.signal?.throwIfAborted();
     if (error instanceof CacheError) throw error;
     // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
     const kind = kindOfError(error);
