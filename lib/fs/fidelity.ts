@@ -60,6 +60,11 @@ export class Keeper {
   readonly notKept: Map<string, NotKept>;
   readonly #keep: Keep;
 
+  /** What it keeps. */
+  get what(): Keep {
+    return this.#keep;
+  }
+
   constructor(keep: Keep, notKept: Map<string, NotKept> = new Map()) {
     this.#keep = keep;
     this.notKept = notKept;
