@@ -11,6 +11,7 @@ import { errorKind, osErrorText } from "../os/error.ts";
 import { log } from "../log.ts";
 import { steady } from "../os/patience.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
+import { fileNumber } from "../os/windows.ts";
 import {
   type Access,
   type Attributed,
@@ -102,7 +103,7 @@ export class PathDirectory implements Directory {
     const real = realPathSync(path);
     const info = statSync(real);
     if (!info.isDirectory) throw notADirectory(path);
-    return new PathDirectory(real, undefined, real, toStatus(info));
+    return new PathDirectory(real, undefined, real, toStatus(info, real));
   }
 
   get safe(): boolean {
@@ -124,12 +125,13 @@ export class PathDirectory implements Directory {
   }
 
   status(): Status {
-    return toStatus(lstatSync(this.#at));
+    return toStatus(lstatSync(this.#at), this.#at);
   }
 
   look(name: string): Status | undefined {
     try {
-      return toStatus(lstatSync(this.entry(name)));
+      const path = this.entry(name);
+      return toStatus(lstatSync(path), path);
     } catch (error) {
       if (errorKind(error) === "not-found") return undefined;
       throw error;
@@ -151,9 +153,9 @@ export class PathDirectory implements Directory {
   }
 
   isFile(name: string, size: number, modified: Time): boolean {
-    const status = toStatus(lstatSync(this.entry(name)));
-    return status.kind === "file" && status.size === size &&
-      isSameMoment(modified, status.modified);
+    const { isFile, size: now, mtime } = lstatSync(this.entry(name));
+    const then = fromMilliseconds(mtime?.getTime() ?? 0);
+    return isFile && now === size && isSameMoment(modified, then);
   }
 
   tryLink(name: string, to: Directory): unknown {
@@ -175,11 +177,11 @@ export class PathDirectory implements Directory {
     const shown = this.#shown(name);
     if (use !== "doomed") {
       const safe = this.#safe ? isClosedToOthers(info) : undefined;
-      return new PathDirectory(path, safe, shown, toStatus(info));
+      return new PathDirectory(path, safe, shown, toStatus(info, path));
     }
     const fixed = this.safe || isFixed(path);
     const safe = fixed && claim(path, info);
-    return new PathDirectory(path, safe, shown, toStatus(info));
+    return new PathDirectory(path, safe, shown, toStatus(info, path));
   }
 
   #deviceNumber: number | undefined;
@@ -269,7 +271,7 @@ export class PathDirectory implements Directory {
       this.#shown(name),
     );
     const now = file.status();
-    const was = toStatus(before);
+    const was = toStatus(before, path);
     if (was.inode === undefined || isSameInode(now, was)) return file;
     file[Symbol.dispose]();
     throw new Deno.errors.NotFound(`"${path}" was replaced meanwhile`);
@@ -356,7 +358,7 @@ function kindOf(
     : "other";
 }
 
-function toStatus(info: Deno.FileInfo): Status {
+function toStatus(info: Deno.FileInfo, path: string): Status {
   const { ino, blocks } = info;
   const time = (date: Date | null) => fromMilliseconds(date?.getTime() ?? 0);
   return {
@@ -370,7 +372,7 @@ function toStatus(info: Deno.FileInfo): Status {
     links: info.nlink ?? 1,
     device: info.dev,
     // Deno rounds what does not fit a number: then it is many inodes' number.
-    inode: ino !== null && Number.isSafeInteger(ino) ? ino : undefined,
+    inode: ino !== null && Number.isSafeInteger(ino) ? ino : fileNumber(path),
     accessed: time(info.atime),
     modified: time(info.mtime),
     changed: time(info.ctime),
@@ -506,7 +508,7 @@ export class PathFile implements OpenFile {
   #opened: Status | undefined;
 
   status(): Status {
-    return toStatus(steady(() => this.#file.statSync())());
+    return toStatus(steady(() => this.#file.statSync())(), this.#at);
   }
 
   /** By its path: Deno changes neither owner nor mode of an open file. */

@@ -30,6 +30,11 @@ function calls(): Deno.StaticForeignLibraryInterface<typeof SYMBOLS> {
   return opened ??= Deno.dlopen(LIBRARY, SYMBOLS).symbols;
 }
 
+/** Loads what can be loaded: for tests, which take what stays loaded for a leak. */
+export function preloadMacosCalls(): void {
+  if (hasMacosCalls()) calls();
+}
+
 const encoder = new TextEncoder();
 const cString = (path: string) => encoder.encode(`${path}\0`);
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { denoRun, ROOT, run } from "../support/command.ts";
 import { test } from "../support/needs.ts";
+import { fileNumber } from "../../lib/os/windows.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 /** Starts a process that goes on for ten seconds, with our output to be inherited. */
@@ -36,4 +37,20 @@ test("withoutHandles() keeps our output from the process that is started", [
   const seconds = (performance.now() - started) / 1000;
   assertEquals(stdout, "started\n", stderr);
   assert(seconds < 9, `its output was open for ${seconds} s`);
+});
+
+test("fileNumber() is the whole of what Deno rounds", [
+  "windows",
+  "ffi",
+], async () => {
+  await using dir = TempDir.make();
+  const deep = "d".repeat(200);
+  dir.write({ a: "", b: "", [deep]: { [deep]: "" } });
+  Deno.linkSync(dir.at("a"), dir.at("second"));
+  for (const path of [dir.at("a"), dir.path, dir.at(deep, deep)]) {
+    assertEquals(Number(fileNumber(path)), Deno.lstatSync(path).ino);
+  }
+  assertEquals(fileNumber(dir.at("a")), fileNumber(dir.at("second")));
+  assert(fileNumber(dir.at("a")) !== fileNumber(dir.at("b")));
+  assertEquals(fileNumber(dir.at("missing")), undefined);
 });
