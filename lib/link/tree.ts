@@ -299,7 +299,9 @@ async function publish(
       old
         ? isWhatWasChecked(now, { status: old.opened, directory: old })
         : now.kind !== "directory" && isExpected(now, watch);
-    const refusal = () => replacedMeanwhile(source, path);
+    // Windows locks no directory, so that a peer may have put the same there.
+    const refusal = () =>
+      watch.expected ? taken(source, path) : replacedMeanwhile(source, path);
     const swapped = await untilLetGo(
       () => swapKnown(tree, { parent, name }, isKnown, refusal),
       options.signal,
