@@ -1,7 +1,8 @@
-/** `posix`, `linux`, `darwin`, `windows`, `junctions`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `darwin`, `windows`, `junctions`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH (on Windows with its extension). */
 export type Need = string;
 
-const path = Deno.env.get("PATH")?.split(":") ?? [];
+const separator = Deno.build.os === "windows" ? ";" : ":";
+const path = Deno.env.get("PATH")?.split(separator) ?? [];
 
 /** Why a need is not met, or `undefined`. */
 function missing(need: Need): string | undefined {
