@@ -13,6 +13,16 @@ function isReadOnly(path: string): boolean {
   return (Deno.lstatSync(path).mode! & 0o200) === 0;
 }
 
+/** False on exFAT, which has no second names. */
+function link(from: string, to: string): boolean {
+  try {
+    Deno.linkSync(from, to);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function must(dir: TempDir, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await runCli(args, { cwd: dir.path });
   assertEquals(code, 0, `${args.join(" ")}: ${stdout}${stderr}`);
@@ -39,14 +49,15 @@ for (const mode of ["hardlink", "copy", "auto"]) {
       await must(dir, "link", "--mode", mode, "tree", "new");
       for (const [how, at] of [["replace", "old"], ["merge", "merged"]]) {
         // Who else has it keeps it as it is.
-        Deno.linkSync(dir.at(at!, "file"), dir.at(`kept-${at}`));
+        const kept = dir.at(`kept-${at}`);
+        const isKept = link(dir.at(at!, "file"), kept);
         const exists = ["--if-exists", how!];
         await must(dir, "link", "--mode", mode, ...exists, "tree", at!);
-        assertEquals(
-          Deno.readTextFileSync(dir.at(`kept-${at}`)),
-          "something else",
-        );
-        assertEquals(isReadOnly(dir.at(`kept-${at}`)), true);
+        if (!isKept) continue;
+        assertEquals(Deno.readTextFileSync(kept), "something else");
+        assertEquals(isReadOnly(kept), true);
+        Deno.chmodSync(kept, 0o666);
+        Deno.removeSync(kept);
       }
       for (const at of ["tree", "new", "old", "merged"]) {
         assertEquals(Deno.readTextFileSync(dir.at(at, "file")), "content");
@@ -55,7 +66,7 @@ for (const mode of ["hardlink", "copy", "auto"]) {
       for (const at of ["tree", "new", "old", "merged"]) {
         await must(dir, "--dir", at);
       }
-      assertEquals(namesIn(dir.path), ["kept-merged", "kept-old"]);
+      assertEquals(namesIn(dir.path), []);
     },
   );
 }
