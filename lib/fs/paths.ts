@@ -51,7 +51,6 @@ const mkdirSync = steady(Deno.mkdirSync);
 const linkSync = steady(Deno.linkSync);
 const symlinkSync = steady(Deno.symlinkSync);
 const readLinkSync = steady(Deno.readLinkSync);
-const removeSync = steady(Deno.removeSync);
 const openSync = steady(Deno.openSync);
 const chmodSync = steady(Deno.chmodSync);
 const chownSync = steady(Deno.chownSync);
@@ -238,7 +237,7 @@ export class PathDirectory implements Directory {
   }
 
   removeDirectory(name: string): void {
-    removeSync(this.entry(name));
+    removeEvenReadOnly(this.entry(name));
   }
 
   openFile(name: string, use: FileUse, mode?: number): OpenFile {

@@ -22,10 +22,14 @@ const renameSync = steady(Deno.renameSync);
 export function isReadOnly(
   { isFile, mode }: Pick<Deno.FileInfo, "isFile" | "mode">,
 ): boolean {
-  return isWindows && isFile && mode !== null && (mode & 0o200) === 0;
+  return isWindows && isFile && hasAttribute(mode);
 }
 
-/** Makes a file read-only, or writable again. */
+function hasAttribute(mode: number | null): boolean {
+  return mode !== null && (mode & 0o200) === 0;
+}
+
+/** Makes a file or directory read-only, or writable again. */
 export function setReadOnly(path: string, to: boolean): void {
   if (isWindows) chmodSync(path, to ? 0o444 : 0o666);
 }
@@ -45,7 +49,10 @@ export function evenReadOnly<T>(path: string, call: () => T): T {
   }
 }
 
-/** Removes a file. By other names that it has on a network drive, it is writable then. */
+/**
+ * Removes a file, or an empty directory. By other names that a file has on a network
+ * drive, it is writable then.
+ */
 export function removeEvenReadOnly(path: string): void {
   try {
     return removeSync(path);
@@ -89,7 +96,8 @@ export function renameEvenOver(from: string, to: string): void {
 function isTheReason(error: unknown, path: string): boolean {
   if (!isWindows || errorKind(error) !== "permission") return false;
   try {
-    return isReadOnly(lstatSync(path));
+    const { isSymlink, mode } = lstatSync(path);
+    return !isSymlink && hasAttribute(mode); // chmod would follow it
   } catch {
     return false;
   }

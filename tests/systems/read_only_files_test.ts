@@ -32,7 +32,8 @@ async function must(dir: TempDir, ...args: string[]): Promise<string> {
 /** A tree with a read-only file, at the top and below. */
 function makeTree(dir: TempDir, name = "tree", content = "content"): void {
   dir.write({ [name]: { file: content, sub: { file: `${content}, too` } } });
-  setReadOnly(dir.at(name, "file"), dir.at(name, "sub", "file"));
+  const sub = dir.at(name, "sub");
+  setReadOnly(dir.at(name, "file"), `${sub}\\file`, sub);
 }
 
 for (const mode of ["hardlink", "copy", "auto"]) {
