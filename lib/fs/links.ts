@@ -107,6 +107,9 @@ export function moveLinks(
   }
 }
 
+/** Each level is held open. What lies deeper has links as it was built with them. */
+const DEEPEST = 200;
+
 /**
  * Does that in all directories of a tree.
  *
@@ -136,6 +139,7 @@ export async function moveLinksBelow(
       const name = below.pop();
       if (name === undefined) stack.pop()!.directory[Symbol.dispose]();
       else {
+        if (stack.length >= DEEPEST) continue;
         const inner = unlessClosed(() => directory.open(name));
         if (inner) await enter(inner, `${folder}/${name}`);
       }
