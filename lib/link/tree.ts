@@ -312,8 +312,9 @@ async function publish(
     const { parent: at, name: was, expected } = swapped.old;
     return await removeTree(at, was, { busyTimeout: 1000, expected });
   } catch (error) {
-    options.signal?.throwIfAborted();
-    if (error instanceof LinkError) throw error;
+    const { signal } = options;
+    const isAbort = signal?.aborted && error === signal.reason;
+    if (error instanceof LinkError || isAbort) throw error;
     if (error instanceof NotPutBack) {
       throw new LinkError(error.message, source, path, error.kind, error);
     }

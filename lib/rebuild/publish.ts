@@ -64,8 +64,9 @@ export async function publish(
     );
   } catch (error) {
     if (target.directory) setMode(target.directory, target.status!.mode);
-    options.signal?.throwIfAborted();
-    if (error instanceof CacheError) throw error;
+    const { signal } = options;
+    const isAbort = signal?.aborted && error === signal.reason;
+    if (error instanceof CacheError || isAbort) throw error;
     // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
     const kind = kindOfError(error);
     const hint = kind === "cross-device" || kind === "busy"
