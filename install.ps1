@@ -5,7 +5,7 @@
 #   & ([scriptblock]::Create((irm …/install.ps1))) -Uninstall
 #
 # -Version, REBUILD_CACHE_VERSION  such as 0.1.0 (default: the latest)
-# -To, REBUILD_CACHE_INSTALL       where to put it (default: %LOCALAPPDATA%\rebuild-cache)
+# -To, REBUILD_CACHE_INSTALL       where to put it (default: %LOCALAPPDATA%\Programs\rebuild-cache)
 # -Uninstall                       removes it from there
 # REBUILD_CACHE_RELEASES           another place to download from
 #
@@ -56,7 +56,7 @@
     else { "https://github.com/$repository/releases" }
   if (-not $Version) { $Version = $env:REBUILD_CACHE_VERSION }
   if (-not $To) { $To = $env:REBUILD_CACHE_INSTALL }
-  if (-not $To) { $To = Join-Path $env:LOCALAPPDATA 'rebuild-cache' }
+  if (-not $To) { $To = Join-Path $env:LOCALAPPDATA 'Programs\rebuild-cache' }
   if ($Version) { $Version = $Version.TrimStart('v') }
   if ($Version -eq 'latest') { $Version = '' }
   if ($Version -match '[^0-9A-Za-z.+-]') { throw "install.ps1: ""$Version"" is not a version" }

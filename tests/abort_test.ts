@@ -144,6 +144,8 @@ Deno.test("Each call of the library that waits for a lock rejects with the reaso
   });
   for (const [name, call] of every) {
     if (name === "stats") continue; // it takes no lock
+    // Windows locks no directory.
+    if (name === "linkTree" && Deno.build.os === "windows") continue;
     await abortedWhileWaiting(name, call!);
   }
 });

@@ -11,6 +11,8 @@ import {
   inodeKey,
   type Status,
 } from "../fs/directory.ts";
+import { changeNames } from "../fs/access.ts";
+import { type Move, moveLinks } from "../fs/links.ts";
 import { ownId } from "../fs/trust.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { OWN, TREE } from "./layout.ts";
@@ -28,15 +30,18 @@ interface Linked {
 
 /**
  * Goes through the tree in a slot. A file that has a name elsewhere, or belongs to
- * somebody else, becomes a copy of itself; setuid and setgid go; in a group's cache
- * the group may read it, and remove it.
+ * somebody else, becomes a copy of itself; a link into the tree itself leads there
+ * wherever it stands; setuid and setgid go; in a group's cache the group may read it,
+ * and remove it.
  *
  * @param root What is known of the cache's root.
+ * @param move Where the tree was built, and where it will be.
  * @returns How much there is to read.
  */
 export async function adopt(
   slot: Directory,
   root: Status,
+  move: Move,
   signal?: AbortSignal,
 ): Promise<{ files: number; bytes: number }> {
   const me = ownId();
@@ -71,11 +76,14 @@ export async function adopt(
         if (owner.uid !== undefined) directory.setAccess(owner);
         give(directory.opened, root, (access) => directory.setAccess(access));
       });
+      const links: string[] = [];
       for (const { name, kind } of entries) {
         if (kind === "file") file(directory, path, name);
+        else if (kind === "symlink") links.push(name);
         const pause = breath.due();
         if (pause) await pause;
       }
+      change(directory.path, () => moveLinks(directory, links, path, move));
     });
   } else file(slot, "", TREE);
   for (const { status, names } of linked.values()) {
@@ -155,17 +163,9 @@ function inFolder(
   call: (directory: Directory, name: string) => void,
 ): void {
   withFolder(slot, folder, name, (directory, name) => {
-    const { mode, accessed, modified } = directory.status();
-    const closed = !isWindows && (mode & 0o300) !== 0o300;
-    if (closed) directory.setAccess({ mode: mode | 0o300 });
-    try {
-      call(directory, name);
-    } finally {
-      // The slot itself has no times to keep.
-      if (name !== TREE) {
-        directory.setAccess({ ...closed && { mode }, accessed, modified });
-      }
-    }
+    // The slot itself has no times to keep.
+    if (name === TREE) call(directory, name);
+    else changeNames(directory, () => call(directory, name));
   });
 }
 

@@ -45,7 +45,8 @@ export async function compare(
     if (!look(archive, TREE)) {
       wrong.unshift(`"${pathIn(archive, TREE)}" is missing`);
     } else {
-      const now = await readContent(archive, options);
+      const trees = [pathIn(archive, TREE)];
+      const now = await readContent(archive, { ...options, trees });
       wrong.push(...differences(header, manifest.listing.text, now));
     }
     return { wrong: wrong.slice(0, 10), header };

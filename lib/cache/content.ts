@@ -13,6 +13,7 @@ import {
   type OpenFile,
   pathIn,
 } from "../fs/directory.ts";
+import { relativeText } from "../fs/links.ts";
 import {
   contentLine,
   type ListedDirectory,
@@ -48,6 +49,11 @@ export interface ReadOptions {
   onRead?: ((bytes: number, files: 0 | 1) => void) | undefined;
   /** A text in ASCII letters that is looked for in small files and symbolic links. */
   mark?: string | undefined;
+  /**
+   * The tree's paths. What Windows' junctions say by them is read as a link that leads
+   * there wherever the tree stands.
+   */
+  trees?: readonly string[];
 }
 
 /**
@@ -112,6 +118,7 @@ class Reader {
   diskBytes = 0;
   readonly marked: string[] = [];
   readonly #mark: string | undefined;
+  readonly #trees: readonly string[];
   readonly #newHash: () => Hash;
   readonly #onRead: ReadOptions["onRead"];
   readonly #signal: AbortSignal | undefined;
@@ -120,9 +127,13 @@ class Reader {
   /** Files that have more than one name, by inode. */
   readonly #seen = new Map<string, { digest: string; size: number }>();
 
-  constructor(newHash: () => Hash, { signal, onRead, mark }: ReadOptions) {
+  constructor(
+    newHash: () => Hash,
+    { signal, onRead, mark, trees = [] }: ReadOptions,
+  ) {
     this.#newHash = newHash;
     this.#mark = mark;
+    this.#trees = Deno.build.os === "windows" ? trees : [];
     this.#onRead = onRead;
     this.#signal = signal;
     this.#breath = new Breath(signal);
@@ -156,7 +167,8 @@ class Reader {
     for (const { name, kind } of entries) {
       if (kind === "directory") directories.push(name);
       else if (kind === "symlink") {
-        const text = linkText(directory, name);
+        const said = linkText(directory, name);
+        const text = relativeText(said, path, this.#trees) ?? said;
         if (this.#mark !== undefined && text.includes(this.#mark)) {
           this.marked.push(`${path}/${name}`.slice(1));
         }

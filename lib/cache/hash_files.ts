@@ -104,8 +104,10 @@ export async function hashFiles(
   checkType("onProgress", onProgress, "function");
   checkGlobs(globs);
   signal?.throwIfAborted();
-  const wanted = globs.filter((glob) => !glob.startsWith("!"));
-  const unwanted = globs.flatMap((glob) =>
+  // On Windows a backslash is no escape: it stands between names there.
+  const slashes = globs.map(slashed);
+  const wanted = slashes.filter((glob) => !glob.startsWith("!"));
+  const unwanted = slashes.flatMap((glob) =>
     glob.startsWith("!") ? glob.slice(1) : []
   );
   const passed = new Set(except.map((it) => toPath(it)));
@@ -164,6 +166,8 @@ function realFile(path: string): string {
 type GlobToRegExp =
   typeof import("@std/path/posix/glob-to-regexp").globToRegExp;
 
+const isWindows = Deno.build.os === "windows";
+
 /** What is in a segment that is not just a name. */
 const MAGIC = /[*?[\]{}()!+@|\\]/;
 
@@ -193,7 +197,8 @@ class Finder {
     this.#breath = new Breath(signal);
     this.#unwanted = unwanted.map((glob) =>
       toRegExp(
-        (isAbsolute(glob) ? "/" : "") + segmentsOf(glob).join("/"),
+        (isAbsolute(glob) && !/^[A-Za-z]:/.test(glob) ? "/" : "") +
+          segmentsOf(glob).join("/"),
         { globstar: true },
       )
     );
@@ -290,10 +295,11 @@ class Finder {
 
   /** What lies below the root has the same name however it was asked for. */
   #nameOf(path: string, called: string): string {
-    const root = join(this.#root, "");
-    return path.startsWith(root)
-      ? slashed(path.slice(root.length))
-      : slashed(called);
+    const [root, at] = [slashed(join(this.#root, "")), slashed(path)];
+    const isBelow = isWindows
+      ? at.toLowerCase().startsWith(root.toLowerCase())
+      : at.startsWith(root);
+    return isBelow ? at.slice(root.length) : slashed(called);
   }
 }
 
@@ -303,9 +309,10 @@ function segmentsOf(glob: string): string[] {
   return all.filter((it, i) => it !== "**" || all[i - 1] !== "**");
 }
 
-/** What an absolute path begins with. */
+/** What an absolute path begins with; of a share on Windows, `//server/share/`. */
 function rootOf(path: string): string {
-  return /^(?:[A-Za-z]:)?[/\\]/.exec(path)![0];
+  const share = isWindows && /^\/\/[^/]+\/[^/]+\//.exec(path);
+  return share ? share[0] : /^(?:[A-Za-z]:)?\//.exec(path)![0];
 }
 
 function join(path: string, name: string): string {
@@ -313,7 +320,7 @@ function join(path: string, name: string): string {
 }
 
 function slashed(path: string): string {
-  return Deno.build.os === "windows" ? path.replaceAll("\\", "/") : path;
+  return isWindows ? path.replaceAll("\\", "/") : path;
 }
 
 function listAt(path: string): Entry[] {

@@ -48,7 +48,7 @@ export async function putSource(
         onProgress: ({ files, bytes }) =>
           onProgress({ phase: "copying", files, bytes }),
       },
-    });
+    }, staging.treeInArchive);
   } catch (error) {
     if (error === signal?.reason) throw error;
     throw copyFailure(path, error);

@@ -13,11 +13,13 @@ import type {
 } from "./archive.ts";
 import { CacheError, osFailure } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
+import { realPathOf } from "../fs/guard_rails.ts";
+import type { Move } from "../fs/links.ts";
 import { isEmpty } from "../fs/list.ts";
 import { log } from "../log.ts";
 import { checkOptions, checkType } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
+import { patiently, untilLetGo } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
 import { adopt } from "./adopt.ts";
 import { type Content, readContent } from "./content.ts";
@@ -128,7 +130,8 @@ export class SlotStaging implements CacheStaging {
       }
       open(directory, status);
       const archives = root.folder("archives");
-      patiently(() => root.folder("tmp").rename(id, archives, id));
+      const rename = () => root.folder("tmp").rename(id, archives, id);
+      await untilLetGo(() => patiently(rename), signal);
       this.#state = "moved";
       if (durable) flushDirectory(archives);
       await this.#place();
@@ -177,7 +180,7 @@ export class SlotStaging implements CacheStaging {
     try {
       const { files: totalFiles, bytes: totalBytes } =
         what === "foreign" || isShared(status) || !copied
-          ? await adopt(directory, status, signal)
+          ? await adopt(directory, status, this.#move(), signal)
           : copied;
       let [files, bytes] = [0, 0];
       const onRead = onProgress && ((size: number, more: number) => {
@@ -188,7 +191,9 @@ export class SlotStaging implements CacheStaging {
       });
       // Nothing else is called so.
       const mark = what === "foreign" ? this.slot.id : undefined;
-      return await readContent(directory, { signal, onRead, mark });
+      const { from, to } = this.#move();
+      const trees = [...from, to];
+      return await readContent(directory, { signal, onRead, mark, trees });
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
       // Where somebody built, the path there tells something.
@@ -197,6 +202,17 @@ export class SlotStaging implements CacheStaging {
       const message = `Cannot put into the cache "${root.path}": ${said}`;
       throw new CacheError(message, root.path, error.kind, error);
     }
+  }
+
+  /** The path that the tree has once it is put. */
+  get treeInArchive(): string {
+    const { id, root } = this.slot;
+    return pathIn({ path: pathIn(root.folder("archives"), id) }, TREE);
+  }
+
+  #move(): Move {
+    const real = pathIn({ path: realPathOf(this.slot.directory) }, TREE);
+    return { from: [this.path, real], to: this.treeInArchive };
   }
 
   #describe(content: Content): Archive {

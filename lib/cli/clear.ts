@@ -7,6 +7,7 @@ import { contentOf } from "./dry_run.ts";
 import { clearTarget } from "../fs/guard_rails.ts";
 import { log } from "../log.ts";
 import { dirname } from "../os/path.ts";
+import { withoutHandles } from "../os/windows.ts";
 import { DELETE_ASIDES } from "./commands.ts";
 import { EXIT } from "./ending.ts";
 import { UsageError } from "./flag.ts";
@@ -139,7 +140,7 @@ function deleteInBackground(
     ? [DELETE_ASIDES]
     : ["run", "--quiet", "--no-config", "--no-lock", "-A", module];
   try {
-    const child = new Deno.Command(Deno.execPath(), {
+    const command = new Deno.Command(Deno.execPath(), {
       args: [
         ...args,
         ...owner === undefined ? [] : [`${OWNER}${owner}`],
@@ -150,8 +151,8 @@ function deleteInBackground(
       stdin: "null",
       stdout: "null",
       stderr: "null",
-    }).spawn();
-    child.unref();
+    });
+    withoutHandles(() => command.spawn()).unref();
   } catch (error) {
     log.warn(() =>
       `No process to delete in the background, so the next clear does it: ${error}`

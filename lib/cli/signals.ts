@@ -2,9 +2,15 @@
 type Known = readonly [Deno.Signal, number];
 
 /** The signals that end a run early. */
-const ENDING: readonly Known[] = Deno.build.os === "windows"
-  ? [["SIGINT", 2], ["SIGBREAK", 21]]
-  : [["SIGINT", 2], ["SIGTERM", 15], ["SIGHUP", 1], ["SIGQUIT", 3]];
+export function endingSignals(
+  os: typeof Deno.build.os = Deno.build.os,
+): readonly Known[] {
+  const common: Known[] = [["SIGINT", 2], ["SIGHUP", 1]];
+  // SIGHUP of Windows: its console was closed, and in five seconds it is killed.
+  return os === "windows"
+    ? [...common, ["SIGBREAK", 21]]
+    : [...common, ["SIGTERM", 15], ["SIGQUIT", 3]];
+}
 
 /**
  * Signals that mean something to a command that is run, and would end who runs it. Not
@@ -42,7 +48,7 @@ export interface SignalWatch extends Disposable {
 export function onSignals(handler: (name: Deno.Signal) => void): Disposable {
   const { os } = Deno.build;
   return listen([
-    ...ENDING.map(([name]) => name),
+    ...endingSignals().map(([name]) => name),
     ...os === "windows" ? [] : MEANT,
     ...os === "linux" ? MEANT_ON_LINUX : [],
   ], handler);
@@ -52,7 +58,7 @@ export function onSignals(handler: (name: Deno.Signal) => void): Disposable {
 export function untilSignal(): SignalWatch {
   const controller = new AbortController();
   let exitCode: number | undefined;
-  const numbers = new Map(ENDING);
+  const numbers = new Map(endingSignals());
   const listening = listen([...numbers.keys()], (name) => {
     exitCode ??= 128 + numbers.get(name)!;
     controller.abort();

@@ -126,6 +126,18 @@ function setAccessLike(made: Directory, like: Status, path: string): void {
   }
 }
 
+/** Replaces names in a directory, whose mode and times stay. */
+export function changeNames(directory: Directory, call: () => void): void {
+  const { mode, accessed, modified } = directory.status();
+  const closed = !isWindows && (mode & 0o300) !== 0o300;
+  if (closed) directory.setAccess({ mode: mode | 0o300 });
+  try {
+    call();
+  } finally {
+    directory.setAccess({ ...closed && { mode }, accessed, modified });
+  }
+}
+
 function attempt(
   made: Directory,
   access: { uid?: number; gid?: number },

@@ -35,6 +35,8 @@ export interface Status {
   readonly kind: EntryKind;
   /** Permissions with setuid, setgid and sticky: 0o7777 at most. 0 on Windows. */
   readonly mode: number;
+  /** Whether a file has Windows' read-only attribute. */
+  readonly readOnly?: boolean;
   readonly uid: number;
   readonly gid: number;
   /** Bytes of a file. */
@@ -52,11 +54,13 @@ export interface Status {
   readonly changed: Time;
 }
 
-/** Owner, group, mode and times of an entry: those that are given. */
+/** Owner, group, mode, times of an entry: those that are given. */
 export interface Access {
   readonly uid?: number;
   readonly gid?: number;
   readonly mode?: number;
+  /** Windows' read-only attribute is given, and never taken. */
+  readonly readOnly?: true;
   readonly accessed?: Time;
   readonly modified?: Time;
 }
@@ -191,7 +195,13 @@ export interface Directory extends Disposable, Attributed {
   make(name: string, mode?: number): void;
   /** Gives an entry a second name. */
   link(name: string, to: Directory, newName: string): void;
-  symlink(text: string, name: string, leadsToDirectory?: boolean): void;
+  /**
+   * Makes a symbolic link.
+   *
+   * @param junction On Windows, for a link to a directory: where it leads, by an absolute
+   * path, for a junction if its user may make no symbolic link.
+   */
+  symlink(text: string, name: string, junction?: string): void;
   readLink(name: string): string;
   rename(name: string, to: Directory, newName: string, how?: RenameHow): void;
   /** Removes an entry that is no directory. */
@@ -226,7 +236,10 @@ export interface Directory extends Disposable, Attributed {
 }
 
 /** The path of an entry, for people. */
-export function pathIn({ path }: Directory, name: string): string {
+export function pathIn(
+  { path }: Pick<Directory, "path">,
+  name: string,
+): string {
   return joinPath(path, name);
 }
 

@@ -60,6 +60,11 @@ export class Keeper {
   readonly notKept: Map<string, NotKept>;
   readonly #keep: Keep;
 
+  /** What it keeps. */
+  get what(): Keep {
+    return this.#keep;
+  }
+
   constructor(keep: Keep, notKept: Map<string, NotKept> = new Map()) {
     this.#keep = keep;
     this.notKept = notKept;
@@ -88,6 +93,7 @@ export class Keeper {
     mode = this.#keepAttributes(from, to, to.path, mode, made);
     // An owner that was changed has taken the special bits away.
     if (made.mode !== mode || mode & SPECIAL) access.mode = mode;
+    if (status.readOnly && this.#keep === "all") access.readOnly = true;
     access.accessed = status.accessed;
     access.modified = status.modified;
     to.setAccess(access);
@@ -245,5 +251,6 @@ function groupOf(list: Uint8Array<ArrayBuffer>, mode: number): number {
 /** Whether nothing that is kept differs: for a file that shall take another's place. */
 export function isLike(a: Status, b: Status): boolean {
   return a.uid === b.uid && a.gid === b.gid && a.mode === b.mode &&
+    (a.readOnly ?? false) === (b.readOnly ?? false) &&
     a.size === b.size && isSameTime(a.modified, b.modified);
 }

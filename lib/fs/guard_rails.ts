@@ -11,8 +11,14 @@ import { listMounts } from "../os/mounts.ts";
 import { patiently } from "../os/patience.ts";
 import { isWithin } from "../os/within.ts";
 import { type Directory, isSameInode, type Status } from "./directory.ts";
-import { homes, looksLikeHome, workingDirectory } from "./homes.ts";
-import { openDirectory, openParent, type Place, splitPath } from "./open.ts";
+import {
+  hasSettings,
+  homes,
+  looksLikeHome,
+  systemPlaces,
+  workingDirectory,
+} from "./homes.ts";
+import { isDirectoryAt, openParent, type Place, splitPath } from "./open.ts";
 import { mountedBelow } from "./remove.ts";
 
 /** A directory that may be cleared. */
@@ -146,6 +152,7 @@ function resolve(named: string): string {
   try {
     return toPath(named);
   } catch (error) {
+    if (error instanceof CacheError) throw error;
     // A ".." behind nothing, or a working directory that was deleted.
     throw osFailure("find", named, error);
   }
@@ -261,6 +268,7 @@ function checkDirectory(
   const here = workingDirectory();
   if (here !== undefined) kept.push(["the working directory", here]);
   for (const home of homes()) kept.push(["the home directory", home]);
+  for (const it of systemPlaces()) kept.push(["what the system needs,", it]);
   for (const [what, where] of kept) {
     if (rooms.contain(where)) {
       refuse(named, `it is, or contains, ${what} "${where}"`, mend, verb);
@@ -268,6 +276,9 @@ function checkDirectory(
   }
   if (looksLikeHome(directory, real)) {
     refuse(named, "it looks like somebody's home directory", mend, verb);
+  }
+  if (hasSettings(real)) {
+    refuse(named, "programs keep a user's settings in it", mend, verb);
   }
   if (!directory.fixed && !listMounts()) {
     refuse(
@@ -324,21 +335,12 @@ class Rooms {
     }
     if (isWithin(place, this.#real)) return true;
     while (!this.#others.has(place)) {
-      if (isAt(this.#status, place)) return true;
+      if (isDirectoryAt(place, this.#status)) return true;
       this.#others.add(place);
       const [parent] = splitPath(place);
       if (parent === "") return false;
       place = parent;
     }
     return false;
-  }
-}
-
-function isAt(status: Status, path: string): boolean {
-  try {
-    using directory = openDirectory(path);
-    return isSameInode(directory.status(), status);
-  } catch {
-    return false; // not to be looked at, so not what was looked at
   }
 }

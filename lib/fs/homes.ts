@@ -1,5 +1,6 @@
 /**
- * Where people live: directories that are not for us to clear.
+ * Where people, their programs and the system live: directories that are not for us to
+ * clear.
  *
  * @module
  */
@@ -23,10 +24,52 @@ export function workingDirectory(): string | undefined {
 
 /** The home directory of who runs this; `undefined` where that is not known. */
 function ownHome(): string | undefined {
-  const variable = isWindows ? "USERPROFILE" : "HOME";
+  return variable(isWindows ? "USERPROFILE" : "HOME");
+}
+
+function variable(name: string): string | undefined {
   // Asked first, because Deno would stop and ask the user on a terminal.
-  const { state } = Deno.permissions.querySync({ name: "env", variable });
-  return state === "granted" ? Deno.env.get(variable) || undefined : undefined;
+  const asked = { name: "env", variable: name } as const;
+  const { state } = Deno.permissions.querySync(asked);
+  return state === "granted" ? Deno.env.get(name) || undefined : undefined;
+}
+
+/**
+ * Directories that the system, or all programs, can't do without. Caches lie in some of
+ * them.
+ */
+export function systemPlaces(
+  os: typeof Deno.build.os = Deno.build.os,
+  get: (name: string) => string | undefined = variable,
+): string[] {
+  if (os === "darwin") {
+    const home = get("HOME");
+    return [
+      ...["/Applications", "/Library", "/System", "/usr", "/private/etc"],
+      ...home === undefined ? [] : [`${home}/Library/Application Support`],
+    ];
+  }
+  if (os !== "windows") return [];
+  const system = get("SystemRoot") ?? "C:\\Windows";
+  const given = ["LOCALAPPDATA", "APPDATA", "PUBLIC"].flatMap((it) =>
+    get(it) ?? []
+  );
+  return [
+    `${system}\\System32`, // and so what it lies in
+    get("ProgramFiles") ?? "C:\\Program Files",
+    get("ProgramFiles(x86)") ?? "C:\\Program Files (x86)",
+    get("ProgramData") ?? "C:\\ProgramData",
+    ...given,
+  ];
+}
+
+/** Where programs keep what their user has set, of any user: Windows, macOS. */
+const SETTINGS =
+  /(?:^|[\\/])Users[\\/][^\\/]+[\\/](?:AppData(?:\\(?:Local|LocalLow|Roaming))?|Library(?:\/(?:Application Support|Keychains|Preferences))?)$/i;
+
+/** Whether a directory, by its path without symbolic links, has a user's settings in it. */
+export function hasSettings(real: string): boolean {
+  return SETTINGS.test(real);
 }
 
 /** The home directories that are known: one's own, and those of the users of this machine. */
@@ -55,11 +98,15 @@ function passwd(): string {
   }
 }
 
-/** Where homes are, even those that no list has (LDAP, macOS, Windows). */
-const AMONG_HOMES = /^(?:\/home|\/Users|[A-Z]:\\Users)$/i;
+/** Where homes are, even those that no list has (LDAP, macOS, Windows, also on a share). */
+const AMONG_HOMES =
+  /^(?:\/home|\/Users|(?:[A-Z]:|\\\\[^\\]+\\[^\\]+)\\Users)$/i;
 
 /** What is in a home directory, and in no cache. */
-const AT_HOME = [".ssh", ".bashrc", ".profile", ".gnupg", ".config"];
+const AT_HOME = [
+  ...[".ssh", ".bashrc", ".profile", ".gnupg", ".config"],
+  ...isWindows ? ["AppData", "NTUSER.DAT"] : [],
+];
 
 /**
  * Whether a directory is most likely a home: by where it is and what is in it; where

@@ -1,7 +1,7 @@
 /**
  * Names of the siblings that a run makes beside a directory: asides (`stale`,
- * garbage by construction), stagings (`partial`, not yet whole) and the notes of who
- * holds a lock (`holder`) or waits for one (`waits`).
+ * garbage by construction), stagings (`partial`, not yet whole), what could not be put
+ * back (`kept`), and the notes of who holds a lock (`holder`) or waits for one (`waits`).
  *
  * A name carries the process id for the people who look at it. It proves
  * nothing: containers that share a cache share process ids. The random part is
@@ -11,14 +11,16 @@
  */
 
 import { errorKind } from "../os/error.ts";
+import { foldName } from "../os/text.ts";
 import type { Directory, Status } from "./directory.ts";
 import { ownId } from "./trust.ts";
 
 /**
- * An aside (`stale`), a staging (`partial`), or a note of who holds a lock (`holder`) or
- * waits for one (`waits`).
+ * An aside (`stale`), a staging (`partial`), what could not be put back in its place and
+ * nobody sweeps (`kept`), or a note of who holds a lock (`holder`) or waits for one
+ * (`waits`).
  */
-export type SiblingKind = "stale" | "partial" | "holder" | "waits";
+export type SiblingKind = "stale" | "partial" | "kept" | "holder" | "waits";
 
 /** A sibling's name, taken apart. */
 export interface SiblingName {
@@ -31,7 +33,7 @@ export interface SiblingName {
 }
 
 const PATTERN =
-  /^(.*)\.(stale|partial|holder|waits)-(\d{1,10})-([0-9a-f]{12})$/s;
+  /^(.*)\.(stale|partial|kept|holder|waits)-(\d{1,10})-([0-9a-f]{12})$/s;
 
 /**
  * A name has at most 255 bytes on every file system that we know (eCryptfs: 143);
@@ -78,16 +80,26 @@ export function parseSiblingName(name: string): SiblingName | undefined {
   };
 }
 
-/** The names in a directory that siblings of that kind have: whoever made them. */
+/**
+ * The names in a directory that siblings of that kind have: whoever made them, and also
+ * if they named it in other case (or, on macOS, composed otherwise) where that is the
+ * same to the file system. There, what is listed in their case is found in ours.
+ */
 export function listSiblingsIn(
   directory: Directory,
   name: string,
   kind: SiblingKind,
 ): string[] {
+  const names = directory.list().map(({ name }) => name);
   const stem = cutStem(name);
-  return directory.list().flatMap(({ name }) => {
-    const sibling = parseSiblingName(name);
-    return sibling?.kind === kind && sibling.stem === stem ? [name] : [];
+  const folded = foldName(stem);
+  return names.filter((entry) => {
+    const sibling = parseSiblingName(entry);
+    if (sibling?.kind !== kind) return false;
+    if (sibling.stem === stem) return true;
+    if (foldName(sibling.stem) !== folded) return false;
+    const ours = stem + entry.slice(sibling.stem.length);
+    return !names.includes(ours) && directory.look(ours) !== undefined;
   });
 }
 
@@ -111,12 +123,9 @@ export function findSiblings(
   kind: SiblingKind,
   owner: number | undefined,
 ): string[] {
-  const stem = cutStem(name);
-  return directory.list().flatMap((entry) => {
-    const sibling = parseSiblingName(entry.name);
-    if (sibling?.kind !== kind || sibling.stem !== stem) return [];
-    const status = directory.look(entry.name);
-    return status && isOwnSibling(kind, status, owner) ? [entry.name] : [];
+  return listSiblingsIn(directory, name, kind).filter((entry) => {
+    const status = directory.look(entry);
+    return status !== undefined && isOwnSibling(kind, status, owner);
   });
 }
 

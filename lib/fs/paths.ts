@@ -11,6 +11,7 @@ import { errorKind, osErrorText } from "../os/error.ts";
 import { log } from "../log.ts";
 import { steady } from "../os/patience.ts";
 import { renameExchangeOnMacos } from "../os/macos.ts";
+import { fileNumber } from "../os/windows.ts";
 import {
   type Access,
   type Attributed,
@@ -31,6 +32,13 @@ import {
   type Time,
   toMilliseconds,
 } from "./directory.ts";
+import {
+  evenReadOnly,
+  isReadOnly,
+  removeEvenReadOnly,
+  renameEvenOver,
+  setReadOnly,
+} from "./read_only.ts";
 import { isFixed, isOursAlone, ownId, staysThere } from "./trust.ts";
 
 const isWindows = Deno.build.os === "windows";
@@ -43,8 +51,6 @@ const mkdirSync = steady(Deno.mkdirSync);
 const linkSync = steady(Deno.linkSync);
 const symlinkSync = steady(Deno.symlinkSync);
 const readLinkSync = steady(Deno.readLinkSync);
-const renameSync = steady(Deno.renameSync);
-const removeSync = steady(Deno.removeSync);
 const openSync = steady(Deno.openSync);
 const chmodSync = steady(Deno.chmodSync);
 const chownSync = steady(Deno.chownSync);
@@ -113,7 +119,7 @@ export class PathDirectory extends Unattributed implements Directory {
     const real = realPathSync(path);
     const info = statSync(real);
     if (!info.isDirectory) throw notADirectory(path);
-    return new PathDirectory(real, undefined, real, toStatus(info));
+    return new PathDirectory(real, undefined, real, toStatus(info, real));
   }
 
   get safe(): boolean {
@@ -139,12 +145,13 @@ export class PathDirectory extends Unattributed implements Directory {
   }
 
   status(): Status {
-    return toStatus(lstatSync(this.#at));
+    return toStatus(lstatSync(this.#at), this.#at);
   }
 
   look(name: string): Status | undefined {
     try {
-      return toStatus(lstatSync(this.entry(name)));
+      const path = this.entry(name);
+      return toStatus(lstatSync(path), path);
     } catch (error) {
       if (errorKind(error) === "not-found") return undefined;
       throw error;
@@ -166,9 +173,9 @@ export class PathDirectory extends Unattributed implements Directory {
   }
 
   isFile(name: string, size: number, modified: Time): boolean {
-    const status = toStatus(lstatSync(this.entry(name)));
-    return status.kind === "file" && status.size === size &&
-      isSameMoment(modified, status.modified);
+    const { isFile, size: now, mtime } = lstatSync(this.entry(name));
+    const then = fromMilliseconds(mtime?.getTime() ?? 0);
+    return isFile && now === size && isSameMoment(modified, then);
   }
 
   linkFiles(): Iterable<Entry[]> {
@@ -194,11 +201,11 @@ export class PathDirectory extends Unattributed implements Directory {
     const shown = this.#shown(name);
     if (use !== "doomed") {
       const safe = this.#safe ? isClosedToOthers(info) : undefined;
-      return new PathDirectory(path, safe, shown, toStatus(info));
+      return new PathDirectory(path, safe, shown, toStatus(info, path));
     }
     const fixed = this.safe || isFixed(path);
     const safe = fixed && claim(path, info);
-    return new PathDirectory(path, safe, shown, toStatus(info));
+    return new PathDirectory(path, safe, shown, toStatus(info, path));
   }
 
   #deviceNumber: number | undefined;
@@ -214,9 +221,17 @@ export class PathDirectory extends Unattributed implements Directory {
     linkSync(this.entry(name), (to as PathDirectory).entry(newName));
   }
 
-  symlink(text: string, name: string, leadsToDirectory = false): void {
-    const type = leadsToDirectory ? "dir" : "file";
-    symlinkSync(text, this.entry(name), { type });
+  symlink(text: string, name: string, junction?: string): void {
+    const path = this.entry(name);
+    const type = junction === undefined ? "file" : "dir";
+    try {
+      symlinkSync(text, path, { type });
+    } catch (error) {
+      if (junction === undefined || errorKind(error) !== "unsupported") {
+        throw error;
+      }
+      symlinkSync(junction, path, { type: "junction" });
+    }
   }
 
   readLink(name: string): string {
@@ -234,7 +249,7 @@ export class PathDirectory extends Unattributed implements Directory {
     if (how === "new" && to.look(newName)) {
       throw new Deno.errors.AlreadyExists(`Something stands at "${at}"`);
     }
-    renameSync(from, at);
+    renameEvenOver(from, at);
   }
 
   remove(name: string): void {
@@ -243,11 +258,11 @@ export class PathDirectory extends Unattributed implements Directory {
     if (lstatSync(path).isDirectory) {
       throw new Deno.errors.IsADirectory(`"${path}" is a directory`);
     }
-    removeSync(path);
+    removeEvenReadOnly(path);
   }
 
   removeDirectory(name: string): void {
-    removeSync(this.entry(name));
+    removeEvenReadOnly(this.entry(name));
   }
 
   openFile(name: string, use: FileUse, mode?: number): OpenFile {
@@ -280,7 +295,7 @@ export class PathDirectory extends Unattributed implements Directory {
       this.#shown(name),
     );
     const now = file.status();
-    const was = toStatus(before);
+    const was = toStatus(before, path);
     if (was.inode === undefined || isSameInode(now, was)) return file;
     file[Symbol.dispose]();
     throw new Deno.errors.NotFound(`"${path}" was replaced meanwhile`);
@@ -354,12 +369,13 @@ function kindOf(
     : "other";
 }
 
-function toStatus(info: Deno.FileInfo): Status {
+function toStatus(info: Deno.FileInfo, path: string): Status {
   const { ino, blocks } = info;
   const time = (date: Date | null) => fromMilliseconds(date?.getTime() ?? 0);
   return {
     kind: kindOf(info),
     mode: isWindows ? 0 : (info.mode ?? 0) & 0o7777,
+    ...isReadOnly(info) && { readOnly: true },
     uid: info.uid ?? 0,
     gid: info.gid ?? 0,
     size: info.size,
@@ -367,7 +383,7 @@ function toStatus(info: Deno.FileInfo): Status {
     links: info.nlink ?? 1,
     device: info.dev,
     // Deno rounds what does not fit a number: then it is many inodes' number.
-    inode: ino !== null && Number.isSafeInteger(ino) ? ino : undefined,
+    inode: ino !== null && Number.isSafeInteger(ino) ? ino : fileNumber(path),
     accessed: time(info.atime),
     modified: time(info.mtime),
     changed: time(info.ctime),
@@ -437,7 +453,8 @@ function claim(path: string, { mode, uid }: Deno.FileInfo): boolean {
 function openToLock(path: string): Deno.FsFile {
   try {
     // NFS locks exclusively only what is open for writing.
-    return openSync(path, { read: true, write: true });
+    const how = { read: true, write: true };
+    return evenReadOnly(path, () => openSync(path, how));
   } catch (error) {
     const kind = errorKind(error);
     if (kind !== "permission" && kind !== "read-only") throw error;
@@ -450,17 +467,19 @@ function openToLock(path: string): Deno.FsFile {
 }
 
 function setAccessOfPath(path: string, access: Access): void {
-  const { uid, gid, mode, modified, accessed } = access;
+  const { uid, gid, mode, readOnly, modified, accessed } = access;
   if (!isWindows) {
     if (uid !== undefined || gid !== undefined) {
       chownSync(path, uid ?? null, gid ?? null);
     }
     if (mode !== undefined) chmodSync(path, mode);
   }
-  if (!modified) return;
-  const date = new Date(toMilliseconds(modified));
-  const read = accessed ? new Date(toMilliseconds(accessed)) : date;
-  utimeSync(path, read, date);
+  if (modified) {
+    const date = new Date(toMilliseconds(modified));
+    const read = accessed ? new Date(toMilliseconds(accessed)) : date;
+    evenReadOnly(path, () => utimeSync(path, read, date));
+  }
+  if (readOnly) setReadOnly(path, true);
 }
 
 /** An open file of Deno's. */
@@ -500,7 +519,7 @@ export class PathFile extends Unattributed implements OpenFile {
   #opened: Status | undefined;
 
   status(): Status {
-    return toStatus(steady(() => this.#file.statSync())());
+    return toStatus(steady(() => this.#file.statSync())(), this.#at);
   }
 
   /** By its path: Deno changes neither owner nor mode of an open file. */

@@ -9,7 +9,7 @@ import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { type Directory, pathIn, type Status } from "./directory.ts";
-import { siblingName } from "./names.ts";
+import { parseSiblingName, siblingName } from "./names.ts";
 
 /** An entry of a directory that is held open. */
 export interface Place {
@@ -103,21 +103,39 @@ export function moveToFree(from: Place, { parent, name }: Place): void {
   }
 }
 
-/** @throws {CacheError} That says where it is, if it can't be put back. */
+/** What stood at a place stands beside it now: an aside that is no garbage. */
+export class NotPutBack extends CacheError {}
+
+/** @throws {NotPutBack} That says where it is, if it can't be put back. */
 function putBack(aside: Place, name: string, why: unknown): void {
   const { parent } = aside;
   try {
     patiently(() => parent.rename(aside.name, parent, name));
   } catch (error) {
-    const path = pathIn(parent, name);
-    throw new CacheError(
-      `Cannot replace "${path}": ${osErrorText(why)}. What stood there is "${
-        pathIn(parent, aside.name)
-      }" now, and could not be put back: ${osErrorText(error)}`,
+    const [path, kept] = [pathIn(parent, name), keep(aside)];
+    const where = pathIn(parent, kept ?? aside.name);
+    throw new NotPutBack(
+      `Cannot replace "${path}": ${
+        osErrorText(why)
+      }. What stood there is "${where}" now, and could not be put back: ${
+        osErrorText(error)
+      }${kept ? "" : ". Move it before the next run deletes it"}`,
       path,
       errorKind(why),
       why,
     );
+  }
+}
+
+/** Gives an aside a name by which nobody sweeps it. */
+function keep({ parent, name }: Place): string | undefined {
+  const kept = siblingName(parseSiblingName(name)!.stem, "kept");
+  try {
+    patiently(() => parent.rename(name, parent, kept));
+    return kept;
+  } catch (error) {
+    log.debug(() => `"${name}" keeps its name: ${osErrorText(error)}`);
+    return undefined;
   }
 }
 
@@ -140,8 +158,11 @@ function swapBack(tree: Place, destination: Place, old: Place): void {
 }
 
 function renameIfThere({ parent, name }: Place, to: string): boolean {
+  const rename = () => parent.rename(name, parent, to);
   try {
-    patiently(() => parent.rename(name, parent, to));
+    // Windows: tried again by who called, with pauses (untilLetGo).
+    if (Deno.build.os === "windows") rename();
+    else patiently(rename);
     log.debug(() => `Renamed "${pathIn(parent, name)}" to "${to}"`);
     return true;
   } catch (error) {

@@ -21,10 +21,12 @@ import {
   type NotKept,
   removeInherited,
 } from "../fs/fidelity.ts";
+import { leadsToDirectory, makeLink, relativeText } from "../fs/links.ts";
 import { type Breathe, listWhole } from "../fs/list.ts";
 import { removeQuietly } from "../fs/names.ts";
 import { errorKind } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
+import { foldName } from "../os/text.ts";
 import { LinkError, linkFailure } from "./error.ts";
 import { LADDERS, type LadderState, pairState } from "./ladder.ts";
 import { type ExpectedFile, Listing } from "./listing.ts";
@@ -537,12 +539,12 @@ export class Builder implements Disposable {
       const inode = inodeKey(status);
       if (inode !== undefined && !claim(inode)) return false;
     }
-    const text = from.readLink(name);
+    const text = this.#linkText(from, name);
     const { merge } = this.#job;
     const place = merge ? this.rooms.scratch : to;
     const at = merge ? `${this.#prefix}${this.#temporaries++}` : name;
     try {
-      patiently(() => place.symlink(text, at, leadsToDirectory(from, name)));
+      makeLink(place, at, text, leadsToDirectory(from, name), to.path);
       if (status) this.#keeper.keepLink(from, name, status, place, at);
       if (merge) patiently(() => place.rename(at, to, name));
     } catch (error) {
@@ -556,6 +558,17 @@ export class Builder implements Disposable {
     }
     this.built.links++;
     return true;
+  }
+
+  /** What an archive's junction says leads into the archive; it shall lead into the copy. */
+  #linkText(from: Directory, name: string): string {
+    const text = from.readLink(name);
+    const { keep, listing } = this.#job;
+    const isOurs = keep === "content" || listing !== undefined;
+    if (Deno.build.os !== "windows" || !isOurs) return text;
+    const { path } = this.rooms.source;
+    const folder = from.path.slice(path.length).replaceAll("\\", "/");
+    return relativeText(text, folder, [path]) ?? text;
   }
 
   /** Mode and times last: what is put into a directory changes them. */
@@ -662,9 +675,8 @@ function folded(
   cause: unknown,
 ): LinkError {
   const source = pathIn(from, name);
-  const fold = (name: string) => name.normalize("NFC").toLowerCase();
   const other = from.list().find((it) =>
-    it.name !== name && fold(it.name) === fold(name)
+    it.name !== name && foldName(it.name) === foldName(name)
   );
   const both = other ? `"${pathIn(from, other.name)}" and ` : "";
   return new LinkError(
@@ -684,7 +696,7 @@ function checkFold(
   from: Directory,
   to: Directory,
 ): void {
-  const key = name.normalize("NFC").toLowerCase();
+  const key = foldName(name);
   if (names.has(key)) throw folded(from, to, name, undefined);
   names.set(key, name);
 }
@@ -695,16 +707,6 @@ function expected(listing: Listing, folder: string, from: Directory) {
 
 function raise(error: Error): never {
   throw error;
-}
-
-/** Windows must be told what a symbolic link leads to. */
-function leadsToDirectory(from: Directory, name: string): boolean {
-  if (Deno.build.os !== "windows") return false;
-  try {
-    return Deno.statSync(pathIn(from, name)).isDirectory;
-  } catch {
-    return false;
-  }
 }
 
 function matches(patterns: readonly RegExp[], path: string): boolean {

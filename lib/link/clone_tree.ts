@@ -1,4 +1,5 @@
 import { type Directory, pathIn } from "../fs/directory.ts";
+import { openDirectory } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
 import { TREE } from "../fs/staging.ts";
 import { log } from "../log.ts";
@@ -7,6 +8,7 @@ import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { patiently } from "../os/patience.ts";
 import { type Built, nothingBuilt, specialFile } from "./build.ts";
 import { verdict } from "./ladder.ts";
+import { dropPower } from "./place.ts";
 import type { LinkTreeOptions } from "./options.ts";
 
 /**
@@ -30,7 +32,7 @@ export async function cloneTree(
   }
   if (include?.length || exclude?.length || mutable?.length) return undefined;
   try {
-    patiently(() => cloneOnMacos(source, tree));
+    patiently(() => cloneOnMacos(source, tree, "all"));
   } catch (error) {
     await removeTree(staging, TREE, { busyTimeout: 1000 });
     if (verdict("clone", errorKind(error)) === "stop") throw error;
@@ -57,8 +59,14 @@ function count(directory: Directory, source: string, built: Built): void {
       count(inner, `${source}/${name}`, built);
     } else if (kind === "symlink") built.links++;
     else if (kind === "file") {
+      const made = directory.look(name);
       built.cloned++;
-      built.bytes += directory.look(name)?.size ?? 0;
+      built.bytes += made?.size ?? 0;
+      if (made && made.mode & 0o6000) {
+        using from = openDirectory(source);
+        const status = from.look(name);
+        if (status) dropPower(status, directory, name, "all");
+      }
     } else throw specialFile(`${source}/${name}`, pathIn(directory, name));
   }
 }

@@ -11,14 +11,14 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
-import { openParent, type Place } from "../fs/open.ts";
+import { isDirectoryAt, openParent, type Place } from "../fs/open.ts";
 import { refuseUnfinished } from "../fs/unfinished.ts";
 import { lockItself } from "../lock/directory.ts";
 import { DEFAULT_WAIT, LockedError, lockName, waitFor } from "../lock/file.ts";
 import { patienceOf, Turn } from "../lock/fairness.ts";
 import { listHolders } from "../lock/holder.ts";
 import { refuseInside } from "../lock/inside.ts";
-import { osErrorText } from "../os/error.ts";
+import { errorKind, osErrorText } from "../os/error.ts";
 import { placeOnDevice } from "../os/mounts.ts";
 import { dirname } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
@@ -235,21 +235,17 @@ function onDevice(path: string): string | undefined {
 }
 
 /** Whether a path is, or lies in, that directory. */
-function liesIn(path: string, { device, inode }: Status): boolean {
-  if (inode === undefined) return false;
-  let at: string;
+function liesIn(path: string, status: Status): boolean {
+  if (status.inode === undefined) return false;
+  let at = path;
   try {
     at = Deno.realPathSync(path);
-  } catch {
-    return false;
+  } catch (error) {
+    // One that can't be looked at (a network drive) is gone up by its name.
+    if (errorKind(error) === "not-found") return false;
   }
   for (;;) {
-    try {
-      const { dev, ino } = Deno.statSync(at);
-      if (ino !== null && ino === Number(inode) && dev === device) return true;
-    } catch {
-      // not to be looked at, so not what was
-    }
+    if (isDirectoryAt(at, status)) return true;
     const parent = dirname(at);
     if (parent === at) return false;
     at = parent;

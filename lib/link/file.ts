@@ -362,7 +362,7 @@ function replaceExpected(
   const tree = { parent: directory, name: TREE };
   const isKnown = (now: Status) => isExpected(now, watch);
   const refusal = () => taken(source.path, path);
-  const { old } = swapKnown(tree, place, isKnown, refusal);
+  const { old } = patiently(() => swapKnown(tree, place, isKnown, refusal));
   if (old) removeQuietly(old.parent, old.name);
 }
 

@@ -16,7 +16,7 @@ import {
   pathIn,
   type Status,
 } from "../fs/directory.ts";
-import type { Keeper } from "../fs/fidelity.ts";
+import type { Keep, Keeper } from "../fs/fidelity.ts";
 import { PathDirectory } from "../fs/paths.ts";
 import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { type ErrorKind, osErrorText } from "../os/error.ts";
@@ -314,7 +314,8 @@ function rung(
     case "clone":
       if (!canClone(to)) return noClone(source, to, name, context);
       if (to instanceof PathDirectory) {
-        cloneOnMacos(source.path, to.entry(name));
+        cloneOnMacos(source.path, to.entry(name), context.keeper.what);
+        dropPower(source.status, to, name, context.keeper.what);
         return mode;
       }
       return make(mode, source, to, name, context);
@@ -329,6 +330,20 @@ function rung(
     case "copy":
       return make(mode, source, to, name, context);
   }
+}
+
+/** A clone that has another owner than its source gets none of that owner's power. */
+export function dropPower(
+  source: Status,
+  to: Directory,
+  name: string,
+  keep: Keep,
+): void {
+  const special = source.mode & 0o6000; // setuid, setgid
+  if (special === 0) return;
+  const made = to.look(name);
+  if (!made || (keep === "all" && made.uid === source.uid)) return;
+  to.setAccessOf(name, { mode: made.mode & ~special });
 }
 
 /** Whether the OS's own call for it can be made, which fails where no block is shared. */

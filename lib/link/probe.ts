@@ -233,7 +233,7 @@ function cloneAbility(file: string, to: string): Ability {
     return { works: false, reason };
   }
   return ability(() => {
-    if (hasMacosCalls()) return cloneOnMacos(file, join(to, "clone"));
+    if (hasMacosCalls()) return cloneOnMacos(file, join(to, "clone"), "all");
     using place = openParent(file);
     using source = place.parent.openFile(place.name, "read");
     using target = directory.openFile("clone", "create");

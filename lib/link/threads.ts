@@ -1,5 +1,6 @@
 import {
   type Directory,
+  inodeKey,
   isSameInode,
   pathIn,
   type Status,
@@ -245,10 +246,10 @@ async function finishWaiting(builder: Builder, job: BuildJob): Promise<void> {
     else {
       using from = descend(builder.rooms.source, it.folder);
       const status = from.look(it.name);
-      const inode = status?.inode ?? it.folder + "/" + it.name;
-      const group = full.get(`${inode}`);
+      const inode = (status && inodeKey(status)) ?? `${it.folder}/${it.name}`;
+      const group = full.get(inode);
       if (group) group.push(it);
-      else full.set(`${inode}`, [it]);
+      else full.set(inode, [it]);
     }
   }
   for (const group of full.values()) await placeFull(builder, group, job.merge);
@@ -291,9 +292,9 @@ async function placeSecondName(
   using from = descend(rooms.source, folder);
   using to = openToWrite(builder, folder);
   const status = from.look(name);
-  const first = status &&
-    built.firstNames.get(`${status.device}:${status.inode}`);
-  if (first) {
+  const inode = status && inodeKey(status);
+  const first = inode === undefined ? undefined : built.firstNames.get(inode);
+  if (status && first) {
     try {
       using there = descend(rooms.destination, first[0]);
       if (merge) replaceByLink(there, first[1], rooms.scratch, to, name);

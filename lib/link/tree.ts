@@ -11,12 +11,12 @@ import {
   sweepStagings,
   TREE,
 } from "../fs/staging.ts";
-import { moveToFree, type Place, swapKnown } from "../fs/swap.ts";
+import { moveToFree, NotPutBack, type Place, swapKnown } from "../fs/swap.ts";
 import { ownId } from "../fs/trust.ts";
 import { LockedError } from "../lock/file.ts";
 import { checkPath } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
-import { Breath, patiently } from "../os/patience.ts";
+import { Breath, patiently, untilLetGo } from "../os/patience.ts";
 import {
   type Builder,
   type BuildJob,
@@ -287,7 +287,10 @@ async function publish(
     using old = existing && await openLocked(open, true, path, options);
     await watch.onFinished?.(tree);
     if (!standing) {
-      moveToFree(tree, { parent, name });
+      await untilLetGo(
+        () => moveToFree(tree, { parent, name }),
+        options.signal,
+      );
       if (isLast) finish(top);
       return [];
     }
@@ -295,15 +298,25 @@ async function publish(
       old
         ? isWhatWasChecked(now, { status: old.opened, directory: old })
         : now.kind !== "directory" && isExpected(now, watch);
-    const refusal = () => replacedMeanwhile(source, path);
-    const swapped = swapKnown(tree, { parent, name }, isKnown, refusal);
+    // Windows locks no directory, so that a peer may have put the same there.
+    const refusal = () =>
+      watch.expected ? taken(source, path) : replacedMeanwhile(source, path);
+    const swapped = await untilLetGo(
+      () => swapKnown(tree, { parent, name }, isKnown, refusal),
+      options.signal,
+    );
     if (isLast) finish(top);
     // What was exchanged lies in the staging, and goes with it.
     if (!swapped.old || swapped.exchanged) return [];
     const { parent: at, name: was, expected } = swapped.old;
     return await removeTree(at, was, { busyTimeout: 1000, expected });
   } catch (error) {
-    if (error instanceof LinkError) throw error;
+    const { signal } = options;
+    const isAbort = signal?.aborted && error === signal.reason;
+    if (error instanceof LinkError || isAbort) throw error;
+    if (error instanceof NotPutBack) {
+      throw new LinkError(error.message, source, path, error.kind, error);
+    }
     const kind = kindOfError(error);
     if (kind === "locked" || kind === "refused") throw error;
     if (kind === "already-exists") throw taken(source, path);
@@ -385,12 +398,14 @@ function openScratch(
 /**
  * A private copy of a file or a tree, at a name that does not exist.
  *
+ * @param at The path that it will have, if that is another.
  * @returns How much was copied.
  */
 export async function copyTreeInto(
   source: Place,
   destination: Place,
   options: Pick<LinkTreeOptions, "signal" | "onProgress"> = {},
+  at?: string,
 ): Promise<{ files: number; bytes: number }> {
   const { signal, onProgress } = options;
   const job = {
@@ -423,7 +438,8 @@ export async function copyTreeInto(
   refuseUnsafe(from, pathIn(scratch, name));
   patiently(() => scratch.make(name, 0o700));
   using target = scratch.open(name);
-  const rooms = { source: from, destination: target, scratch };
+  using shown = target.again(at);
+  const rooms = { source: from, destination: shown, scratch };
   const { builder } = await buildTree(job, rooms, options);
   finishTop(builder, target);
   return { files: filesIn(builder.built), bytes: builder.built.bytes };

@@ -107,6 +107,8 @@ const POSIX: readonly Row[] = [
   ["ENOTEMPTY", "not-empty", 39, 66],
   ["ELOOP", "loop", 40, 62],
   ["EOVERFLOW", "other", 75, 84],
+  // A name that is not UTF-8, or whose case the file system can't tell.
+  ["EILSEQ", "invalid", 84, 92],
   ["EOPNOTSUPP", "unsupported", 95, 102],
   ["ENOTSUP", "unsupported", undefined, 45],
   ["ETIMEDOUT", "io", 110, 60],

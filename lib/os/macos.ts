@@ -30,6 +30,11 @@ function calls(): Deno.StaticForeignLibraryInterface<typeof SYMBOLS> {
   return opened ??= Deno.dlopen(LIBRARY, SYMBOLS).symbols;
 }
 
+/** Loads what can be loaded: for tests, which take what stays loaded for a leak. */
+export function preloadMacosCalls(): void {
+  if (hasMacosCalls()) calls();
+}
+
 const encoder = new TextEncoder();
 const cString = (path: string) => encoder.encode(`${path}\0`);
 
@@ -39,13 +44,28 @@ function check(result: number, call: string, path: string): void {
   throw new OsError(number, call, path);
 }
 
+/** `CLONE_NOFOLLOW` and `CLONE_NOOWNERCOPY` of XNU's sys/clonefile.h. */
+const [NO_FOLLOW, NO_OWNER] = [1, 2];
+
 /**
- * Clones a file or a whole directory: clonefile(2). It keeps mode and times, and
- * makes nothing when it fails.
+ * The flags of a clone. Root's would keep the source's owner: as on Linux, that is for
+ * those who want `all`, and not only the `content`.
  */
-export function cloneOnMacos(source: string, destination: string): void {
-  const result = calls().clonefile(cString(source), cString(destination), 0);
-  check(result, "clone", source);
+export function cloneFlags(keep: "all" | "content"): number {
+  return keep === "all" ? NO_FOLLOW : NO_FOLLOW | NO_OWNER;
+}
+
+/**
+ * Clones a file or a whole directory: clonefile(2). It keeps mode and times, root's also
+ * the owner unless only the `content` is wanted, and makes nothing when it fails.
+ */
+export function cloneOnMacos(
+  source: string,
+  destination: string,
+  keep: "all" | "content",
+): void {
+  const [from, to] = [cString(source), cString(destination)];
+  check(calls().clonefile(from, to, cloneFlags(keep)), "clone", source);
 }
 
 /** Exchanges two directories: renamex_np(2). */

@@ -16,6 +16,7 @@ import { resolve as posixResolve } from "@std/path/posix/resolve";
 import { fromFileUrl as windowsFromFileUrl } from "@std/path/windows/from-file-url";
 import { isAbsolute as windowsIsAbsolute } from "@std/path/windows/is-absolute";
 import { resolve as windowsResolve } from "@std/path/windows/resolve";
+import { CacheError } from "../error.ts";
 import { steady } from "./patience.ts";
 
 const isWindows = Deno.build.os === "windows";
@@ -65,11 +66,13 @@ export function resolve(path: string, ...below: string[]): string {
  * `..` leads where the operating system says, not where the text does: behind a
  * symbolic link those are two places.
  *
- * @throws What the operating system says to the part before a `..`.
+ * @throws What the operating system says to the part before a `..`. On Windows, a
+ * {@linkcode CacheError} of kind `refused` for what is not the path of a file.
  */
 export function toPath(path: string | URL): string {
   const text = path instanceof URL ? fromFileUrl(path) : path;
-  if (isWindows) return resolve(text); // Windows itself goes by the text
+  // Windows itself goes by the text.
+  if (isWindows) return windowsPath(text, Deno.cwd());
   const parts = (isAbsolute(text) ? text : `${Deno.cwd()}/${text}`).split("/");
   const last = parts.lastIndexOf("..");
   if (last < 0) return resolve(text);
@@ -87,4 +90,54 @@ export function toPath(path: string | URL): string {
     }
   }
   return resolve([real || "/", ...parts.slice(last + 1)].join("/"));
+}
+
+/**
+ * The absolute path that Windows makes of a text, in the one form that is joined and
+ * compared: `C:\…` or `\\server\share\…`. By learn.microsoft.com, "File path formats on
+ * Windows systems".
+ *
+ * @throws {CacheError} Of kind `refused` for a device, a volume by its id, a stream of
+ * a file, and for what is relative to another drive's working directory, which Deno
+ * does not know.
+ */
+export function windowsPath(text: string, cwd: string): string {
+  const refuse = (why: string): never => {
+    throw new CacheError(`Cannot use "${text}": ${why}`, text, "refused");
+  };
+  let path = text.replaceAll("/", "\\");
+  const [, device, below = ""] = /^\\\\([?.])(?:\\(.*))?$/s.exec(path) ?? [];
+  if (device) {
+    const isShare = /^UNC\\[^\\]+\\[^\\]/i.test(below);
+    if (device === "." || !(isShare || /^[A-Za-z]:\\/.test(below))) {
+      refuse(
+        "it is a device. Say it with a drive, C:\\…, or \\\\server\\share\\…",
+      );
+    }
+    // Behind this prefix nothing is taken for another spelling.
+    if (/[. ](\\|$)/.test(below)) {
+      refuse("without \\\\?\\ it would be another name");
+    }
+    path = isShare ? `\\\\${below.slice(4)}` : below;
+  }
+  const [drive = ""] = /^[A-Za-z]:/.exec(path) ?? [];
+  if (drive && path[2] !== "\\" && !startsWithDrive(cwd, drive)) {
+    refuse(
+      `it is relative to what ${drive} has as its working directory. Say ${drive}\\…`,
+    );
+  }
+  if (/[:?]/.test(path.slice(drive.length))) {
+    refuse("a name has neither a colon nor a question mark in it");
+  }
+  const full: string = windowsResolve(cwd, path);
+  const parts = full.split("\\");
+  const last = parts.length - 1;
+  const plain = parts.map((it, i) =>
+    i === last ? it.replace(/[. ]+$/, "") : it.replace(/([^.])\.$/, "$1")
+  );
+  return windowsResolve(plain.join("\\"));
+}
+
+function startsWithDrive(path: string, drive: string): boolean {
+  return path.slice(0, 2).toLowerCase() === drive.toLowerCase();
 }

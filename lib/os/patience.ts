@@ -5,7 +5,13 @@
  * @module
  */
 
-import { type ErrorKind, errorKind, PLATFORM } from "./error.ts";
+import {
+  describeOsError,
+  type ErrorKind,
+  errorKind,
+  PLATFORM,
+  type Platform,
+} from "./error.ts";
 
 /**
  * Whether the same call may succeed a moment later, so that it is worth trying
@@ -20,9 +26,12 @@ export function mayPass(kind: ErrorKind): boolean {
  * includes "access denied": it is what a virus scanner's or an indexer's open
  * handle looks like from outside.
  */
-export function isTransient(kind: ErrorKind): boolean {
+export function isTransient(
+  kind: ErrorKind,
+  platform: Platform = PLATFORM,
+): boolean {
   return kind === "transient" ||
-    (kind === "permission" && PLATFORM === "windows");
+    (kind === "permission" && platform === "windows");
 }
 
 /** How often a call is made again: after 1, 2, 4 … ms, a second in all. */
@@ -85,6 +94,34 @@ export class Budget {
     await pause(delay);
     this.#signal?.throwIfAborted();
     return true;
+  }
+}
+
+/** In milliseconds: so long uv's cache tries (uv-cache, `persist`), too. */
+const LET_GO = 10_000;
+
+/**
+ * Makes a call that renames a directory. Windows renames none in which anything is open,
+ * and an indexer, or a virus scanner, opens what was just made. There the call is made
+ * again for ten seconds.
+ *
+ * @throws What the call throws in the end; the signal's reason.
+ */
+export async function untilLetGo<T>(
+  call: () => T,
+  signal?: AbortSignal,
+  platform: Platform = PLATFORM,
+  longest: number = LET_GO,
+): Promise<T> {
+  const budget = new Budget(longest, signal);
+  for (let tries = 0;; tries++) {
+    try {
+      return call();
+    } catch (error) {
+      const { kind } = describeOsError(error, platform);
+      const passes = platform === "windows" && isTransient(kind, platform);
+      if (!passes || !await budget.wait(tries)) throw error;
+    }
   }
 }
 

@@ -53,6 +53,11 @@ function validLength(bytes: Uint8Array, at: number): number {
   }
 }
 
+/** What two names have in common that are one where case, or composition, is not heeded. */
+export function foldName(name: string): string {
+  return name.normalize("NFC").toLowerCase();
+}
+
 /** Whether a name has bytes in it that are not UTF-8. */
 export function isRaw(name: string): boolean {
   return !name.isWellFormed();

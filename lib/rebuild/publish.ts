@@ -15,7 +15,9 @@ import {
   type HeldTarget,
   isWhatWasChecked,
   lookAgain,
+  realPathOf,
 } from "../fs/guard_rails.ts";
+import { moveLinksBelow } from "../fs/links.ts";
 import type { Place } from "../fs/open.ts";
 import { type Staging, TREE } from "../fs/staging.ts";
 import { type Replaced, swapKnown } from "../fs/swap.ts";
@@ -23,7 +25,7 @@ import { markFinished } from "../fs/unfinished.ts";
 import { lockPlace } from "../lock/directory.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
-import { patiently } from "../os/patience.ts";
+import { Breath, patiently, untilLetGo } from "../os/patience.ts";
 import { AS_IT_WAS, ask, openTree, refuseEmpty } from "./built.ts";
 import type { RebuildOptions } from "./options.ts";
 import type { Turn } from "./turn.ts";
@@ -39,6 +41,7 @@ export async function publish(
   const { lock = true, allowEmpty = false } = options;
   using tree = openTree(staging, path);
   if (!allowEmpty) refuseEmpty(tree, path, AS_IT_WAS);
+  await moveBuiltLinks(staging, tree, path, options.signal);
   using _ = lock ? await lockPlace(place, path, true, options) : undefined;
   // What stands there now need not be what stood there before the build.
   using target = lookAgain(place, path);
@@ -54,10 +57,16 @@ export async function publish(
   const isKnown = (now: Status) => isWhatWasChecked(now, target);
   let replaced: Replaced;
   try {
-    replaced = swapKnown(built, place, isKnown, () => replacedMeanwhile(path));
+    const refusal = () => replacedMeanwhile(path);
+    replaced = await untilLetGo(
+      () => swapKnown(built, place, isKnown, refusal),
+      options.signal,
+    );
   } catch (error) {
     if (target.directory) setMode(target.directory, target.status!.mode);
-    if (error instanceof CacheError) throw error;
+    const { signal } = options;
+    const isAbort = signal?.aborted && error === signal.reason;
+    if (error instanceof CacheError || isAbort) throw error;
     // EXDEV: the lower layer of an overlay; EBUSY: a mount point.
     const kind = kindOfError(error);
     const hint = kind === "cross-device" || kind === "busy"
@@ -69,6 +78,22 @@ export async function publish(
   markFinished(place);
   turn?.built();
   return replaced;
+}
+
+/** What the build linked by the path of its staging leads into the cache. */
+async function moveBuiltLinks(
+  staging: Staging,
+  tree: Directory,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const move = { from: [staging.tree, realPathOf(tree)], to: path };
+  try {
+    await moveLinksBelow(tree, new Breath(signal), move);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw osFailure("rebuild", path, error, AS_IT_WAS);
+  }
 }
 
 function replacedMeanwhile(path: string): CacheError {

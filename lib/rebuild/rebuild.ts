@@ -7,7 +7,7 @@ import { lookAgain, openTarget } from "../fs/guard_rails.ts";
 import { openParent, type Place } from "../fs/open.ts";
 import { type Failure, removeHalfMade, removeTree } from "../fs/remove.ts";
 import { openStaging, sweepStagings, TREE } from "../fs/staging.ts";
-import type { Replaced } from "../fs/swap.ts";
+import { NotPutBack, type Replaced } from "../fs/swap.ts";
 import {
   isUnfinished,
   markFinished,
@@ -168,6 +168,7 @@ async function buildBeside(
   let like: Status | undefined;
   let published: Replaced | undefined;
   const failures: Failure[] = [];
+  let isLeftBeside = false;
   try {
     const staging = openStaging(parent, name);
     try {
@@ -178,6 +179,9 @@ async function buildBeside(
       }
       await untilAborted(signal, (context) => build(staging.tree, context));
       published = await publish(staging, place, path, options, turn);
+    } catch (error) {
+      isLeftBeside = error instanceof NotPutBack;
+      throw error;
     } finally {
       const { path: half } = staging.directory;
       // What stood there is in the staging, if both were exchanged.
@@ -211,7 +215,7 @@ async function buildBeside(
       }
     }
     // Also after a build that failed: one that always does would pile up stagings.
-    if (!signal?.aborted) await sweep(place, like?.uid);
+    if (!signal?.aborted && !isLeftBeside) await sweep(place, like?.uid);
   }
 }
 

@@ -105,11 +105,12 @@ test(
           "pyvenv.cfg": "home = /usr/bin\n",
           lib: { "big.bin": "x".repeat(1 << 20) + at, "cached.pyc": `\0${at}` },
         }, at);
-        Deno.symlinkSync(`${at}/bin/pip`, `${at}/bin/pip3`);
+        Deno.symlinkSync(`${at}/bin/pip`, `${at}/bin/pip3`); // made relative
+        Deno.symlinkSync(`${at}.log`, `${at}/bin/log`);
         Deno.symlinkSync("pip", `${at}/bin/pip3.12`);
       };
       using entry = await cache.ensure("venv", build);
-      const all = ["bin/activate", "bin/pip", "bin/pip3", "lib/cached.pyc"];
+      const all = ["bin/activate", "bin/log", "bin/pip", "lib/cached.pyc"];
       assertEquals(entry.mentions.toSorted(), all);
       assertEquals(warnings.length, 1);
       for (const word of ['"venv"', '"bin/activate"', "1 more"]) {

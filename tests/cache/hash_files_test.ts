@@ -42,6 +42,18 @@ Deno.test("hashFiles() is the same for the same files elsewhere, at another time
   assertEquals(await hash(two, "b.txt", "**/a.lock", "b.txt"), digest);
   const absolute = [`${two.path}/**/a.lock`, `${two.path}/./b.txt`];
   assertEquals(await hash(two, ...absolute), digest);
+  if (Deno.build.os === "windows") {
+    const typed = absolute.map((it) => it.replaceAll("/", "\\"));
+    assertEquals(await hash(two, ...typed), digest);
+    const other = absolute.map((it) =>
+      it.toUpperCase().replaceAll("A.LOCK", "a.lock").replaceAll(
+        "B.TXT",
+        "b.txt",
+      )
+    );
+    assertEquals(await hash(two, ...other), digest);
+    await assertRejects(() => hash(two, "**\\a.lock", `!${two.path}\\**`));
+  }
   // It is in the keys that people have: it must never change.
   assertEquals(
     await hash(one, "a.lock"),

@@ -180,9 +180,9 @@ Deno.test("Entry.link() with update believes no note that is not its own, whole 
     Deno.writeTextFileSync(note, good);
     Deno.chmodSync(note, 0o666);
     await assertRejects(() => update("two"), CacheError, "something stands");
+    Deno.removeSync(note);
   }
   assertEquals(namesIn(dir.at("dst")), ["lib", "one"]);
-  Deno.removeSync(note);
   Deno.writeTextFileSync(note, good);
   assertEquals(await update("two"), "replaced");
 });

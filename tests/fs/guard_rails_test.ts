@@ -7,6 +7,7 @@ import {
 import { pathToFileURL } from "node:url";
 import { CacheError } from "../../lib/error.ts";
 import { clearTarget, refuseToReplace } from "../../lib/fs/guard_rails.ts";
+import { hasSettings, systemPlaces } from "../../lib/fs/homes.ts";
 import { openParent } from "../../lib/fs/open.ts";
 import { denoRun, must, ROOT, run } from "../support/command.ts";
 import { makeFileSystem, mountTest } from "../support/mounts.ts";
@@ -184,6 +185,65 @@ anna:x:1001:1001::${dir.at("homes", "anna")}:/bin/sh
     assertStringIncludes(refusal(dir.at("second")), "the home directory");
   },
 );
+
+Deno.test("systemPlaces() and hasSettings() know Windows' and macOS' own directories", () => {
+  const set: Record<string, string> = {
+    SystemRoot: "D:\\Windows",
+    LOCALAPPDATA: "E:\\Local",
+    HOME: "/Users/anna",
+  };
+  const windows = systemPlaces("windows", (name) => set[name]);
+  assertEquals(windows.slice(0, 2), [
+    "D:\\Windows\\System32",
+    "C:\\Program Files",
+  ]);
+  assertEquals(windows.includes("E:\\Local"), true);
+  const macos = systemPlaces("darwin", (name) => set[name]);
+  assertEquals(macos.includes("/Library"), true);
+  assertEquals(macos.at(-1), "/Users/anna/Library/Application Support");
+  for (
+    const path of [
+      "C:\\Users\\anna\\AppData",
+      "c:\\users\\anna\\appdata\\local",
+      "\\\\server\\c$\\Users\\anna\\AppData\\Roaming",
+      "/Users/anna/Library",
+      "/Users/anna/Library/Preferences",
+    ]
+  ) assertEquals(hasSettings(path), true, path);
+  for (
+    const path of [
+      "C:\\Users\\anna\\AppData\\Local\\pip\\Cache",
+      "C:\\Users\\anna\\AppData\\Local\\Temp",
+      "/Users/anna/Library/Caches",
+      "/Users/anna/Library/Caches/pip",
+      "/srv/Library",
+    ]
+  ) assertEquals(hasSettings(path), false, path);
+});
+
+test("clearTarget() refuses Windows' own directories, and users' settings", [
+  "windows",
+], () => {
+  for (
+    const name of ["SystemRoot", "ProgramFiles", "LOCALAPPDATA", "APPDATA"]
+  ) {
+    const path = Deno.env.get(name)!;
+    assertMatch(refusal(path), /what the system needs|settings/, path);
+    assertMatch(refusal(path.toUpperCase()), /the system needs|settings/, path);
+  }
+  const settings = `${Deno.env.get("USERPROFILE")}\\AppData`;
+  assertMatch(refusal(settings), /what the system needs|settings/);
+});
+
+test("clearTarget() refuses macOS' own directories, and users' settings", [
+  "darwin",
+], () => {
+  for (const path of ["/Library", "/System", "/Applications", "/usr", "/etc"]) {
+    assertMatch(refusal(path, true), /what the system needs|mount point/, path);
+  }
+  const library = `${Deno.env.get("HOME")}/Library`;
+  assertMatch(refusal(library), /what the system needs|settings/);
+});
 
 function replace(path: string): void {
   using place = openParent(path);

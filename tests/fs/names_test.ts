@@ -5,8 +5,11 @@ import {
   parseSiblingName,
   siblingName,
 } from "../../lib/fs/names.ts";
-import { openDirectory } from "../../lib/fs/open.ts";
-import { TempDir } from "../support/temp_dir.ts";
+import { clearCache } from "../../lib/clear/clear.ts";
+import { openDirectory, openParent } from "../../lib/fs/open.ts";
+import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
+import { test } from "../support/needs.ts";
+import { namesIn, TempDir } from "../support/temp_dir.ts";
 
 Deno.test("siblingName() makes a name that parseSiblingName() takes apart, for any name", () => {
   for (const name of ["cache", "", "a.stale-1-x", "with\nnewline", "日本語"]) {
@@ -70,3 +73,42 @@ Deno.test("listSiblingsIn() finds those of one name and kind, among others", asy
   const found = findSiblings(at, "cache", "stale", undefined);
   assertEquals(found.sort(), mine.sort());
 });
+
+/** An aside of a directory that is named in other case later. */
+function siblingsInOtherCase(at: string): string[] {
+  const aside = siblingName("Cache", "stale");
+  Deno.mkdirSync(`${at}/${aside}`);
+  using directory = openDirectory(at);
+  const found = findSiblings(directory, "cache", "stale", undefined);
+  assertEquals(listSiblingsIn(directory, "cache", "stale"), found);
+  Deno.removeSync(`${at}/${aside}`);
+  return found.map((it) => it === aside ? "found" : it);
+}
+
+mountTest(
+  import.meta.url,
+  "findSiblings() finds those of a name in other case, where that is the same",
+  TOOLS.exfat,
+  async (dir) => {
+    const at = await makeFileSystem(dir, "exfat");
+    assertEquals(siblingsInOtherCase(at), ["found"]);
+    assertEquals(siblingsInOtherCase(dir.path), []);
+  },
+);
+
+test(
+  "openParent() gives the name on the disk, by which asides are swept",
+  ["windows"],
+  async () => {
+    await using dir = TempDir.make();
+    assertEquals(siblingsInOtherCase(dir.path), ["found"]);
+    dir.write({ "A long name": { file: "x" } });
+    using place = openParent(dir.at("a LONG name"));
+    assertEquals(place.name, "A long name");
+    using missing = openParent(dir.at("Nothing"));
+    assertEquals(missing.name, "Nothing");
+    Deno.mkdirSync(dir.at(siblingName("A long name", "stale")));
+    assertEquals((await clearCache(dir.at("A LONG NAME"))).swept.length, 1);
+    assertEquals(namesIn(dir.path), []);
+  },
+);

@@ -1,8 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { openDirectory } from "../../lib/fs/open.ts";
 import { PathDirectory } from "../../lib/fs/paths.ts";
+import type { Directory } from "../../lib/fs/directory.ts";
 import { parseSiblingName } from "../../lib/fs/names.ts";
-import { swap, swapKnown } from "../../lib/fs/swap.ts";
+import { NotPutBack, swap, swapKnown } from "../../lib/fs/swap.ts";
+import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
 import { hasLibc } from "../../lib/os/libc.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
@@ -75,3 +77,31 @@ for (
     });
   }
 }
+
+/** Somebody makes the directory again as soon as it is renamed aside. */
+class Haunted extends PathDirectory {
+  override rename(name: string, to: Directory, newName: string): void {
+    super.rename(name, to, newName);
+    if (name === "cache") this.make("cache");
+    if (name === "cache") this.openFile("cache/theirs", "create").close();
+  }
+}
+
+Deno.test("swap() keeps what it can't put back, by a name that nobody sweeps", async () => {
+  await using dir = TempDir.make();
+  dir.write({ staging: { tree: { new: "" } }, cache: { old: "" } });
+  using parent = new Haunted(dir.path, true);
+  using staging = PathDirectory.at(dir.at("staging"));
+  const error = assertThrows(
+    () => swap({ parent: staging, name: "tree" }, { parent, name: "cache" }),
+    NotPutBack,
+  );
+  const names = namesIn(dir.path);
+  const kept = names.find((it) => parseSiblingName(it)?.kind === "kept")!;
+  assertEquals(names, ["cache", kept, "staging"]);
+  assertEquals(error.message.includes(dir.at(kept)), true, error.message);
+  await rebuildCache(dir.at("cache"), (at) => {
+    Deno.writeTextFileSync(`${at}/new`, "");
+  });
+  assertEquals(namesIn(dir.at(kept)), ["old"]);
+});

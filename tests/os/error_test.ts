@@ -82,6 +82,8 @@ Deno.test("describeOsError() knows the link limit by its number, on each platfor
   assertEquals(on("linux", 17).kind, "already-exists");
   assertEquals(on("windows", 1).kind, "unsupported");
   assertEquals(on("macos", 45).kind, "unsupported");
+  assertEquals(on("linux", 84).name, "EILSEQ");
+  assertEquals(on("macos", 92).name, "EILSEQ");
   assertEquals(on("linux", 9999), { kind: "other", number: 9999 });
 });
 

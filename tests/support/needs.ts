@@ -1,7 +1,8 @@
-/** `posix`, `linux`, `windows`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH. */
+/** `posix`, `linux`, `darwin`, `windows`, `junctions`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH (on Windows with its extension). */
 export type Need = string;
 
-const path = Deno.env.get("PATH")?.split(":") ?? [];
+const separator = Deno.build.os === "windows" ? ";" : ":";
+const path = Deno.env.get("PATH")?.split(separator) ?? [];
 
 /** Why a need is not met, or `undefined`. */
 function missing(need: Need): string | undefined {
@@ -10,8 +11,12 @@ function missing(need: Need): string | undefined {
       return Deno.build.os === "windows" ? "needs POSIX" : undefined;
     case "linux":
       return Deno.build.os !== "linux" ? "needs Linux" : undefined;
+    case "darwin":
+      return Deno.build.os !== "darwin" ? "needs macOS" : undefined;
     case "windows":
       return Deno.build.os !== "windows" ? "needs Windows" : undefined;
+    case "junctions":
+      return makesJunctions() ? undefined : "needs junctions, as of NTFS";
     case "root":
       return Deno.uid() !== 0 ? "needs root" : undefined;
     case "not-root":
@@ -56,6 +61,19 @@ export function mayUse(what: "ffi" | "net" | "all"): boolean {
   return names.every((name) =>
     Deno.permissions.querySync({ name }).state === "granted"
   );
+}
+
+function makesJunctions(): boolean {
+  if (Deno.build.os !== "windows") return false;
+  const dir = Deno.makeTempDirSync();
+  try {
+    Deno.symlinkSync(dir, `${dir}\\junction`, { type: "junction" });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
 }
 
 function denoAnswers(): boolean {

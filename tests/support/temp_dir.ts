@@ -1,8 +1,12 @@
 import { join } from "@std/path/join";
 import { preloadLibc } from "../../lib/os/libc.ts";
+import { preloadMacosCalls } from "../../lib/os/macos.ts";
+import { preloadWindowsCalls } from "../../lib/os/windows.ts";
 
 // Before any test: a library stays loaded, which the sanitizer takes for a leak.
 preloadLibc();
+preloadMacosCalls();
+preloadWindowsCalls();
 
 /** A directory of a test's own, which goes when the test ends. */
 export class TempDir implements AsyncDisposable {
