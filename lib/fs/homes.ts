@@ -49,7 +49,7 @@ export function systemPlaces(
       ...home === undefined ? [] : [`${home}/Library/Application Support`],
     ];
   }
-  if (os !== "windows") return [];
+  if (os !== "windows") return ["/boot", "/etc", "/usr", "/var"];
   const system = get("SystemRoot") ?? "C:\\Windows";
   const given = ["LOCALAPPDATA", "APPDATA", "PUBLIC"].flatMap((it) =>
     get(it) ?? []
