@@ -58,7 +58,7 @@ export async function takeTurn(
     attempt(() => file.rewrite(new TextEncoder().encode(format(record))));
   let noted = false;
   if (shared) log.debug(() => `"${path}" was built while this one waited`);
-  else if (!isOwnRecord(file, said, parent)) {
+  else if (!ask(path, () => isOwnRecord(file, said, parent), "")) {
     log.debug(() => `"${file.path}" is not ours, so nothing is noted there`);
   } else {
     noted = note({ state: "begun", id, digest: wanted, result: "-" });
@@ -186,7 +186,7 @@ function isBelieved({ uid, mode }: Status, { parent, name }: Place): boolean {
  * and nothing in it but a record.
  */
 function isOwnRecord(file: OpenFile, said: string, parent: Directory): boolean {
-  const { uid, links } = patiently(() => file.status());
+  const { uid, links } = file.status();
   const me = ownId();
   return parent.safe && links === 1 && (me === undefined || uid === me) &&
     (said === "" || parse(said) !== undefined);
