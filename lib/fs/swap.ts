@@ -4,12 +4,12 @@
  * @module
  */
 
-import { CacheError, osFailure } from "../error.ts";
+import { CacheError, kindOfError } from "../error.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { type Directory, pathIn, type Status } from "./directory.ts";
-import { parseSiblingName, siblingName } from "./names.ts";
+import { siblingName } from "./names.ts";
 
 /** An entry of a directory that is held open. */
 export interface Place {
@@ -64,7 +64,7 @@ export interface Replaced extends Omit<Swapped, "old"> {
  *
  * @param refusal The error for what may not be.
  * @throws What {@linkcode swap} throws; the refusal, or what the OS said to the look:
- * then both are where they were.
+ * then both are where they were. {@linkcode NotPutBack} if they could not be put there.
  */
 export function swapKnown(
   tree: Place,
@@ -79,7 +79,7 @@ export function swapKnown(
     if (!expected || !isKnown(expected)) throw refusal();
     return { old: { ...old, expected }, exchanged };
   } catch (error) {
-    swapBack(tree, destination, old);
+    swapBack(tree, destination, old, error);
     throw error;
   }
 }
@@ -112,41 +112,56 @@ function putBack(aside: Place, name: string, why: unknown): void {
   try {
     patiently(() => parent.rename(aside.name, parent, name));
   } catch (error) {
-    const [path, kept] = [pathIn(parent, name), keep(aside)];
-    const where = pathIn(parent, kept ?? aside.name);
-    throw new NotPutBack(
-      `Cannot replace "${path}": ${
-        osErrorText(why)
-      }. What stood there is "${where}" now, and could not be put back: ${
-        osErrorText(error)
-      }${kept ? "" : ". Move it before the next run deletes it"}`,
-      path,
-      errorKind(why),
-      why,
-    );
+    throw notPutBack(aside, { parent, name }, why, error);
   }
 }
 
-/** Gives an aside a name by which nobody sweeps it. */
-function keep({ parent, name }: Place): string | undefined {
-  const kept = siblingName(parseSiblingName(name)!.stem, "kept");
+/** Gives what could not be put back a name by which nobody sweeps it, and says which. */
+function notPutBack(
+  old: Place,
+  { parent, name }: Place,
+  why: unknown,
+  error: unknown,
+): NotPutBack {
+  const [path, kept] = [pathIn(parent, name), siblingName(name, "kept")];
+  let where = pathIn(parent, kept);
+  let mend = "";
   try {
-    patiently(() => parent.rename(name, parent, kept));
-    return kept;
+    patiently(() => old.parent.rename(old.name, parent, kept));
   } catch (error) {
-    log.debug(() => `"${name}" keeps its name: ${osErrorText(error)}`);
-    return undefined;
+    log.debug(() => `"${old.name}" keeps its name: ${osErrorText(error)}`);
+    where = pathIn(old.parent, old.name);
+    mend = ". Move it before the next run deletes it";
   }
+  const reason = why instanceof CacheError
+    ? "it is not what was to be replaced"
+    : osErrorText(why);
+  return new NotPutBack(
+    `Cannot replace "${path}": ${reason}. What stood there is "${where}" now, and could not be put back: ${
+      osErrorText(error)
+    }${mend}`,
+    path,
+    kindOfError(why),
+    why,
+  );
 }
 
-/** Puts both back, whatever stands at the destination now. */
-function swapBack(tree: Place, destination: Place, old: Place): void {
+/**
+ * Puts both back, whatever stands at the destination now.
+ *
+ * @throws {NotPutBack} That says where what stood there is, if it can't be put back.
+ */
+function swapBack(
+  tree: Place,
+  destination: Place,
+  old: Place,
+  why: unknown,
+): void {
   let ours: Place | undefined;
   try {
     ours = swap(old, destination).old;
   } catch (error) {
-    const path = pathIn(destination.parent, destination.name);
-    throw osFailure("put back what stood at", path, error);
+    throw notPutBack(old, destination, why, error);
   }
   if (!ours || ours === tree) return; // exchanged both times
   const { parent, name } = ours;

@@ -1,4 +1,10 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { CacheError } from "../../lib/error.ts";
 import { openDirectory } from "../../lib/fs/open.ts";
 import { PathDirectory } from "../../lib/fs/paths.ts";
 import type { Directory } from "../../lib/fs/directory.ts";
@@ -6,6 +12,8 @@ import { parseSiblingName } from "../../lib/fs/names.ts";
 import { NotPutBack, swap, swapKnown } from "../../lib/fs/swap.ts";
 import { rebuildCache } from "../../lib/rebuild/rebuild.ts";
 import { hasLibc } from "../../lib/os/libc.ts";
+import { must } from "../support/command.ts";
+import { mountTest } from "../support/mounts.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 
 for (
@@ -105,3 +113,39 @@ Deno.test("swap() keeps what it can't put back, by a name that nobody sweeps", a
   });
   assertEquals(namesIn(dir.at(kept)), ["old"]);
 });
+
+mountTest(
+  import.meta.url,
+  "swapKnown() keeps what it can't put back by a name that nobody sweeps",
+  [],
+  async (dir) => {
+    dir.write({ staging: { tree: { new: "" } }, cache: { old: "" } });
+    using parent = openDirectory(dir.path);
+    using staging = openDirectory(dir.at("staging"));
+    const cache = dir.at("cache");
+    const error = assertThrows(
+      () =>
+        swapKnown(
+          { parent: staging, name: "tree" },
+          { parent, name: "cache" },
+          () => {
+            // What was put there can't be moved any more.
+            const args = ["--bind", cache, cache];
+            const { success } = new Deno.Command("mount", { args })
+              .outputSync();
+            assert(success);
+            return false;
+          },
+          () => new CacheError("refused", cache, "refused"),
+        ),
+      NotPutBack,
+    );
+    await must("umount", cache);
+    const [kept = ""] = namesIn(dir.path).filter((it) =>
+      parseSiblingName(it)?.kind === "kept"
+    );
+    assertEquals(namesIn(dir.at(kept)), ["old"]);
+    assertStringIncludes(error.message, kept);
+    assertEquals(namesIn(cache), ["new"]);
+  },
+);
