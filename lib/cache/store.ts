@@ -286,8 +286,8 @@ export async function closeSlot(
     signal,
     (signal) => removeTree(tmp, id, { busyTimeout: 1000, signal }),
   );
-  if (!tmp.look(id)) removeQuietly(root.folder("leases"), leaseName(id));
-  for (const { path, message } of left) {
+  if (left?.length === 0) removeQuietly(root.folder("leases"), leaseName(id));
+  for (const { path, message } of left ?? []) {
     log.warn(() => `Cannot remove "${path}", so a prune does it: ${message}`);
   }
 }

@@ -590,7 +590,8 @@ export function mountedBelow(
   const enter = (open: () => Directory) => {
     try {
       const here = open();
-      if (!isOurs && !(stack.length > 0 ? here.safe : here.fixed)) return;
+      const isSteady = isOurs || (stack.length > 0 ? here.safe : here.fixed);
+      if (!isSteady) return here[Symbol.dispose]();
       const names: string[] = [];
       stack.push({ here, names });
       for (const { name, kind } of here.list()) {
@@ -631,12 +632,13 @@ const LINGER = 200;
  *
  * @param path Its path, for people.
  * @param remove Removes it, until its signal is aborted, and says what could not be.
+ * @returns What could not be removed; `undefined` if it is left to a sweep.
  */
 export async function removeHalfMade(
   path: string,
   signal: AbortSignal | undefined,
   remove: (until: AbortSignal) => Promise<Failure[]>,
-): Promise<Failure[]> {
+): Promise<Failure[] | undefined> {
   const end = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const onAbort = () => timer ??= setTimeout(() => end.abort(), LINGER);
@@ -649,7 +651,7 @@ export async function removeHalfMade(
     log.warn(() =>
       `"${path}" still has files in it, which were half made. A later run deletes it`
     );
-    return [];
+    return undefined;
   } finally {
     signal?.removeEventListener("abort", onAbort);
     clearTimeout(timer);

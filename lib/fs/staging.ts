@@ -138,7 +138,7 @@ class LockedStaging implements Staging {
       this.#signal,
       (until) => this.remove(until),
     );
-    for (const { path, message } of failures) {
+    for (const { path, message } of failures ?? []) {
       log.warn(() => `Cannot remove "${path}": ${message}`);
     }
   }

@@ -192,7 +192,7 @@ async function buildBeside(
             half,
             signal,
             (until) => staging.remove(until),
-          ),
+          ) ?? [],
       );
     }
     const { old, exchanged } = published;
