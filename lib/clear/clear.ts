@@ -204,6 +204,9 @@ class Clear implements Disposable {
     // What is not there needs no lock, which would leave a file beside it.
     const locks = lock && (status !== undefined || recreate);
     using turn = locks ? await this.#lock(place) : undefined;
+    // Of a clear that was killed when it had taken the directory away. (Who has the
+    // lock knows that all notes are of the dead.)
+    if (!turn) sweepNotes(place.parent, place.name);
     if (turn) this.#target = this.#held.use(lookAgain(place, this.#path));
     const taken = await this.#takeAwayHeld(place);
     if (this.#failures.length === 0) markFinished(place);
@@ -358,9 +361,6 @@ class Clear implements Disposable {
     try {
       const inside = stands ? directory : undefined;
       const asides = asidesOf({ place, directory: inside }, owner);
-      // Of a clear that was killed when it had taken the directory away: who finds it
-      // gone takes no lock, by which it would know that all notes are of the dead.
-      sweepNotes(place.parent, place.name);
       swept.push(...await sweepStagings(place.parent, place.name, owner));
       for (const { path, remove } of asides) {
         if (this.#asides.includes(path)) continue;

@@ -180,7 +180,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   pieces(only?: EntryKind): Generator<Entry[]> {
-    return this.#pieces((kind) => only !== undefined && kind !== only, only);
+    return this.#pieces((kind) => only !== undefined && kind !== only);
   }
 
   linkFiles(to: Directory, done: LinkedFiles): Generator<Entry[]> {
@@ -209,14 +209,13 @@ export class DescriptorDirectory implements Directory {
    */
   *#pieces(
     takes: (kind: EntryKind, name: number) => boolean,
-    only?: EntryKind,
   ): Generator<Entry[]> {
     this.#readable("list");
     // A descriptor remembers how far it was read; a second listing begins anew.
     using own = this.#forListing();
     for (;;) {
       const entries: Entry[] = [];
-      if (!this.#listPiece(own.fd, takes, only, entries)) return;
+      if (!this.#listPiece(own.fd, takes, entries)) return;
       yield entries;
     }
   }
@@ -225,7 +224,6 @@ export class DescriptorDirectory implements Directory {
   #listPiece(
     fd: number,
     takes: (kind: EntryKind, name: number) => boolean,
-    only: EntryKind | undefined,
     entries: Entry[],
   ): boolean {
     const { bytes, view, at } = dirents;
@@ -241,7 +239,8 @@ export class DescriptorDirectory implements Directory {
       const name = nameAt(bytes, begin);
       if (name === "." || name === "..") continue;
       const kind = known ?? this.#kindOf(name);
-      if (kind && (!only || kind === only)) entries.push({ name, kind });
+      if (!kind || (!known && takes(kind, at + begin))) continue;
+      entries.push({ name, kind });
     }
     return n > 0;
   }

@@ -13,7 +13,7 @@ import { moveToFree, swapKnown } from "../fs/swap.ts";
 import { checkPath } from "../os/arguments.ts";
 import { errorKind } from "../os/error.ts";
 import { toPath } from "../os/path.ts";
-import { Breath, patiently } from "../os/patience.ts";
+import { Breath, patiently, untilLetGo } from "../os/patience.ts";
 import {
   type Destination,
   isExpected,
@@ -244,8 +244,9 @@ async function link(
     try {
       await watch.onFinished?.({ parent: staging.directory, name: TREE });
       const place = { parent, name: newName };
-      if (watch.expected) replaceExpected(staging, place, source, path, watch);
-      else publish(staging, parent, newName, replaced, source.path, path);
+      if (watch.expected) {
+        await replaceExpected(staging, place, source, path, watch, signal);
+      } else publish(staging, parent, newName, replaced, source.path, path);
       await sweepStagings(parent, newName);
       return done();
     } catch (error) {
@@ -352,17 +353,21 @@ function publish(
 }
 
 /** Replaces what should stand there; what stands there instead is put back. */
-function replaceExpected(
+async function replaceExpected(
   { directory }: Staging,
   place: Pick<Place, "parent" | "name">,
   source: Candidate,
   path: string,
   watch: Watch,
-): void {
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const tree = { parent: directory, name: TREE };
   const isKnown = (now: Status) => isExpected(now, watch);
   const refusal = () => taken(source.path, path);
-  const { old } = patiently(() => swapKnown(tree, place, isKnown, refusal));
+  const { old } = await untilLetGo(
+    () => swapKnown(tree, place, isKnown, refusal),
+    signal,
+  );
   if (old) removeQuietly(old.parent, old.name);
 }
 
