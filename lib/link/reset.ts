@@ -5,6 +5,9 @@
  * The copy is made in the destination's staging, which is on the same file system,
  * since hard links to there work; so nobody who reads the cached tree ever sees it.
  *
+ * Several names of one inode take the copy one after the other, since no call takes
+ * them all: who is killed between two leaves them as two inodes, with the same content.
+ *
  * @module
  */
 
