@@ -7,7 +7,10 @@ import {
 } from "../fs/directory.ts";
 import {
   contentLine,
+  isMarked,
   type ListedDirectory,
+  type ListedFile,
+  markOf,
   parseListingLine,
 } from "../link/listing.ts";
 import { printable } from "../os/text.ts";
@@ -71,7 +74,7 @@ const COUNTS = ["files", "directories", "bytes", "digest"] as const;
 
 function differences(header: Header, text: string, now: Content): string[] {
   const lines = text.split("\n").slice(0, -1);
-  const isSame = (line: string, i: number) => line === now.lines[i];
+  const isSame = (line: string, i: number) => isSameLine(line, now.lines[i]);
   if (lines.length !== now.lines.length || !lines.every(isSame)) {
     const wrong = [...differing(lines, now.lines)];
     if (wrong.length > 0) return wrong;
@@ -81,8 +84,45 @@ function differences(header: Header, text: string, now: Content): string[] {
       return ["The manifest itself is damaged"];
     }
   }
-  return COUNTS.filter((it) => header[it] !== now[it])
-    .map((it) => `The manifest says ${header[it]} (${it}), not ${now[it]}`);
+  // Inodes don't tell which names are one file: archives share them.
+  const known = { ...now, bytes: bytesOf(lines) };
+  return COUNTS.filter((it) => header[it] !== known[it])
+    .map((it) => `The manifest says ${header[it]} (${it}), not ${known[it]}`);
+}
+
+/** Whether a directory is as it was, as far as no line needs to be told of. */
+function isSameLine(then: string, now: string | undefined): boolean {
+  if (now === undefined || then === now) return then === now;
+  try {
+    const [was, is] = [parseListingLine(then), parseListingLine(now)];
+    return contentLine(was) === contentLine(is) &&
+      was.files.every((file, i) => isSameTime(file, is.files[i]!));
+  } catch (error) {
+    if (error instanceof CacheError) return false;
+    throw error;
+  }
+}
+
+/** Whether an inode's time is the file's, or that of a shared inode. */
+function isSameTime(was: ListedFile, is: ListedFile): boolean {
+  const [, , , digest, ...then] = was;
+  const [, , , , seconds, nanoseconds] = is;
+  const now = { seconds, nanoseconds };
+  return isMarked(now, markOf(digest)) ||
+    isSameMoment({ seconds: then[0], nanoseconds: then[1] }, now);
+}
+
+/** Bytes of all files; what has several names counts once. */
+function bytesOf(lines: readonly string[]): number {
+  const groups = new Set<number>();
+  let bytes = 0;
+  for (const line of lines) {
+    for (const [, size, , , , , group] of parseListingLine(line).files) {
+      if (group === undefined || !groups.has(group)) bytes += size;
+      if (group !== undefined) groups.add(group);
+    }
+  }
+  return bytes;
 }
 
 function* differing(
@@ -95,7 +135,10 @@ function* differing(
     const is = now.get(path);
     if (is === undefined) yield `"${printable(path)}" is missing`;
     else if (is.what !== what.what) yield `"${printable(path)}" has changed`;
-    else if (!isSameMoment(what.modified, is.modified)) {
+    else if (
+      !isSameMoment(what.modified, is.modified) &&
+      !(what.mark && isMarked(is.modified, what.mark))
+    ) {
       yield `"${printable(path)}" has another time`;
     }
   }
@@ -118,6 +161,7 @@ function withoutTimes(line: string): string {
 interface Told {
   readonly what: string;
   readonly modified: Time;
+  readonly mark?: number;
 }
 
 /** The time of what has none that is compared. */
@@ -141,7 +185,8 @@ function byPath(lines: readonly string[]): Map<string, Told> {
       const [size, mode, digest, seconds, nanoseconds] = file;
       const what = JSON.stringify([size, mode, digest]);
       const modified = { seconds, nanoseconds };
-      all.set(`${path ?? ""}/${name}`, { what, modified });
+      const mark = markOf(digest);
+      all.set(`${path ?? ""}/${name}`, { what, modified, mark });
     }
     for (const [name, text] of links) {
       all.set(`${path ?? ""}/${name}`, {

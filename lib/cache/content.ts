@@ -6,12 +6,15 @@
  */
 
 import type { Hash } from "node:crypto";
+import { kindOfError } from "../error.ts";
 import {
   type Directory,
   type Entry,
   inodeKey,
   type OpenFile,
   pathIn,
+  type Status,
+  type Time,
 } from "../fs/directory.ts";
 import { relativeText } from "../fs/links.ts";
 import {
@@ -21,6 +24,7 @@ import {
   listingLine,
 } from "../link/listing.ts";
 import { Breath, patiently } from "../os/patience.ts";
+import type { ContentStore, SharingIn } from "./content_store.ts";
 import { TREE } from "./layout.ts";
 import { failure, look } from "./root.ts";
 import { NotKept, walk } from "./walk.ts";
@@ -31,8 +35,10 @@ export interface Content {
   readonly directories: number;
   /** Bytes of all files; what has several names counts once. */
   readonly bytes: number;
-  /** Bytes that its files and directories take on the disk, as far as that is known. */
+  /** Bytes on the disk that it takes in addition to what others share with it. */
   readonly diskBytes: number;
+  /** Bytes on the disk of what nobody can share: directories, files that are not stored. */
+  readonly ownBytes: number;
   /** SHA-256 of the lines without times, in hexadecimal digits. */
   readonly digest: string;
   /** A listing of it. */
@@ -54,6 +60,19 @@ export interface ReadOptions {
    * there wherever the tree stands.
    */
   trees?: readonly string[];
+  /** Where its files are shared by their content. Without it, nothing is changed. */
+  store?: ContentStore | undefined;
+  /** Inodes that were read already, for those who read several trees. */
+  seen?: Map<string, SeenFile>;
+}
+
+/** A file that was read. */
+export interface SeenFile {
+  readonly digest: string;
+  readonly size: number;
+  readonly modified: Time;
+  /** The number that all names of it have in a listing. */
+  readonly group: number;
 }
 
 /**
@@ -87,9 +106,10 @@ export async function readContent(
       },
     );
   }
-  const { files, bytes, diskBytes, directories, marked } = reader;
+  const { files, bytes, diskBytes, ownBytes, directories, marked } = reader;
   const digest = hash.digest("hex");
-  return { files, directories, bytes, diskBytes, digest, lines, marked };
+  const size = { files, directories, bytes, diskBytes, ownBytes };
+  return { ...size, digest, lines, marked };
 }
 
 /** The SHA-256 of a file, in hexadecimal digits. */
@@ -101,6 +121,29 @@ export async function digestOfFile(
   const { createHash } = await crypt();
   const reader = new Reader(() => createHash("sha256"), { signal, onRead });
   return (await reader.digest(file)).digest;
+}
+
+/**
+ * Gives the SHA-256 of a file by its name, and whether it had to be read; `undefined` if
+ * it is gone.
+ */
+export type DigestIn = (
+  directory: Directory,
+  name: string,
+) => Promise<{ digest: string; isFirst: boolean } | undefined>;
+
+/** Reads files that are in no tree. */
+export async function digester(options: ReadOptions): Promise<DigestIn> {
+  const { createHash } = await crypt();
+  const reader = new Reader(() => createHash("sha256"), options);
+  return async (directory, name) => {
+    try {
+      return await reader.alone(directory, name);
+    } catch (error) {
+      if (kindOfError(error) === "not-found") return undefined;
+      throw error;
+    }
+  };
 }
 
 /** Only who puts or verifies needs it: loading it takes some 10 ms. */
@@ -116,6 +159,7 @@ class Reader {
   directories = 0;
   bytes = 0;
   diskBytes = 0;
+  ownBytes = 0;
   readonly marked: string[] = [];
   readonly #mark: string | undefined;
   readonly #trees: readonly string[];
@@ -125,12 +169,15 @@ class Reader {
   readonly #breath: Breath;
   readonly #buffer = new Uint8Array(PIECE);
   /** Files that have more than one name, by inode. */
-  readonly #seen = new Map<string, { digest: string; size: number }>();
+  readonly #seen: Map<string, SeenFile>;
+  readonly #store: ContentStore | undefined;
 
   constructor(
     newHash: () => Hash,
-    { signal, onRead, mark, trees = [] }: ReadOptions,
+    { signal, onRead, mark, trees = [], store, seen }: ReadOptions,
   ) {
+    this.#store = store;
+    this.#seen = seen ?? new Map();
     this.#newHash = newHash;
     this.#mark = mark;
     this.#trees = Deno.build.os === "windows" ? trees : [];
@@ -146,7 +193,8 @@ class Reader {
   async single(archive: Directory): Promise<ListedDirectory> {
     const kind = look(archive, TREE)?.kind;
     if (kind !== "file") throw notKept(pathIn(archive, TREE));
-    const [, ...file] = await this.#file(archive, TREE, ".");
+    using sharing = this.#store?.in(archive);
+    const [, ...file] = await this.#file(archive, TREE, ".", sharing);
     return {
       path: undefined,
       mode: 0,
@@ -161,6 +209,7 @@ class Reader {
     path: string,
     entries: readonly Entry[],
   ): Promise<ListedDirectory> {
+    using sharing = this.#store?.in(directory);
     const files: ListedFile[] = [];
     const links: [string, string][] = [];
     const directories: string[] = [];
@@ -175,7 +224,7 @@ class Reader {
         links.push([name, text]);
       } else if (kind === "file") {
         const inner = `${path}/${name}`.slice(1);
-        files.push(await this.#file(directory, name, inner));
+        files.push(await this.#file(directory, name, inner, sharing));
       } else throw notKept(pathIn(directory, name));
     }
     const pause = this.#breath.due();
@@ -183,6 +232,7 @@ class Reader {
     this.directories += directories.length;
     const { mode, allocated = 0 } = directory.opened;
     this.diskBytes += allocated;
+    this.ownBytes += allocated;
     return { path, mode, files, links, directories };
   }
 
@@ -190,27 +240,65 @@ class Reader {
     directory: Directory,
     name: string,
     inner: string,
+    sharing: SharingIn | undefined,
   ): Promise<ListedFile> {
     this.files++;
     const pause = this.#breath.due(); // an empty file has no piece after which to
     if (pause) await pause;
     try {
-      using file = patiently(() => directory.openFile(name, "read"));
-      const { links, mode, modified } = file.opened;
+      const { status, read, isFirst } = await this.#read(
+        directory,
+        name,
+        inner,
+        sharing !== undefined,
+      );
+      const { size, digest, modified, group } = read;
       const { seconds, nanoseconds } = modified;
-      const inode = links > 1 ? inodeKey(file.opened) : undefined;
-      let read = inode === undefined ? undefined : this.#seen.get(inode);
-      if (!read) {
-        read = await this.digest(file, inner);
-        this.bytes += read.size;
-        this.diskBytes += file.opened.allocated ?? read.size;
-        if (inode !== undefined) this.#seen.set(inode, read);
-      }
-      return [name, read.size, mode, read.digest, seconds, nanoseconds];
+      // Others may lose their names here: what is known of it is from before.
+      const how = sharing?.file(name, { ...status, modified }, digest) ?? "own";
+      const onDisk = isFirst ? status.allocated ?? size : 0;
+      if (isFirst) this.bytes += size;
+      if (how !== "known") this.diskBytes += onDisk;
+      if (how === "own") this.ownBytes += onDisk;
+      const isAlone = group < 0 || !sharing;
+      const file = [name, size, status.mode, digest, seconds, nanoseconds];
+      return (isAlone ? file : [...file, group]) as unknown as ListedFile;
     } catch (error) {
       if (error === this.#signal?.reason) throw error;
       throw failure("read", pathIn(directory, name), error);
     }
+  }
+
+  async alone(directory: Directory, name: string) {
+    const { read, isFirst } = await this.#read(directory, name, name, false);
+    return { digest: read.digest, isFirst };
+  }
+
+  /** Reads a file, unless it was read by another name. */
+  async #read(
+    directory: Directory,
+    name: string,
+    inner: string,
+    isPut: boolean,
+  ): Promise<{ status: Status; read: SeenFile; isFirst: boolean }> {
+    using file = patiently(() => directory.openFile(name, "read"));
+    const status = file.opened;
+    const { links, modified } = status;
+    // Of a file that is shared meanwhile, the last name is alone.
+    const mayBeSeen = links > 1 || isPut && this.#seen.size > 0;
+    const inode = mayBeSeen ? inodeKey(status) : undefined;
+    // An inode that was read and is another's by now has changed since.
+    const key = inode === undefined || isPut
+      ? inode
+      : `${inode}:${modified.seconds}:${modified.nanoseconds}:${status.size}`;
+    const seen = key === undefined ? undefined : this.#seen.get(key);
+    if (seen) return { status, read: seen, isFirst: false };
+    const { digest, size } = await this.digest(file, inner);
+    const isGroup = key !== undefined && links > 1;
+    const group = isGroup ? this.#seen.size : -1;
+    const read = { digest, size, modified, group };
+    if (isGroup) this.#seen.set(key, read);
+    return { status, read, isFirst: true };
   }
 
   async digest(

@@ -31,6 +31,7 @@ import { touch } from "./last_use.ts";
 import { attemptArchive, briefly, type LockedArchive } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
 import { openRoot, type Store, useRoot } from "./store.ts";
+import { dropDamaged } from "./stored.ts";
 
 /** Gives a lease on what a key points to, or `undefined`. */
 export async function getEntry(
@@ -119,6 +120,7 @@ export async function entryIn(
         log.warn(() => known.message);
         isDamaged = true;
         await takeAway(store, root, name, id);
+        await dropDamaged(root, id);
         throw known;
       }
     },

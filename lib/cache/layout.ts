@@ -3,9 +3,10 @@
  *
  *     CACHEDIR.TAG              backup tools leave out what has it
  *     .gitignore                so does git
- *     archive-v0/<id>/tree      what was put: a directory or a file; never changed
- *     archive-v0/<id>/manifest  what is in it
- *     <bucket>-v0/<key>         → ../archive-v0/<id>/tree
+ *     archive-v1/<id>/tree      what was put: a directory or a file; never changed
+ *     archive-v1/<id>/manifest  what is in it
+ *     files-v1/<aa>/<sha256>.<mode>  the archives' files by content (see `content_store.ts`)
+ *     <bucket>-v1/<key>         → ../archive-v1/<id>/tree
  *     blobs-v0/<aa>/<sha256>    files by their content; with `.x` those to be executed
  *     leases/<id>.lock          shared by those who use the archive
  *     locks/                    of those who swap a key, or build what is missing
@@ -25,7 +26,8 @@ import { printable } from "../os/text.ts";
 
 /** The folders of a cache, except those of buckets. */
 export const FOLDERS = {
-  archives: "archive-v0",
+  archives: "archive-v1",
+  files: "files-v1",
   blobs: "blobs-v0",
   leases: "leases",
   locks: "locks",
@@ -39,7 +41,23 @@ export const FOLDERS = {
 export type Folder = keyof typeof FOLDERS;
 
 /** The version of buckets. Those of another version are left alone. */
-const VERSION = "-v0";
+const VERSION = "-v1";
+
+/** What 0.1 wrote. Its blobs are as they were. */
+const OLD_VERSION = "-v0";
+const OLD_ARCHIVES = `archive${OLD_VERSION}`;
+
+/** Whether a folder is one that only an older version reads. */
+export function isOldFolder(folder: string): boolean {
+  if (folder === OLD_ARCHIVES) return true;
+  return folder.endsWith(OLD_VERSION) && folder !== FOLDERS.blobs &&
+    isBucket(folder.slice(0, -OLD_VERSION.length));
+}
+
+/** Whether a folder has an older version's archives in it, which have leases. */
+export function isOldArchives(folder: string): boolean {
+  return folder === OLD_ARCHIVES;
+}
 
 /** What was put, in an archive. */
 export const TREE = "tree";
@@ -186,14 +204,30 @@ export function checkDigest(digest: string): void {
   );
 }
 
-/** The folder in `blobs-v0` that a blob lies in. */
+/** The folder in `blobs-v0` or `files-v1` that a content lies in. */
 export function shardOf(digest: string): string {
   return digest.slice(0, 2);
 }
 
-/** Whether a name in `blobs-v0` can be such a folder's. */
+/** Whether a name in `blobs-v0` or `files-v1` can be such a folder's. */
 export function isShard(name: string): boolean {
   return SHARD.test(name);
+}
+
+/** The name of a content with a mode. */
+export function storedName(digest: string, mode: number): string {
+  return `${digest}.${(mode & 0o7777).toString(8)}`;
+}
+
+const STORED = /^([0-9a-f]{64})\.([0-7]{1,4})$/;
+
+/** What such a name says; `undefined` for any other name. */
+export function parseStored(
+  name: string,
+): { digest: string; mode: number } | undefined {
+  const match = STORED.exec(name);
+  if (!match) return undefined;
+  return { digest: match[1]!, mode: Number.parseInt(match[2]!, 8) };
 }
 
 /** A blob's name. */
@@ -224,12 +258,16 @@ export function idInPointer(text: string): ArchiveId | undefined {
   return POINTER.exec(text)?.[1] as ArchiveId | undefined;
 }
 
+/** Names that folders of the cache have, whatever their version. */
+const RESERVED: ReadonlySet<string> = new Set(
+  Object.values(FOLDERS).map((folder) => folder.replace(/-v\d+$/, "")),
+);
+
 const BUCKET = /^[a-z0-9][a-z0-9_-]{0,39}$/;
 
 /** Whether a bucket may be called so. */
 export function isBucket(name: string): boolean {
-  const own: readonly string[] = Object.values(FOLDERS);
-  return BUCKET.test(name) && !own.includes(name + VERSION);
+  return BUCKET.test(name) && !RESERVED.has(name);
 }
 
 /** Refuses names of buckets that could be something else on some file system. */

@@ -20,7 +20,7 @@ import type { Content } from "./content.ts";
 import { isBucket, MANIFEST } from "./layout.ts";
 import { failure } from "./root.ts";
 
-const VERSION = 3;
+const VERSION = 4;
 
 /** The first line. */
 export interface Header {
@@ -33,8 +33,10 @@ export interface Header {
   readonly directories: number;
   /** Bytes of all files; what has several names counts once. */
   readonly bytes: number;
-  /** Bytes that the archive took on the disk when it was put. */
+  /** Bytes on the disk that putting it took: what was stored already took none. */
   readonly diskBytes: number;
+  /** Bytes on the disk of what is not in the content store: directories, this file. */
+  readonly ownBytes: number;
   /** SHA-256 of the listing without times, in hexadecimal digits. */
   readonly digest: string;
 }
@@ -70,10 +72,14 @@ const LAST = 65;
 const BLOCK = 4096;
 
 /** What an archive will take on the disk: its tree, itself, and its manifest. */
-export function diskBytesOf(archive: Directory, content: Content): number {
+export function sizeOnDisk(
+  archive: Directory,
+  { lines, diskBytes, ownBytes }: Content,
+): { diskBytes: number; ownBytes: number } {
   const { allocated = 0 } = archive.opened;
-  const manifest = content.lines.reduce((sum, { length }) => sum + length, 512);
-  return content.diskBytes + allocated + Math.ceil(manifest / BLOCK) * BLOCK;
+  const manifest = lines.reduce((sum, { length }) => sum + length, 512);
+  const more = allocated + Math.ceil(manifest / BLOCK) * BLOCK;
+  return { diskBytes: diskBytes + more, ownBytes: ownBytes + more };
 }
 
 /**
@@ -155,7 +161,8 @@ function parseHeader(path: string, line: Uint8Array): Header | typeof OLD {
   } catch {
     throw new Damaged(`"${path}" is no manifest`, path);
   }
-  if (header?.version === 1 || header?.version === 2) return OLD;
+  const { version } = header ?? {};
+  if (version === 1 || version === 2 || version === 3) return OLD;
   if (isHeader(header)) return header;
   throw new Damaged(`"${path}" is no manifest`, path);
 }
@@ -166,13 +173,13 @@ function isHeader(value: unknown): value is Header {
     string,
     unknown
   >;
-  const { files, directories, bytes, diskBytes, ...more } = counts;
+  const { files, directories, bytes, diskBytes, ownBytes, ...more } = counts;
   return version === VERSION && typeof bucket === "string" &&
     isBucket(bucket) && typeof key === "string" && key !== "" &&
     key.isWellFormed() && typeof created === "string" &&
     ISO.test(created) && !Number.isNaN(Date.parse(created)) &&
     typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest) &&
-    [files, directories, bytes, diskBytes].every((it) =>
+    [files, directories, bytes, diskBytes, ownBytes].every((it) =>
       Number.isSafeInteger(it) && (it as number) >= 0
     ) && Object.keys(more).length === 0;
 }

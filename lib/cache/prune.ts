@@ -32,12 +32,13 @@ import { look, namesIn, type Root } from "./root.ts";
 import { correct, lastUse } from "./last_use.ts";
 import { attempt, type LockedArchive } from "./locks.ts";
 import { isCache, type Store, sweepUsers, useRoot } from "./store.ts";
+import { onDisk, removeUnused, storedIn } from "./stored.ts";
 import { sweep } from "./sweep.ts";
 
 /** Something that may be evicted. */
 interface Candidate {
   readonly lastUse: number;
-  /** On the disk. */
+  /** On the disk, and nobody else's. */
   readonly bytes: number;
   /** False if it stays, since it is in use or was replaced; `undefined` if that failed. */
   readonly evict: () => Promise<boolean | undefined>;
@@ -142,6 +143,27 @@ export class Prune {
       await this.#removeUnreferenced(id);
     }
     await sweep(this.#root, this.#store, this.#removal);
+    this.#size += await this.#sweepStore();
+  }
+
+  /** Removes what no archive has any more. @returns What the rest takes. */
+  async #sweepStore(): Promise<number> {
+    let size = 0;
+    const told = (path: string, error: unknown) =>
+      this.#removal.note(path, error);
+    for (const stored of storedIn(this.#root, told)) {
+      const pause = this.#breath.due();
+      if (pause) await pause;
+      const links = this.#removal.linksOf(stored);
+      if (links > 1) size += onDisk(stored.status);
+      if (stored.status.links > 1) continue;
+      await this.#removal.tried(pathIn(stored.shard, stored.name), () => {
+        if (!this.#options.dryRun) removeUnused(stored);
+        this.#removal.count({ bytes: 0, freed: onDisk(stored.status) });
+        return Promise.resolve();
+      });
+    }
+    return size;
   }
 
   /** What was done up to now. */
@@ -189,23 +211,40 @@ export class Prune {
     const oldest = maxAge === undefined ? -Infinity : Date.now() - maxAge;
     this.#entries = all.length;
     this.#size = all.reduce((sum, { bytes }) => sum + bytes, 0);
+    const shared = maxSize < Infinity ? await this.#sizeOfStore() : 0;
     // What can't be removed counts as removed here: nothing newer goes in its stead.
-    let [entries, size] = [this.#entries, this.#size];
+    let [entries, size] = [this.#entries, this.#size + shared];
     for (const [i, { lastUse, bytes, evict }] of all.entries()) {
       await this.#breathe("removing", i, all.length);
       const goes = lastUse <= oldest || lastUse === NEVER ||
         entries > maxEntries || size > maxSize;
       if (goes) this.#tell(); // it may take long
+      const before = this.#removal.freed;
       const gone = goes ? await evict() : false;
+      // With what it alone had of the content store.
+      const freed = Math.max(bytes, this.#removal.freed - before);
       if (gone !== false) {
         entries--;
-        size -= bytes;
+        size -= freed;
       }
       if (gone) {
         this.#entries--;
         this.#size -= bytes;
       }
     }
+  }
+
+  /** Bytes on the disk of what archives share. */
+  async #sizeOfStore(): Promise<number> {
+    let size = 0;
+    const told = (path: string, error: unknown) =>
+      this.#removal.note(path, error);
+    for (const { status } of storedIn(this.#root, told)) {
+      if (status.links > 1) size += onDisk(status);
+      const pause = this.#breath.due();
+      if (pause) await pause;
+    }
+    return size;
   }
 
   /** Lets a signal be heard, and tells how far it is. */
@@ -225,17 +264,18 @@ export class Prune {
     try {
       const header = id === undefined ? undefined : headerOf(this.#root, id);
       const { bytes = 0, diskBytes = 0, key = found.name } = header ?? {};
+      const { ownBytes = 0 } = header ?? {};
       const known = { bucket, key, id: id ?? "", bytes, diskBytes };
       const evict = (what: Evicted) => () =>
         this.#removal.tried(path, () => this.#evict(found, what));
       // A damaged pointer, or one to a damaged archive, is of no use to anybody.
       if (!header || id === undefined) {
-        return { lastUse: NEVER, bytes: diskBytes, evict: evict(known) };
+        return { lastUse: NEVER, bytes: ownBytes, evict: evict(known) };
       }
       if (!this.#options.dryRun) correct(this.#root, id);
       const used = lastUse(this.#root, id);
       const what = { ...known, lastUse: new Date(used).toISOString() };
-      return { lastUse: used, bytes: diskBytes, evict: evict(what) };
+      return { lastUse: used, bytes: ownBytes, evict: evict(what) };
     } catch (error) {
       this.#removal.note(path, error);
       return undefined;

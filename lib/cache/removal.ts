@@ -12,7 +12,16 @@ import {
   MANIFEST,
   temporaryName,
 } from "./layout.ts";
+import { headerOf } from "./header.ts";
+import type { Header } from "./manifest.ts";
 import { look, type Root, toFailure } from "./root.ts";
+import {
+  onDisk,
+  removeUnused,
+  type Stored,
+  StoredFiles,
+  storedNamesOf,
+} from "./stored.ts";
 import { attemptArchive, type LockedArchive } from "./locks.ts";
 import type { Store } from "./store.ts";
 
@@ -95,6 +104,7 @@ export class Removal {
     const archives = this.#root.folder("archives");
     if (!look(archives, id)) return;
     const weight = this.#weighArchive(archives, id);
+    const stored = await storedNamesOf(this.#root, id);
     if (!this.dryRun) {
       const name = temporaryName(id, "gone");
       const tmp = this.#root.folder("tmp");
@@ -109,10 +119,37 @@ export class Removal {
       log.debug(() => `Removed ${id}`);
     }
     this.count(weight);
+    this.#unshare(stored);
   }
+
+  /** What no other archive has of its files goes as well. */
+  #unshare(names: ReadonlyMap<string, number>): void {
+    using files = new StoredFiles(this.#root);
+    for (const [name, times] of names) {
+      try {
+        const stored = files.look(name);
+        if (!stored) continue;
+        if (this.dryRun) this.#links.set(name, this.linksOf(stored) - times);
+        if (this.linksOf(stored) > 1) continue;
+        if (!this.dryRun) removeUnused(stored);
+        this.freed += onDisk(stored.status);
+      } catch (error) {
+        this.note(this.#root.path, error);
+      }
+    }
+  }
+
+  /** How many links a stored file has; in a dry run, would have by now. */
+  linksOf({ name, status }: Stored): number {
+    return this.#links.get(name) ?? status.links;
+  }
+
+  readonly #links = new Map<string, number>();
 
   /** Its manifest takes room, but is not among the bytes of its files. */
   #weighArchive(archives: Directory, id: ArchiveId): Weight {
+    const header = this.#headerOf(id);
+    if (header) return { bytes: header.bytes, freed: header.ownBytes };
     const { bytes, freed } = this.weigh(archives, id);
     try {
       using archive = archives.open(id);
@@ -120,6 +157,14 @@ export class Removal {
       return { bytes: Math.max(0, bytes - manifest), freed };
     } catch {
       return NOTHING; // no directory: its removal says more
+    }
+  }
+
+  #headerOf(id: ArchiveId): Header | undefined {
+    try {
+      return headerOf(this.#root, id);
+    } catch {
+      return undefined; // its removal says more
     }
   }
 

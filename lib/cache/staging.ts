@@ -23,6 +23,7 @@ import { patiently, untilLetGo } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
 import { adopt } from "./adopt.ts";
 import { type Content, readContent } from "./content.ts";
+import { ContentStore } from "./content_store.ts";
 import { flush, flushDirectory } from "./flush.ts";
 import {
   type KeyName,
@@ -31,7 +32,7 @@ import {
   swapLockName,
   TREE,
 } from "./layout.ts";
-import { diskBytesOf, manifestBytes } from "./manifest.ts";
+import { manifestBytes, sizeOnDisk } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
 import { pruneWhenDue } from "./limits.ts";
 import { failure, isShared, look, shareDirectory, writeFile } from "./root.ts";
@@ -122,7 +123,9 @@ export class SlotStaging implements CacheStaging {
     const content = await this.#read(status, what, onProgress, copied);
     const archive = this.#describe(content);
     try {
-      const bytes = await manifestBytes(headerOf(archive, content), content);
+      const { ownBytes } = sizeOnDisk(directory, content);
+      const header = headerOf({ ...archive, ownBytes }, content);
+      const bytes = await manifestBytes(header, content);
       writeFile(directory, MANIFEST, bytes, status, durable === true);
       if (durable) {
         await flush(directory, TREE);
@@ -193,7 +196,9 @@ export class SlotStaging implements CacheStaging {
       const mark = what === "foreign" ? this.slot.id : undefined;
       const { from, to } = this.#move();
       const trees = [...from, to];
-      return await readContent(directory, { signal, onRead, mark, trees });
+      using store = new ContentStore(root, directory);
+      const how = { signal, onRead, mark, trees, store };
+      return await readContent(directory, how);
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
       // Where somebody built, the path there tells something.
@@ -220,7 +225,7 @@ export class SlotStaging implements CacheStaging {
     const { bucket } = this.#store;
     const created = new Date().toISOString();
     const { id, directory } = this.slot;
-    const diskBytes = diskBytesOf(directory, content);
+    const { diskBytes } = sizeOnDisk(directory, content);
     const size = { files, bytes, diskBytes };
     return { bucket, key: this.#key, id, created, ...size, digest };
   }
@@ -263,10 +268,12 @@ export interface Amount {
 }
 
 function headerOf(
-  { bucket, key, created, files, bytes, diskBytes, digest }: Archive,
+  archive: Archive & { ownBytes: number },
   { directories }: Content,
 ) {
-  const size = { files, directories, bytes, diskBytes };
+  const { bucket, key, created, files, bytes, digest } = archive;
+  const { diskBytes, ownBytes } = archive;
+  const size = { files, directories, bytes, diskBytes, ownBytes };
   return { bucket, key, created, ...size, digest };
 }
 

@@ -6,6 +6,7 @@ import { counted, lastPrune } from "./counters.ts";
 import { headerOf } from "./header.ts";
 import { idOf, isKeyName } from "./layout.ts";
 import { namesIn, type Root, toFailure } from "./root.ts";
+import { onDisk, storedIn } from "./stored.ts";
 import { type CallOptions, openRoot, type Store } from "./store.ts";
 
 /**
@@ -27,11 +28,14 @@ export interface CacheStats {
   /** Their bytes. */
   readonly bytes: number;
   /**
-   * Bytes that archives and blobs take on the disk. File systems that share the content
+   * Bytes that archives and blobs take on the disk, each content once. File systems that share the content
    * of clones (Btrfs, XFS, APFS) may need less.
    */
   readonly diskBytes: number;
-  /** Bytes that need not be on the disk again where blobs are hard-linked from. */
+  /**
+   * Bytes that need not be on the disk again: of contents that several archives have, and
+   * of those and blobs that are hard-linked from.
+   */
   readonly savedBytes: number;
   /**
    * How often `get()`, `ensure()` and `blob()` found what they were asked for. After a
@@ -71,10 +75,18 @@ export async function stats(
       if (id === undefined || id !== name) continue;
       sum.archives++;
       try {
-        add(sum, headerOf(root, id));
+        const header = headerOf(root, id);
+        if (header) add(sum, { ...header, diskBytes: header.ownBytes });
       } catch (error) {
         told(pathIn(archives!, id), error);
       }
+    }
+    for (const { status } of storedIn(root, told)) {
+      const pause = breath.due();
+      if (pause) await pause;
+      const bytes = onDisk(status);
+      sum.diskBytes += bytes;
+      sum.savedBytes += Math.max(0, status.links - 2) * bytes;
     }
     for (const blob of listBlobs(root, told)) {
       sum.blobs++;
@@ -108,9 +120,8 @@ type Size = Pick<CacheStats, "files" | "bytes" | "diskBytes">;
 
 function add(
   sum: { -readonly [Name in keyof Size]: number },
-  size: Size | undefined,
+  size: Size,
 ): void {
-  if (!size) return; // damaged: a verify says so
   sum.files += size.files;
   sum.bytes += size.bytes;
   sum.diskBytes += size.diskBytes;

@@ -13,12 +13,15 @@ import {
   type Folder,
   FOLDERS,
   idOf,
+  isKeyName,
+  isOldArchives,
+  isOldFolder,
   isPassingLock,
   leaseName,
 } from "./layout.ts";
 import { sweepPlaced } from "./placed.ts";
 import type { Removal } from "./removal.ts";
-import { look, namesIn, type Root } from "./root.ts";
+import { look, namesIn, openFolder, type Root } from "./root.ts";
 import { attempt } from "./locks.ts";
 import type { Store } from "./store.ts";
 
@@ -36,6 +39,7 @@ export async function sweep(
   await each(root, removal, "tmp", async (folder, name) => {
     await sweepTemporary(root, removal, folder, name, isKnown);
   });
+  await sweepOld(root, removal);
   if (removal.dryRun) return;
   const placed = pathIn(root.directory, FOLDERS.placed);
   await removal.tried(placed, () => sweepPlaced(root));
@@ -58,6 +62,55 @@ export async function sweep(
       removeNote(store, folder, name, note.stem);
     } else if (isPassingLock(name)) removeLock(store, folder, name, () => true);
   });
+}
+
+/** What version 0.1 wrote, and nobody reads any more: its archives, and keys to them. */
+async function sweepOld(root: Root, removal: Removal): Promise<void> {
+  for (const name of namesIn(root.directory).filter(isOldFolder)) {
+    const path = pathIn(root.directory, name);
+    const verb = removal.dryRun ? "A prune removes" : "Removing";
+    log.warn(() =>
+      `${verb} what version 0.1 wrote, which is read no more: "${path}"`
+    );
+    await removal.tried(path, async () => {
+      {
+        using folder = openFolder(root.directory, name);
+        for (const entry of namesIn(folder)) {
+          const at = pathIn(folder, entry);
+          const remove = isOldArchives(name) ? removeOldArchive : removeOldKey;
+          await removal.tried(at, () => remove(removal, folder, entry));
+        }
+      }
+      // What is none of ours stays.
+      if (!removal.dryRun) removeQuietly(root.directory, name);
+    });
+  }
+}
+
+/** Unless an older version uses it now. */
+async function removeOldArchive(
+  removal: Removal,
+  folder: Directory,
+  name: string,
+): Promise<void> {
+  const id = idOf(name);
+  if (id === undefined || id !== name) return;
+  using lease = removal.lock(id, folder);
+  if (!lease) return;
+  removal.unreferenced++;
+  const weight = removal.weigh(folder, name);
+  if (!removal.dryRun) await removal.tree(folder, name);
+  removal.count(weight);
+}
+
+function removeOldKey(
+  removal: Removal,
+  folder: Directory,
+  name: string,
+): Promise<void> {
+  const isKey = isKeyName(name) && look(folder, name)?.kind !== "directory";
+  if (isKey && !removal.dryRun) removeQuietly(folder, name);
+  return Promise.resolve();
 }
 
 /** Calls something with each name in a folder. One that fails is noted. */

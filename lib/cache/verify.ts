@@ -6,14 +6,20 @@ import { removeQuietly } from "../fs/names.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { damageOf, listBlobs, removeBlob } from "./blobs.ts";
 import { compare, type Compared } from "./compare.ts";
-import type { ReadOptions } from "./content.ts";
+import {
+  digester,
+  type DigestIn,
+  type ReadOptions,
+  type SeenFile,
+} from "./content.ts";
 import { headerOf } from "./header.ts";
-import { type ArchiveId, idOf, leaseName } from "./layout.ts";
+import { type ArchiveId, idOf, leaseName, parseStored } from "./layout.ts";
 import { type Found, pointers } from "./list.ts";
 import { look, namesIn, type Root, toFailure } from "./root.ts";
 import { attemptArchive, INSTANT } from "./locks.ts";
 import { quarantine, removePointer } from "./set_aside.ts";
 import { isCache, type Store, useRoot } from "./store.ts";
+import { type Stored, storedIn } from "./stored.ts";
 import type { Damage, VerifyOptions, VerifyReport } from "./verify_options.ts";
 
 /** Compares everything with what was put. */
@@ -75,15 +81,23 @@ class Verifying {
       const archives = this.#archives;
       onProgress?.({ archives, bytes: read, totalArchives, totalBytes });
     };
+    // What archives share is read once.
+    const seen = new Map<string, SeenFile>();
+    const how = { signal, onRead, seen };
     for (const id of ids) {
       signal?.throwIfAborted();
       const path = pathIn(root.folder("archives"), id);
-      await this.#tried(
-        path,
-        () => this.#archive(root, id, { signal, onRead }),
-      );
+      await this.#tried(path, () => this.#archive(root, id, how));
+      // Of what was read already nothing was told.
+      if (this.#bytes > read) onRead(this.#bytes - read);
     }
     const told = (path: string, error: unknown) => this.#note(path, error);
+    const digestIn = await digester(how);
+    for (const stored of storedIn(root, told)) {
+      signal?.throwIfAborted();
+      const path = pathIn(stored.shard, stored.name);
+      await this.#tried(path, () => this.#stored(stored, digestIn));
+    }
     for (const found of pointers(root, told)) {
       await this.#tried(found.path, () => this.#pointer(root, found));
     }
@@ -99,6 +113,21 @@ class Verifying {
         this.#damaged.push({ path, wrong: [wrong], outcome: "removed" });
       });
     }
+  }
+
+  /** Of a file of the content store that nobody may link any more, only the name goes. */
+  async #stored(
+    { shard, name }: Stored,
+    digestIn: DigestIn,
+  ): Promise<void> {
+    const wanted = parseStored(name)!.digest;
+    const read = await digestIn(shard, name);
+    if (read === undefined || read.digest === wanted) return;
+    removeQuietly(shard, name);
+    if (!read.isFirst) return; // the archives that have it are told
+    const wrong = [`its SHA-256 is ${read.digest}`];
+    const path = pathIn(shard, name);
+    this.#damaged.push({ path, wrong, outcome: "removed" });
   }
 
   /** What can't be read does not keep the rest. */

@@ -34,6 +34,7 @@ import {
   Candidate,
   type Counts,
   damaged,
+  groupKey,
   type Later,
   type PlaceContext,
   type Placed,
@@ -371,8 +372,11 @@ export class Builder implements Disposable {
   ): unknown {
     const size = known?.size ?? from.sizeOf(name);
     if (size <= 0) return false;
-    if (known && !from.isFile(name, size, known.modified)) {
-      throw damaged(from, name);
+    if (known) {
+      const { modified: { seconds }, mark } = known;
+      const isShared = from.isFile(name, size, { seconds, nanoseconds: mark });
+      // Of its own time; or damaged, which whoever places it says.
+      if (!isShared && !from.isFile(name, size, known.modified)) return false;
     }
     const error = from.tryLink(name, to);
     if (error !== undefined) return error;
@@ -380,6 +384,26 @@ export class Builder implements Disposable {
     this.built.bytes += size;
     return true;
   }
+
+  /** What all names of one file of the source have in common. */
+  identityOf(
+    folder: string,
+    name: string,
+    status: Status,
+  ): string | undefined {
+    if (!this.#listing || status.kind !== "file") return inodeKey(status);
+    if (this.#known?.folder !== folder) {
+      const entries = this.#listing.directory(folder);
+      this.#known = { folder, entries };
+    }
+    const listed = this.#known.entries?.get(name)?.file;
+    return listed && groupKey(listed);
+  }
+
+  /** The directory of the listing that was asked for last. */
+  #known:
+    | { folder: string; entries: ReturnType<Listing["directory"]> }
+    | undefined;
 
   /** Whether hard links are the first that is tried, and nothing speaks against one. */
   #mayLinkPlainly(): boolean {

@@ -273,8 +273,10 @@ function tryLink(
 ): Placed | undefined {
   const { options, counts } = context;
   if (status.size === 0 && options.mode === "hardlink") return undefined;
-  if (options.mode === "hardlink" && status.links >= options.maxLinks) {
-    return undefined;
+  if (options.mode === "hardlink") {
+    if (status.links >= options.maxLinks || !source.sharesTime) {
+      return undefined;
+    }
   }
   try {
     if (options.mode === "symlink") parent.symlink(source.path, name);

@@ -13,7 +13,10 @@
 import { CacheError } from "../error.ts";
 import type { EntryKind, Time } from "../fs/directory.ts";
 
-/** A file: name, bytes, mode, SHA-256 of its content, when it was last modified. */
+/**
+ * A file: name, bytes, mode, SHA-256 of its content, when it was last modified; and, if
+ * it has several names in the tree, a number that all of them have.
+ */
 export type ListedFile = readonly [
   name: string,
   size: number,
@@ -21,6 +24,7 @@ export type ListedFile = readonly [
   digest: string,
   seconds: number,
   nanoseconds: number,
+  group?: number,
 ];
 
 /** A line of a listing: a directory, or a tree that is a file. */
@@ -47,7 +51,27 @@ export interface ListedEntry {
 export interface ExpectedFile {
   /** Bytes. */
   readonly size: number;
+  /** Its own time; where it stands it has it, or another one with the mark. */
   readonly modified: Time;
+  /** See {@linkcode markOf}. */
+  readonly mark: number;
+  /** The same for all names of one file; `undefined` if it has only one. */
+  readonly group?: number;
+}
+
+/**
+ * The nanoseconds that the modification time of a file has whose inode is shared by its
+ * content: so whoever writes to it is noticed, and its seconds stay true.
+ */
+export function markOf(digest: string): number {
+  return Number.parseInt(digest.slice(0, 12), 16) % 999_999_999 + 1;
+}
+
+/** Whether a time has the mark, as exactly as the file system, or Deno, keeps times. */
+export function isMarked({ nanoseconds }: Time, mark: number): boolean {
+  if (nanoseconds === mark) return true;
+  const milliseconds = Math.floor(mark / 1e6) * 1e6;
+  return nanoseconds === milliseconds || nanoseconds === mark - mark % 100; // NTFS
 }
 
 /** Writes a line, without its end. */
@@ -150,8 +174,14 @@ export class Listing {
       text,
     );
     const entries = new Map<string, ListedEntry>();
-    for (const [name, size, , , seconds, nanoseconds] of files) {
-      const file = { size, modified: { seconds, nanoseconds } };
+    for (const [name, ...known] of files) {
+      const [size, , digest, seconds, nanoseconds, group] = known;
+      const file: ExpectedFile = {
+        size,
+        modified: { seconds, nanoseconds },
+        mark: markOf(digest),
+        ...group !== undefined && { group },
+      };
       entries.set(name, { kind: "file", file });
     }
     for (const [name] of links) entries.set(name, { kind: "symlink" });
@@ -204,15 +234,17 @@ function checkFile(
   path: string | undefined,
 ): void {
   const fields = array(file);
-  const [name, size, mode, digest, seconds, nanoseconds] = fields;
+  const [name, size, mode, digest, seconds, nanoseconds, group] = fields;
   if (path !== undefined) checkName(name, known);
   else if (name !== "") throw damaged("a file's name");
   const isSize = Number.isSafeInteger(size) && (size as number) >= 0;
   const isTime = Number.isSafeInteger(seconds) &&
     Number.isInteger(nanoseconds) && (nanoseconds as number) >= 0 &&
     (nanoseconds as number) < 1e9;
-  const isWhole = isSize && isMode(mode) && isDigest(digest) && isTime;
-  if (!isWhole || fields.length > 6) {
+  const isGroup = group === undefined || Number.isSafeInteger(group);
+  const isWhole = isSize && isMode(mode) && isDigest(digest) && isTime &&
+    isGroup;
+  if (!isWhole || fields.length > 7) {
     throw damaged(`the file ${JSON.stringify(name)}`);
   }
 }

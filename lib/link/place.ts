@@ -22,7 +22,7 @@ import { cloneOnMacos, hasMacosCalls } from "../os/macos.ts";
 import { type ErrorKind, osErrorText } from "../os/error.ts";
 import { patiently, sleepSync, TRIES } from "../os/patience.ts";
 import { LinkError, linkFailure } from "./error.ts";
-import type { ExpectedFile } from "./listing.ts";
+import { type ExpectedFile, isMarked } from "./listing.ts";
 import {
   type AnyMode,
   LADDERS,
@@ -181,11 +181,35 @@ export class Candidate implements Disposable {
     if (this.#expected) this.#asExpected(this.status);
   }
 
+  /** What a copy of it is to have: its inode's time may be another archive's. */
+  get kept(): Status {
+    const { status } = this;
+    const expected = this.#expected;
+    return expected ? { ...status, modified: expected.modified } : status;
+  }
+
+  /** Whether what shares its inode has its time, too, to the second. */
+  get sharesTime(): boolean {
+    const expected = this.#expected;
+    return expected?.modified.seconds === undefined ||
+      expected.modified.seconds === this.status.modified.seconds;
+  }
+
+  /** What all names of one file have in common; `undefined` if it has only this one. */
+  get identity(): string | undefined {
+    return this.#expected
+      ? groupKey(this.#expected)
+      : this.status.links > 1
+      ? inodeKey(this.status)
+      : undefined;
+  }
+
   #asExpected(status: Status): Status {
     const expected = this.#expected;
     if (
       !expected || status.size === expected.size &&
-        isSameMoment(expected.modified, status.modified)
+        (isMarked(status.modified, expected.mark) ||
+          isSameMoment(expected.modified, status.modified))
     ) return status;
     throw damaged(this.from, this.name);
   }
@@ -194,6 +218,16 @@ export class Candidate implements Disposable {
     this.#file?.[Symbol.dispose]();
     this.#file = undefined;
   }
+}
+
+/**
+ * What stands for the inode of a listed file: archives share theirs by content, so only
+ * the listing tells which names are one file. No inode has so high a number.
+ */
+export function groupKey({ group }: ExpectedFile): string | undefined {
+  return group === undefined
+    ? undefined
+    : `listed:${2n ** 60n + BigInt(group)}`;
 }
 
 /**
@@ -221,6 +255,12 @@ export function placeFile(
       // Made anew, as every empty file is.
       return tryRung("copy", source, to, name, context)!;
     }
+    if (mode === "hardlink" && !failed && !source.sharesTime) {
+      const why = new Error(OTHER_TIME);
+      if (options.strict) throw wrap(mode, source, to, name, why);
+      noteFallback(counts, mode, "unsupported", why, source.path);
+      continue;
+    }
     const known = mode === "hardlink" ? failed : undefined;
     const placed = tryRung(mode, source, to, name, context, known);
     if (placed === undefined) continue;
@@ -234,6 +274,9 @@ export function placeFile(
   }
   throw new Error("unreachable: a copy is made, or it throws");
 }
+
+const OTHER_TIME =
+  "it shares its inode with a file of another time, which a hard link would have";
 
 /** What became of it, or `undefined` if the next rung is to be tried. */
 function tryRung(
@@ -316,6 +359,10 @@ function rung(
       if (to instanceof PathDirectory) {
         cloneOnMacos(source.path, to.entry(name), context.keeper.what);
         dropPower(source.status, to, name, context.keeper.what);
+        if (!source.sharesTime) {
+          const { accessed, modified } = source.kept;
+          to.setAccessOf(name, { accessed, modified });
+        }
         return mode;
       }
       return make(mode, source, to, name, context);
@@ -382,10 +429,10 @@ function make(
 ): "clone" | "copy" | "created" | "inode" | Promise<"copy" | "created"> {
   const { keeper, control, made, claim } = context;
   const from = source.open();
-  const status = from.opened;
-  if (status.links > 1 && claim && !source.isFirst) {
-    const inode = inodeKey(status);
-    if (inode !== undefined && !claim(inode)) return "inode";
+  const status = source.kept;
+  if (claim && !source.isFirst) {
+    const identity = source.identity;
+    if (identity !== undefined && !claim(identity)) return "inode";
     source.isFirst = true;
   }
   // The rights of others come last, when it is whole and has its owner.

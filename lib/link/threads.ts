@@ -292,7 +292,7 @@ async function placeSecondName(
   using from = descend(rooms.source, folder);
   using to = openToWrite(builder, folder);
   const status = from.look(name);
-  const inode = status && inodeKey(status);
+  const inode = status && builder.identityOf(folder, name, status);
   const first = inode === undefined ? undefined : built.firstNames.get(inode);
   if (status && first) {
     try {

@@ -206,7 +206,7 @@ Deno.test("rebuild-cache ls and prune --max-size count nothing that is no number
   const pruned = await runCli(["prune", "--max-size", "1", "--json", ...root]);
   assertEquals(pruned.code, 0, pruned.stderr);
   assert(!/NaN|"many/.test(pruned.stdout), pruned.stdout);
-  assertEquals([...Deno.readDirSync(dir.at("whole", "archive-v0"))], []);
+  assertEquals([...Deno.readDirSync(dir.at("whole", "archive-v1"))], []);
 });
 
 // As a power cut leaves it.

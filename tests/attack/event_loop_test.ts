@@ -189,7 +189,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       assert(heard.endsWith("rebuild-cache: Interrupted\n"), heard);
       await must(...cliCommand(["prune", "--dir", root]));
       assertEquals(namesIn(`${root}/tmp`), []);
-      for (const folder of ["archive-v0", "default-v0"]) {
+      for (const folder of ["archive-v1", "default-v1"]) {
         const path = `${root}/${folder}`;
         assertEquals(exists(path) ? namesIn(path) : [], [], folder);
       }

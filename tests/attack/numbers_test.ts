@@ -15,7 +15,7 @@ const KEYS = 130_000;
 const FILL = `import { openCache } from "LIBRARY";
   const [root, src, count] = Deno.args;
   await openCache(root).put("a key", src);
-  const bucket = root + "/default-v0";
+  const bucket = root + "/default-v1";
   const [{ name }] = [...Deno.readDirSync(bucket)];
   const text =
     Deno.lstatSync(bucket + "/" + name).isSymlink

@@ -50,7 +50,7 @@ test(
   ["linux", "root", "chmod"],
   async () => {
     for (
-      const closed of [".", "default-v0", "archive-v0", "leases", "ID", "ID/*"]
+      const closed of [".", "default-v1", "archive-v1", "leases", "ID", "ID/*"]
     ) {
       await using dir = TempDir.make();
       dir.write({ src: { file: "content" }, own: {} });
@@ -59,8 +59,8 @@ test(
       const root = dir.at("cache");
       await must(...cliCommand(["put", "key", dir.at("src"), "--dir", root]));
       await must("chmod", "-R", "a+rX", root);
-      const [id] = [...Deno.readDirSync(`${root}/archive-v0`)];
-      const at = closed.replace("ID", `archive-v0/${id!.name}`);
+      const [id] = [...Deno.readDirSync(`${root}/archive-v1`)];
+      const at = closed.replace("ID", `archive-v1/${id!.name}`);
       for (const path of at.endsWith("*") ? ["tree", "manifest"] : [""]) {
         Deno.chmodSync(`${root}/${at.replace("*", path)}`, 0);
       }

@@ -123,7 +123,7 @@ Deno.test("Cache takes any text as a key, and keeps all apart in one folder", as
     assertEquals(Deno.readTextFileSync(entry!.path), key);
     assertEquals(entry!.key, key);
   }
-  const names = [...Deno.readDirSync(dir.at("cache", "default-v0"))];
+  const names = [...Deno.readDirSync(dir.at("cache", "default-v1"))];
   assertEquals(names.length, KEYS.length);
   for (const { name } of names) assert(/^[a-z0-9-]{1,90}$/.test(name), name);
   assertEquals(cache.entries().map(({ key }) => key), KEYS.toSorted());
@@ -192,7 +192,7 @@ Deno.test("Cache.stage() leaves nothing when it is not committed, or can't be", 
     Deno.removeSync(staging.path);
     await assertRejects(() => staging.commit(), CacheError);
   }
-  for (const folder of ["tmp", "leases", "archive-v0", "default-v0"]) {
+  for (const folder of ["tmp", "leases", "archive-v1", "default-v1"]) {
     assertEquals([...Deno.readDirSync(dir.at("cache", folder))], [], folder);
   }
   await using staging = await cache.stage("key");
@@ -245,14 +245,14 @@ test("Cache takes a key that leads out of its archives for damage", [
   dir.write({ outside: { secret: "s" }, file: "" });
   const cache = openCache(dir.at("cache"));
   const { id } = await cache.put("key", dir.at("file"));
-  const bucket = dir.at("cache", "default-v0");
+  const bucket = dir.at("cache", "default-v1");
   const [{ name }] = [...Deno.readDirSync(bucket)] as [Deno.DirEntry];
   for (
     const target of [
       dir.at("outside"),
-      `../archive-v0/../../outside/${id}/tree`,
-      `../archive-v0/${id}`,
-      `../archive-v0/${"0".repeat(32)}/tree`,
+      `../archive-v1/../../outside/${id}/tree`,
+      `../archive-v1/${id}`,
+      `../archive-v1/${"0".repeat(32)}/tree`,
       "tree",
     ]
   ) {
@@ -289,7 +289,7 @@ Deno.test("Cache works with access to its own folder only, with files for keys",
     dir.at("script.ts"),
   ]);
   assertEquals([code, stdout.trim()], [0, "content"], stderr);
-  const [pointer] = [...Deno.readDirSync(dir.at("cache", "default-v0"))];
+  const [pointer] = [...Deno.readDirSync(dir.at("cache", "default-v1"))];
   assertEquals(pointer?.isFile, true);
   const cache = openCache(dir.at("cache"));
   {
@@ -374,7 +374,7 @@ test("Cache of a group keeps its group and modes, so that each may prune", [
   // Another member of the group, with a module that root has loaded.
   const member = await run([
     ...["setpriv", "--reuid=1001", "--regid=4242", "--clear-groups"],
-    ...["rm", "-r", "--", dir.at("cache", "archive-v0")],
+    ...["rm", "-r", "--", dir.at("cache", "archive-v1")],
   ]);
   assertEquals(member.code, 0, member.stderr);
 });
@@ -406,10 +406,10 @@ test("Cache.put() with durable flushes before it places the key", [
     /^fsync\(.*\/tree>/,
     /^fsync\(.*\/manifest>/,
     /^fsync\(.*\/tmp\/[0-9a-f]{32}>/,
-    /^rename.*\/tmp(\/|>, ")[0-9a-f]{32}".*\/archive-v0[/>]/,
-    /^fsync\(.*\/archive-v0>/,
-    /^rename.*\.key".*\/default-v0[/>]/,
-    /^fsync\(.*\/default-v0>/,
+    /^rename.*\/tmp(\/|>, ")[0-9a-f]{32}".*\/archive-v1[/>]/,
+    /^fsync\(.*\/archive-v1>/,
+    /^rename.*\.key".*\/default-v1[/>]/,
+    /^fsync\(.*\/default-v1>/,
   ];
   const found = order.map((call) => calls.findIndex((it) => call.test(it)));
   assert(found.every((at) => at >= 0), calls.join("\n"));

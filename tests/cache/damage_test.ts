@@ -93,7 +93,7 @@ Deno.test("Entry.link() finds one changed file among so many that two threads li
   await staging[Symbol.asyncDispose]();
   assertEquals(await cache.get("key"), undefined);
   await cache.prune();
-  assertEquals(exists(`${cache.path}/archive-v0/${id}`), false);
+  assertEquals(exists(`${cache.path}/archive-v1/${id}`), false);
 });
 
 Deno.test("Entry.link() leaves a damaged archive to those who use it, and its key is a miss all the same", async () => {

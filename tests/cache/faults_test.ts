@@ -62,9 +62,9 @@ async function checkCache(root: string, answer: Answer): Promise<void> {
   const { failures } = await cache.prune();
   assertEquals(failures, []);
   assertEquals((await cache.verify()).damaged, []);
-  const ids = namesIn(`${root}/archive-v0`);
+  const ids = namesIn(`${root}/archive-v1`);
   assertEquals([...Deno.readDirSync(`${root}/leases`)].length, ids.length);
-  assertEquals([...Deno.readDirSync(`${root}/default-v0`)].length, ids.length);
+  assertEquals([...Deno.readDirSync(`${root}/default-v1`)].length, ids.length);
   assertEquals([...Deno.readDirSync(`${root}/tmp`)], []);
 }
 

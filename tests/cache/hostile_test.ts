@@ -30,7 +30,7 @@ test(
       });
       const cache = openCache(dir.at("cache"));
       const { id } = await cache.put("key", dir.at("tree"));
-      const path = dir.at("cache", "archive-v0", id) + at;
+      const path = dir.at("cache", "archive-v1", id) + at;
       const isFile = Deno.lstatSync(path).isFile;
       Deno.renameSync(path, dir.at("moved"));
       Deno.symlinkSync(dir.at("secret", isFile ? "a.js" : ""), path);
@@ -64,10 +64,10 @@ test("Cache.get() makes nothing that a forged manifest asks for", [
   const lib = { ...line, path: "/lib", files: [], directories: [] };
   const bytes = await manifestBytes({
     ...{ bucket: "default", key: "key", created, digest },
-    ...{ files: 2, directories: 1, bytes: 1, diskBytes: 1 },
+    ...{ files: 2, directories: 1, bytes: 1, diskBytes: 1, ownBytes: 1 },
     // deno-lint-ignore no-explicit-any -- it is not what it should be
   }, { lines: [line, lib].map((it) => listingLine(it as any)) } as any);
-  Deno.writeFileSync(dir.at("cache", "archive-v0", id, "manifest"), bytes);
+  Deno.writeFileSync(dir.at("cache", "archive-v1", id, "manifest"), bytes);
   using entry = (await cache.get("key"))!;
   const error = await assertRejects(
     () => entry.link(dir.at("out")),
@@ -93,9 +93,9 @@ test(
       Deno.writeTextFileSync(`${staging.path}/a.js`, "");
       Deno.chmodSync(`${staging.path}/a.js`, 0o4755);
       const { id } = await staging.commit();
-      assertEquals(mode(dir.at("cache", "archive-v0", id, "tree/a.js")), 0o755);
+      assertEquals(mode(dir.at("cache", "archive-v1", id, "tree/a.js")), 0o755);
     }
-    const file = dir.at("cache", "archive-v0", put.id, "tree", "a.js");
+    const file = dir.at("cache", "archive-v1", put.id, "tree", "a.js");
     assertEquals((await cache.verify()).damaged, []);
     Deno.chmodSync(file, 0o4755);
     assertEquals((await cache.verify()).damaged.length, 1);
@@ -115,7 +115,7 @@ test(
     Deno.chmodSync(dir.at("tree", "a.js"), 0o600);
     Deno.chmodSync(dir.at("tree", "lib"), 0o700);
     const { id } = await openCache(dir.at("cache")).put("key", dir.at("tree"));
-    const archive = dir.at("cache", "archive-v0", id);
+    const archive = dir.at("cache", "archive-v1", id);
     assertEquals(mode(archive) & 0o022, 0);
     assertEquals(mode(`${archive}/tree/a.js`), 0o600);
     assertEquals(mode(`${archive}/tree/lib`), 0o700);
@@ -138,7 +138,7 @@ test("Cache.stage() takes no inode from elsewhere, and changes none there", [
   Deno.linkSync(dir.at("store", "b"), `${path}/b`);
   Deno.linkSync(`${path}/b`, `${path}/sub/b`);
   const { id } = await staging.commit();
-  const tree = dir.at("cache", "archive-v0", id, "tree");
+  const tree = dir.at("cache", "archive-v1", id, "tree");
   for (const name of ["a", "b"]) {
     const [there, here] = [dir.at("store", name), `${tree}/${name}`]
       .map((path) => Deno.lstatSync(path));
@@ -149,10 +149,10 @@ test("Cache.stage() takes no inode from elsewhere, and changes none there", [
   assertEquals(mode(`${tree}/a`), 0o640);
   const [b, again] = [`${tree}/b`, `${tree}/sub/b`]
     .map((path) => Deno.lstatSync(path));
-  assertEquals([b!.ino, b!.nlink], [again!.ino, 2]);
+  assertEquals([b!.ino, b!.nlink], [again!.ino, 3]); // and in the content store
   Deno.writeTextFileSync(dir.at("store", "a"), "CHANGED");
   assertEquals(Deno.readTextFileSync(`${tree}/a`), "content");
-  assertEquals(namesIn(dir.at("cache", "archive-v0", id)), [
+  assertEquals(namesIn(dir.at("cache", "archive-v1", id)), [
     "manifest",
     "tree",
   ]);
@@ -162,7 +162,7 @@ test("Cache.stage() takes no inode from elsewhere, and changes none there", [
 test("Cache.prune() walks no folder that is a symbolic link, and says so", [
   "posix",
 ], async () => {
-  for (const folder of ["tmp", "quarantine", "blobs-v0", "default-v0"]) {
+  for (const folder of ["tmp", "quarantine", "blobs-v0", "default-v1"]) {
     await using dir = TempDir.make();
     const id = "0123456789abcdef".repeat(2);
     dir.write({ journal: { [id]: { precious: "p" }, aa: {} }, file: "" });
@@ -178,7 +178,7 @@ test("Cache.prune() walks no folder that is a symbolic link, and says so", [
     assert(failures.every(({ message }) => message.includes("symbolic link")));
     assertEquals(namesIn(dir.at("journal")), [id, "aa"], folder);
     assertEquals(namesIn(dir.at("journal", "aa")), [digest]);
-    if (folder !== "tmp" && folder !== "default-v0") continue;
+    if (folder !== "tmp" && folder !== "default-v1") continue;
     const error = await assertRejects(
       () => cache.put("key", dir.at("file")),
       CacheError,
@@ -224,17 +224,17 @@ Deno.test("Cache.prune() gets over names that are not archives, and keys that ar
   await cache.put("good", dir.at("file"));
   const [treeless, noArchive] = ["a".repeat(32), "b".repeat(32)];
   dir.write({
-    "archive-v0": { [treeless]: { manifest: "" }, [noArchive]: "a file" },
+    "archive-v1": { [treeless]: { manifest: "" }, [noArchive]: "a file" },
   }, root);
   // As `cp -rL` makes them.
   await cache.put("followed", dir.at("tree"));
-  const [name] = namesIn(`${root}/default-v0`).filter((it) =>
+  const [name] = namesIn(`${root}/default-v1`).filter((it) =>
     it.startsWith("followed")
   );
-  const key = `${root}/default-v0/${name}`;
+  const key = `${root}/default-v1/${name}`;
   const followed = () => {
     Deno.removeSync(key);
-    dir.write({ [name!]: TREE }, `${root}/default-v0`);
+    dir.write({ [name!]: TREE }, `${root}/default-v1`);
   };
   followed();
   assertEquals(await cache.get("followed"), undefined);
@@ -245,7 +245,7 @@ Deno.test("Cache.prune() gets over names that are not archives, and keys that ar
   const { failures } = await cache.prune();
   assertEquals(failures, []);
   assertEquals(cache.entries().map(({ key }) => key), ["good"]);
-  assertEquals(namesIn(`${root}/archive-v0`).length, 1);
+  assertEquals(namesIn(`${root}/archive-v1`).length, 1);
   assertEquals(namesIn(`${root}/tmp`), []);
   assertEquals((await cache.verify()).damaged, []);
 });
@@ -264,7 +264,7 @@ mountTest(
     assertEquals(cache.entries().length, 1);
     const { failures, evicted } = await cache.prune({ maxSize: 0 });
     assertEquals([failures, evicted.length], [[], 1]);
-    assertEquals(namesIn(`${overlay}/cache/archive-v0`), []);
+    assertEquals(namesIn(`${overlay}/cache/archive-v1`), []);
     await cache.put("key", dir.at("file"));
     assertEquals((await cache.verify()).damaged, []);
   },
@@ -278,7 +278,7 @@ mountTest(
     dir.write({ tree: TREE });
     const cache = openCache(dir.at("cache"));
     const { id } = await cache.put("key", dir.at("tree"));
-    const at = dir.at("cache", "archive-v0", id, "tree", "lib");
+    const at = dir.at("cache", "archive-v1", id, "tree", "lib");
     const { code } = await new Deno.Command("mount", {
       args: ["-t", "tmpfs", "tmpfs", at],
     }).output();
@@ -410,7 +410,7 @@ test(
     assertEquals(namesIn(dir.at("cache", "tmp")), []);
     dir.write({ tree: TREE });
     const { id } = await cache.put("key", dir.at("tree"));
-    deepen(dir.at("cache", "archive-v0", id, "tree"));
+    deepen(dir.at("cache", "archive-v1", id, "tree"));
     assertEquals((await cache.verify()).damaged.length, 1);
     assertEquals((await cache.prune()).failures, []);
   },

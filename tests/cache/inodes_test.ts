@@ -68,8 +68,8 @@ for (const permissions of [READ_WRITE, ALL]) {
         console.log(JSON.stringify(damaged.length));`;
       assertEquals(await tell(dir, verify, permissions, `${at}/cache`), 0);
       // As long, and as old: only what is read tells.
-      const [id] = [...Deno.readDirSync(`${at}/cache/archive-v0`)];
-      const file = `${at}/cache/archive-v0/${id!.name}/tree/b`;
+      const [id] = [...Deno.readDirSync(`${at}/cache/archive-v1`)];
+      const file = `${at}/cache/archive-v1/${id!.name}/tree/b`;
       const { mtime } = Deno.statSync(file);
       Deno.chmodSync(file, 0o644);
       Deno.writeTextFileSync(file, "OTHER");

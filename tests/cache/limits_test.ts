@@ -19,9 +19,9 @@ async function cacheOf(
   dir: TempDir,
   hours: Record<string, number>,
 ): Promise<Cache> {
-  dir.write({ file: "content" });
   const cache = openCache(dir.at("cache"));
   for (const [key, age] of Object.entries(hours)) {
+    dir.write({ file: `content of ${key}` });
     const { id } = await cache.put(key, dir.at("file"));
     const then = new Date(Date.now() - age * HOUR);
     Deno.utimeSync(dir.at("cache", "leases", `${id}.lock`), then, then);
@@ -65,6 +65,7 @@ Deno.test("openCache() with limits prunes by age and by size, and keeps what was
   setLastPrune(aged, HOUR);
   const limits = { budget, maxSize: 3 * diskBytes };
   const sized = openCache(dir.at("cache"), { limits });
+  dir.write({ file: "content of e" });
   await sized.put("e", dir.at("file"));
   assertEquals(keys(sized), ["c", "d", "e"]);
   for (const lock of [true, false]) {
@@ -104,7 +105,7 @@ Deno.test("openCache() with limits keeps what is in use", async () => {
   });
   await cache.put("c", dir.at("file"));
   assertEquals(keys(cache), ["a", "c"]);
-  assertEquals(Deno.readTextFileSync(entry.path), "content");
+  assertEquals(Deno.readTextFileSync(entry.path), "content of a");
 });
 
 Deno.test("openCache() with limits evicts after a blob was fetched", async () => {
@@ -149,7 +150,7 @@ test("openCache() with limits fails no put when nothing can be pruned", [
   await using dir = TempDir.make();
   const plain = await cacheOf(dir, { a: 3 });
   const { id } = plain.entries()[0]!;
-  const file = dir.at("cache", "archive-v0", id, "tree");
+  const file = dir.at("cache", "archive-v1", id, "tree");
   const { code } = await run(["chattr", "+i", file]);
   assertEquals(code, 0, "no immutable files here");
   try {

@@ -31,7 +31,7 @@ Deno.test("A listing keeps every name, also one that is not UTF-8", () => {
   const entries = listing.directory("/a b/\udcfe")!;
   assertEquals(entries.get(name), {
     kind: "file",
-    file: { size: 5, modified: { seconds: 1, nanoseconds: 2 } },
+    file: { size: 5, modified: { seconds: 1, nanoseconds: 2 }, mark: 1 },
   });
   assertEquals(entries.get("below"), { kind: "directory" });
   assertEquals(entries.get("link"), { kind: "symlink" });
@@ -86,7 +86,7 @@ Deno.test("Any flipped bit of a manifest is damage, and any cut", async () => {
   dir.write({ tree: { a: "content", sub: { b: "more" } } });
   const cache = openCache(dir.at("cache"));
   const { id } = await cache.put("a key", dir.at("tree"));
-  const at = dir.at("cache", "archive-v0", id);
+  const at = dir.at("cache", "archive-v1", id);
   const whole = Deno.readFileSync(`${at}/manifest`);
   using archive = openDirectory(at);
   const isDamage = async (bytes: Uint8Array, what: string) => {
@@ -125,7 +125,7 @@ Deno.test("A manifest of version 1 is no entry, and no damage", async () => {
     ...{ version: 1, bucket: "default", key: "key", created: "2026-01-01" },
     ...{ files: 1, directories: 0, bytes: 7, digest: DIGEST },
   };
-  const manifest = dir.at("cache", "archive-v0", id, "manifest");
+  const manifest = dir.at("cache", "archive-v1", id, "manifest");
   Deno.writeTextFileSync(manifest, `${JSON.stringify(header)}\n{}\n`);
   assertEquals(await cache.get("key"), undefined);
   assertEquals(cache.entries(), []);

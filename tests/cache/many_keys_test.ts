@@ -18,8 +18,8 @@ async function cacheOf(dir: TempDir, count: number): Promise<string> {
   for (let i = 1; i < count; i++) {
     const name = `key-${i.toString(16).padStart(40, "0")}`;
     Deno.symlinkSync(
-      `../archive-v0/${id}/tree`,
-      `${root}/default-v0/${name}`,
+      `../archive-v1/${id}/tree`,
+      `${root}/default-v1/${name}`,
     );
   }
   return root;

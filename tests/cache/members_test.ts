@@ -42,7 +42,7 @@ test("Cache of a group is used by all its members, whatever their umask", [
   await as(1002, 0o77, "put", root, "other", dir.at("two", "out"));
   const { done: pruned } = await as(1001, 0o77, "prune", root);
   assertEquals([pruned.failures, pruned.evicted.length], [[], 2]);
-  assertEquals(namesIn(`${root}/archive-v0`), []);
+  assertEquals(namesIn(`${root}/archive-v1`), []);
   assertEquals(namesIn(`${root}/tmp`), []);
 });
 
@@ -63,7 +63,7 @@ test("Cache.verify() leaves alone what this user can't read", [
     "key",
     dir.at("one", "src"),
   );
-  const archive = `${root}/archive-v0/${id}`;
+  const archive = `${root}/archive-v1/${id}`;
   for (const path of ["tree/a", "tree", "manifest", ""]) {
     const { mode } = Deno.lstatSync(`${archive}/${path}`);
     Deno.chmodSync(`${archive}/${path}`, 0o700);

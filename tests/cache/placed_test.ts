@@ -228,7 +228,7 @@ Deno.test("Cache.placement() reads neither the tree nor the list of its files", 
   await using _ = dir;
   await update("one");
   using entry = (await cache.get("one"))!;
-  const manifest = dir.at("cache", "archive-v0", entry.id, "manifest");
+  const manifest = dir.at("cache", "archive-v1", entry.id, "manifest");
   const [header] = Deno.readTextFileSync(manifest).split("\n");
   Deno.writeTextFileSync(manifest, `${header}\n`);
   Deno.removeSync(entry.path, { recursive: true });
@@ -282,7 +282,7 @@ test(
     Deno.writeTextFileSync(fileDst, "mine");
     age();
     await cache.prune({ maxEntries: 0 });
-    assertEquals(namesIn(dir.at("cache", "archive-v0")), []);
+    assertEquals(namesIn(dir.at("cache", "archive-v1")), []);
     assertEquals(notes(), []);
   },
 );

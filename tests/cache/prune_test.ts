@@ -66,7 +66,7 @@ Deno.test("Cache.prune() removes the least recently used, beyond age, number or 
     assertEquals([dry.outcome, report.outcome], ["would-prune", "pruned"]);
     const { outcome: _, durationMs: __, ...done } = report;
     assertObjectMatch(dry, done);
-    assertEquals(namesIn(dir.at("cache", "archive-v0")).length, left.length);
+    assertEquals(namesIn(dir.at("cache", "archive-v1")).length, left.length);
     const leases = [...Deno.readDirSync(dir.at("cache", "leases"))];
     assertEquals(leases.length, left.length);
   }
@@ -115,9 +115,9 @@ Deno.test("Cache.prune() leaves what is being put alone, and removes what dead p
   dir.write({
     tmp: {
       [dead]: { tree: { half: "half" } },
-      [`${dead}.key`]: "../archive-v0/x/tree",
+      [`${dead}.key`]: "../archive-v1/x/tree",
     },
-    "archive-v0": { [dead]: { tree: "", manifest: "half" } },
+    "archive-v1": { [dead]: { tree: "", manifest: "half" } },
     leases: { [`${dead}.lock`]: "", [`${"f".repeat(32)}.lock`]: "" },
     locks: { "build-default.x.lock": "" },
     quarantine: { [dead]: { tree: "" } },
@@ -132,7 +132,7 @@ Deno.test("Cache.prune() leaves what is being put alone, and removes what dead p
   assertEquals(keys(cache), ["new"]);
   assertEquals(namesIn(`${root}/tmp`), []);
   assertEquals(namesIn(`${root}/quarantine`), []);
-  assertEquals(namesIn(`${root}/archive-v0`).length, 1);
+  assertEquals(namesIn(`${root}/archive-v1`).length, 1);
   assertEquals([...Deno.readDirSync(`${root}/leases`)].length, 1);
   assert(!namesIn(`${root}/locks`).some((name) => name.startsWith("build-")));
 });
@@ -142,10 +142,10 @@ test("Cache.prune() removes keys that are damaged, and nothing else", [
 ], async () => {
   await using dir = TempDir.make();
   const cache = await cacheOf(dir, { a: 1 });
-  const bucket = dir.at("cache", "default-v0");
+  const bucket = dir.at("cache", "default-v1");
   const name = (it: string) => `${bucket}/${it}-${"0".repeat(40)}`;
   Deno.symlinkSync("/etc/passwd", name("outside"));
-  Deno.symlinkSync(`../archive-v0/${"0".repeat(32)}/tree`, name("none"));
+  Deno.symlinkSync(`../archive-v1/${"0".repeat(32)}/tree`, name("none"));
   Deno.writeTextFileSync(`${bucket}/notes.txt`, "somebody else's");
   const { evicted, failures } = await cache.prune();
   assertEquals([evicted.length, failures], [2, []]);
@@ -198,7 +198,7 @@ test(
   async () => {
     await using dir = TempDir.make();
     const cache = await cacheOf(dir, { a: 1 });
-    const bucket = dir.at("cache", "default-v0");
+    const bucket = dir.at("cache", "default-v1");
     const [name] = namesIn(bucket);
     const text = Deno.readLinkSync(`${bucket}/${name}`);
     Deno.symlinkSync(text, `${bucket}/copy-${"0".repeat(40)}`);
@@ -255,7 +255,7 @@ test("Cache.prune() follows no symbolic link", ["posix"], async () => {
     dir.at("cache", "quarantine", "f".repeat(32)),
   );
   const key = `${"e".repeat(32)}.key`; // a publisher that died just before
-  Deno.symlinkSync("../archive-v0/none/tree", dir.at("cache", "tmp", key));
+  Deno.symlinkSync("../archive-v1/none/tree", dir.at("cache", "tmp", key));
   const { failures } = await cache.prune({ maxSize: 0 });
   assertEquals(failures, []);
   assertEquals(namesIn(dir.at("cache", "tmp")), []);
@@ -303,7 +303,7 @@ test("Cache.prune() frees what du says that it takes", [
     sparse.truncateSync(30e6);
     await staging.commit();
   }
-  const archives = dir.at("cache", "archive-v0");
+  const archives = dir.at("cache", "archive-v1");
   const [id] = namesIn(archives);
   const du = await must("du", "-s", "--block-size=1", `${archives}/${id}`);
   const [entry] = cache.entries();

@@ -252,7 +252,7 @@ Deno.test("rebuild-cache verify exits with 1 when something is damaged", async (
   const command = commandIn(dir);
   const { id } = (await command("put", "key", "src")).json.result;
   assertEquals((await command("verify")).code, 0);
-  Deno.writeTextFileSync(dir.at("cache", "archive-v0", id, "tree"), "x");
+  Deno.writeTextFileSync(dir.at("cache", "archive-v1", id, "tree"), "x");
   const { code, stderr, json } = await command("verify");
   assertEquals([code, json.result.damaged.length], [1, 1]);
   assertStringIncludes(stderr, '("key") is damaged, and quarantined');
@@ -289,13 +289,13 @@ test("rebuild-cache verify names what it can't read, and leaves it alone", [
   dir.write({ src: { a: "content" }, elsewhere: {} });
   const command = commandIn(dir);
   const { id } = (await command("put", "key", "src")).json.result;
-  const bucket = dir.at("cache", "other-v0");
+  const bucket = dir.at("cache", "other-v1");
   Deno.symlinkSync(dir.at("elsewhere"), bucket);
   const { code, stderr, json } = await command("verify");
   assertEquals([code, json.result.damaged], [1, []]);
   assertEquals(json.result.failures[0].path, bucket);
   assertStringIncludes(stderr, `Cannot read "${bucket}", which is left alone`);
-  assertEquals(namesIn(dir.at("cache", "archive-v0")), [id]);
+  assertEquals(namesIn(dir.at("cache", "archive-v1")), [id]);
 });
 
 Deno.test("rebuild-cache prints keys without control characters, and none as a command", async () => {

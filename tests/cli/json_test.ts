@@ -116,7 +116,7 @@ Deno.test("rebuild-cache --json prints one object of the schema, whatever happen
   }
   held[Symbol.dispose]();
   const { id } = openCache(dir.at("store")).entries()[0]!;
-  Deno.writeTextFileSync(dir.at("store", "archive-v0", id, "manifest"), "x");
+  Deno.writeTextFileSync(dir.at("store", "archive-v1", id, "manifest"), "x");
   const damaged = await runCli(["verify", "--json", ...store]);
   assertEquals(damaged.code, 1);
   assertEquals(validate(JSON.parse(damaged.stdout)), true, damaged.stdout);

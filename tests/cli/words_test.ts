@@ -149,7 +149,7 @@ test(
 Deno.test("rebuild-cache ls --json has all of very many keys in one object", async () => {
   await using dir = TempDir.make();
   await makeStore(dir, "key");
-  const bucket = dir.at("store/default-v0");
+  const bucket = dir.at("store/default-v1");
   const { name } = [...Deno.readDirSync(bucket)][0]!;
   const isLink = Deno.lstatSync(`${bucket}/${name}`).isSymlink; // not on Windows
   // More than is put together at once.

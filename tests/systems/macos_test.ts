@@ -191,7 +191,7 @@ test("verify names a .DS_Store that the Finder has written into an archive", [
   dir.write({ tree: { file: "x" } });
   const cache = openCache(dir.at("cache"));
   const { id } = await cache.put("key", dir.at("tree"));
-  const tree = dir.at("cache", "archive-v0", id, "tree");
+  const tree = dir.at("cache", "archive-v1", id, "tree");
   Deno.writeTextFileSync(`${tree}/.DS_Store`, "x");
   const { damaged } = await cache.verify();
   assertStringIncludes(JSON.stringify(damaged), ".DS_Store");
