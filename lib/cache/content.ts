@@ -21,6 +21,7 @@ import {
   contentLine,
   type ListedDirectory,
   type ListedFile,
+  type ListedLink,
   listingLine,
 } from "../link/listing.ts";
 import { Breath, patiently } from "../os/patience.ts";
@@ -64,6 +65,13 @@ export interface ReadOptions {
   store?: ContentStore | undefined;
   /** Inodes that were read already, for those who read several trees. */
   seen?: Map<string, SeenFile>;
+  /**
+   * Whether it is read to be put: modes are those that an archive has, and names of one
+   * file are told.
+   */
+  isSource?: boolean;
+  /** Called with each file. */
+  onFile?: (digest: string, mode: number, size: number) => void;
 }
 
 /** A file that was read. */
@@ -81,9 +89,18 @@ export interface SeenFile {
  * @throws {NotKept} If there is something that a cache can't keep.
  * @throws {CacheError} If something can't be read.
  */
-export async function readContent(
+export function readContent(
   archive: Directory,
   options: ReadOptions = {},
+): Promise<Content> {
+  return readTree(archive, TREE, options);
+}
+
+/** Reads all of a tree, or a file. */
+export async function readTree(
+  parent: Directory,
+  name: string,
+  options: ReadOptions,
 ): Promise<Content> {
   const { createHash } = await crypt();
   const reader = new Reader(() => createHash("sha256"), options);
@@ -93,13 +110,13 @@ export async function readContent(
     lines.push(listingLine(directory));
     hash.update(`${contentLine(directory)}\n`);
   };
-  const status = look(archive, TREE);
+  const status = look(parent, name);
   if (status && status.kind !== "directory") {
-    add(await reader.single(archive));
+    add(await reader.single(parent, name));
   } else {
     await walk(
-      archive,
-      TREE,
+      parent,
+      name,
       reader.breathe,
       async ({ directory, path, entries }) => {
         add(await reader.read(directory, path, entries));
@@ -171,11 +188,18 @@ class Reader {
   /** Files that have more than one name, by inode. */
   readonly #seen: Map<string, SeenFile>;
   readonly #store: ContentStore | undefined;
+  readonly #isSource: boolean;
+  /** Whether names of one file are told. */
+  readonly #groups: boolean;
+  readonly #onFile: ReadOptions["onFile"];
 
   constructor(
     newHash: () => Hash,
-    { signal, onRead, mark, trees = [], store, seen }: ReadOptions,
+    { signal, onRead, mark, trees = [], store, seen, ...how }: ReadOptions,
   ) {
+    this.#isSource = how.isSource === true;
+    this.#groups = this.#isSource || store !== undefined;
+    this.#onFile = how.onFile;
     this.#store = store;
     this.#seen = seen ?? new Map();
     this.#newHash = newHash;
@@ -190,11 +214,11 @@ class Reader {
   /** A pause to await if it is time for one. */
   readonly breathe = (): Promise<void> | undefined => this.#breath.due();
 
-  async single(archive: Directory): Promise<ListedDirectory> {
-    const kind = look(archive, TREE)?.kind;
-    if (kind !== "file") throw notKept(pathIn(archive, TREE));
-    using sharing = this.#store?.in(archive);
-    const [, ...file] = await this.#file(archive, TREE, ".", sharing);
+  async single(parent: Directory, name: string): Promise<ListedDirectory> {
+    const kind = look(parent, name)?.kind;
+    if (kind !== "file") throw notKept(pathIn(parent, name));
+    using sharing = this.#store?.in(parent);
+    const [, ...file] = await this.#file(parent, name, ".", sharing);
     return {
       path: undefined,
       mode: 0,
@@ -211,7 +235,7 @@ class Reader {
   ): Promise<ListedDirectory> {
     using sharing = this.#store?.in(directory);
     const files: ListedFile[] = [];
-    const links: [string, string][] = [];
+    const links: ListedLink[] = [];
     const directories: string[] = [];
     for (const { name, kind } of entries) {
       if (kind === "directory") directories.push(name);
@@ -221,7 +245,9 @@ class Reader {
         if (this.#mark !== undefined && text.includes(this.#mark)) {
           this.marked.push(`${path}/${name}`.slice(1));
         }
-        links.push([name, text]);
+        const { seconds, nanoseconds } = look(directory, name)?.modified ??
+          directory.opened.modified;
+        links.push([name, text, seconds, nanoseconds]);
       } else if (kind === "file") {
         const inner = `${path}/${name}`.slice(1);
         files.push(await this.#file(directory, name, inner, sharing));
@@ -230,10 +256,14 @@ class Reader {
     const pause = this.#breath.due();
     if (pause) await pause;
     this.directories += directories.length;
-    const { mode, allocated = 0 } = directory.opened;
+    const { mode: all, allocated = 0 } = directory.opened;
+    // As what copies it for an archive does.
+    const mode = this.#isSource ? all & 0o1777 : all;
     this.diskBytes += allocated;
     this.ownBytes += allocated;
-    return { path, mode, files, links, directories };
+    const { seconds, nanoseconds } = directory.opened.modified;
+    const modified = [seconds, nanoseconds] as const;
+    return { path, mode, files, links, directories, modified };
   }
 
   async #file(
@@ -250,7 +280,6 @@ class Reader {
         directory,
         name,
         inner,
-        sharing !== undefined,
       );
       const { size, digest, modified, group } = read;
       const { seconds, nanoseconds } = modified;
@@ -260,8 +289,10 @@ class Reader {
       if (isFirst) this.bytes += size;
       if (how !== "known") this.diskBytes += onDisk;
       if (how === "own") this.ownBytes += onDisk;
-      const isAlone = group < 0 || !sharing;
-      const file = [name, size, status.mode, digest, seconds, nanoseconds];
+      const isAlone = group < 0 || !this.#groups;
+      const mode = this.#isSource ? status.mode & 0o777 : status.mode;
+      this.#onFile?.(digest, mode, size);
+      const file = [name, size, mode, digest, seconds, nanoseconds];
       return (isAlone ? file : [...file, group]) as unknown as ListedFile;
     } catch (error) {
       if (error === this.#signal?.reason) throw error;
@@ -270,7 +301,7 @@ class Reader {
   }
 
   async alone(directory: Directory, name: string) {
-    const { read, isFirst } = await this.#read(directory, name, name, false);
+    const { read, isFirst } = await this.#read(directory, name, name);
     return { digest: read.digest, isFirst };
   }
 
@@ -279,16 +310,15 @@ class Reader {
     directory: Directory,
     name: string,
     inner: string,
-    isPut: boolean,
   ): Promise<{ status: Status; read: SeenFile; isFirst: boolean }> {
     using file = patiently(() => directory.openFile(name, "read"));
     const status = file.opened;
     const { links, modified } = status;
     // Of a file that is shared meanwhile, the last name is alone.
-    const mayBeSeen = links > 1 || isPut && this.#seen.size > 0;
+    const mayBeSeen = links > 1 || this.#groups && this.#seen.size > 0;
     const inode = mayBeSeen ? inodeKey(status) : undefined;
     // An inode that was read and is another's by now has changed since.
-    const key = inode === undefined || isPut
+    const key = inode === undefined || this.#groups
       ? inode
       : `${inode}:${modified.seconds}:${modified.nanoseconds}:${status.size}`;
     const seen = key === undefined ? undefined : this.#seen.get(key);

@@ -67,6 +67,42 @@ export class ContentStore implements Disposable {
     );
   }
 
+  /** Whether a content seems to be here, with a mode. */
+  has(digest: string, mode: number, size: number): boolean {
+    const status = this.#shard(digest).look(storedName(digest, mode));
+    return status?.size === size;
+  }
+
+  /**
+   * Gives a name the inode with a content that is here.
+   *
+   * @returns Bytes that it takes on the disk; `undefined` if it is not here, or can't
+   * be linked to: then there is nothing by that name.
+   */
+  link(
+    digest: string,
+    mode: number,
+    size: number,
+    to: Directory,
+    name: string,
+  ): number | undefined {
+    if (this.#off !== undefined || size === 0) return undefined;
+    const stored = storedName(digest, mode);
+    try {
+      this.#shard(digest).link(stored, to, name);
+    } catch (error) {
+      const kind = errorKind(error);
+      if (kind === "already-exists") throw error;
+      return undefined;
+    }
+    const status = to.look(name);
+    if (status?.size === size && isWhole({ name: stored, status })) {
+      return status.allocated ?? size;
+    }
+    to.remove(name);
+    return undefined;
+  }
+
   #share(
     directory: Directory,
     name: string,
@@ -78,16 +114,16 @@ export class ContentStore implements Disposable {
       const shard = this.#shard(digest);
       const stored = storedName(digest, status.mode);
       for (let tries = 0; tries < 3; tries++) {
+        // First as if it were new: mostly it is, where what is known was linked.
+        const error = publish(shard, stored, directory, name, status, digest);
+        if (error === undefined) return "new";
+        if (errorKind(error) !== "already-exists") throw error;
         const known = this.#linkKnown(shard, stored, directory, name, status);
-        if (known === "gone") {
-          const error = publish(shard, stored, directory, name, status, digest);
-          if (error === undefined) return "new";
-          // A peer was first, just now.
-          if (errorKind(error) !== "already-exists") throw error;
-        } else if (known === "unusable") {
+        if (known === "unusable") {
           this.#replace(shard, stored, directory, name, status, digest);
           return "new";
-        } else return known;
+        }
+        if (known !== "gone") return known;
       }
     } catch (error) {
       const said = osErrorText(error);

@@ -40,6 +40,9 @@ export async function putSource(
   const { signal } = store.options;
   await using staging = await SlotStaging.open(store, key);
   const destination = { parent: staging.slot.directory, name: TREE };
+  const both = { signal, ...onProgress && { onProgress } };
+  const known = await staging.putKnown(source, both);
+  if (known) return known;
   let copied: Amount;
   try {
     copied = await copyTreeInto(source, destination, {

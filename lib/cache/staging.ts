@@ -4,6 +4,8 @@
  * @module
  */
 
+import { type Place } from "../fs/open.ts";
+import { removeTree } from "../fs/remove.ts";
 import { nothingBuilt } from "../rebuild/built.ts";
 import type {
   Archive,
@@ -34,6 +36,7 @@ import {
 } from "./layout.ts";
 import { manifestBytes, sizeOnDisk } from "./manifest.ts";
 import { placePointer } from "./pointer.ts";
+import { putKnown } from "./put_known.ts";
 import { pruneWhenDue } from "./limits.ts";
 import { failure, isShared, look, shareDirectory, writeFile } from "./root.ts";
 import { hold } from "./locks.ts";
@@ -109,8 +112,7 @@ export class SlotStaging implements CacheStaging {
     { allowEmpty = what === "own", onProgress }: CommitOptions,
     copied?: Amount,
   ): Promise<Committed> {
-    const { durable, signal } = this.#store.options;
-    const { id, root, directory } = this.slot;
+    const { root } = this.slot;
     if (this.#state !== "open") {
       throw new CacheError(
         `Cannot put "${printable(this.#key)}" again: it is committed already`,
@@ -121,6 +123,37 @@ export class SlotStaging implements CacheStaging {
     const status = root.status();
     if (!allowEmpty) this.#refuseEmpty();
     const content = await this.#read(status, what, onProgress, copied);
+    const archive = await this.#publish(status, content);
+    const { marked: mentions } = content;
+    if (mentions.length > 0) this.#warn(mentions);
+    return { ...archive, mentions };
+  }
+
+  /**
+   * Puts a tree of which most files are in the cache already.
+   *
+   * @returns `undefined` if it is none: then nothing is in the slot.
+   */
+  async putKnown(
+    source: Place,
+    options: Parameters<typeof putKnown>[2],
+  ): Promise<Archive | undefined> {
+    const { root, directory } = this.slot;
+    const status = root.status();
+    if (isShared(status)) return undefined; // modes are the group's
+    const content = await putKnown(this.slot, source, options);
+    if (content) return await this.#publish(status, content);
+    if (look(directory, TREE)) {
+      const { signal } = options;
+      await removeTree(directory, TREE, { busyTimeout: 1000, signal });
+    }
+    return undefined;
+  }
+
+  /** Writes down what is in the slot, and places the key. */
+  async #publish(status: Status, content: Content): Promise<Archive> {
+    const { durable, signal } = this.#store.options;
+    const { id, root, directory } = this.slot;
     const archive = this.#describe(content);
     try {
       const { ownBytes } = sizeOnDisk(directory, content);
@@ -144,9 +177,7 @@ export class SlotStaging implements CacheStaging {
     }
     log.debug(() => `Put "${printable(this.#key)}" as ${id}`);
     await pruneWhenDue(root, this.#store, id);
-    const { marked: mentions } = content;
-    if (mentions.length > 0) this.#warn(mentions);
-    return { ...archive, mentions };
+    return archive;
   }
 
   #refuseEmpty(): void {

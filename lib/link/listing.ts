@@ -34,11 +34,21 @@ export interface ListedDirectory {
   /** Its mode, with setuid, setgid and sticky. */
   readonly mode: number;
   readonly files: readonly ListedFile[];
-  /** Symbolic links: name and text. */
-  readonly links: readonly (readonly [name: string, text: string])[];
+  /** Symbolic links. */
+  readonly links: readonly ListedLink[];
   /** Names of subdirectories. */
   readonly directories: readonly string[];
+  /** When it was last modified. */
+  readonly modified?: readonly [seconds: number, nanoseconds: number];
 }
+
+/** A symbolic link: name, text, and when it was last modified. */
+export type ListedLink = readonly [
+  name: string,
+  text: string,
+  seconds?: number,
+  nanoseconds?: number,
+];
 
 /** An entry of a listed directory. */
 export interface ListedEntry {
@@ -76,15 +86,16 @@ export function isMarked({ nanoseconds }: Time, mark: number): boolean {
 
 /** Writes a line, without its end. */
 export function listingLine(directory: ListedDirectory): string {
-  const { path = null, mode, files, links, directories } = directory;
-  const rest = { mode, files, links, directories };
+  const { path = null, mode, files, links, directories, modified } = directory;
+  const rest = { mode, files, links, directories, modified };
   return `${JSON.stringify(path)}\t${JSON.stringify(rest)}`;
 }
 
 /** The same without times, which are no content. */
 export function contentLine(directory: ListedDirectory): string {
-  const { path = null, mode, links, directories } = directory;
+  const { path = null, mode, directories } = directory;
   const files = directory.files.map((file) => file.slice(0, 4));
+  const links = directory.links.map((link) => link.slice(0, 2));
   const rest = { mode, files, links, directories };
   return `${JSON.stringify(path)}\t${JSON.stringify(rest)}`;
 }
@@ -97,7 +108,7 @@ export function parseListingLine(line: string): ListedDirectory {
 }
 
 function parseRest(path: string | undefined, text: string): ListedDirectory {
-  const { mode, files, links, directories } = parseObject(text);
+  const { mode, files, links, directories, modified } = parseObject(text);
   const known = new Set<string>();
   const directory: ListedDirectory = {
     path,
@@ -105,11 +116,18 @@ function parseRest(path: string | undefined, text: string): ListedDirectory {
     files: array(files) as ListedDirectory["files"],
     links: array(links) as ListedDirectory["links"],
     directories: array(directories) as ListedDirectory["directories"],
+    ...modified !== undefined && {
+      modified: modified as NonNullable<ListedDirectory["modified"]>,
+    },
   };
+  if (modified !== undefined && !isTime(...array(modified))) {
+    throw damaged("a time");
+  }
   if (!isMode(mode)) throw damaged(`mode ${String(mode)}`);
   for (const file of directory.files) checkFile(file, known, path);
   for (const link of directory.links) {
-    if (array(link).length !== 2) throw damaged("a link");
+    const [, , ...time] = array(link);
+    if (time.length > 0 && !isTime(...time)) throw damaged("a link");
     checkName(link[0], known);
     if (typeof link[1] !== "string" || /^$|\0/.test(link[1])) {
       throw damaged("a link");
@@ -238,12 +256,9 @@ function checkFile(
   if (path !== undefined) checkName(name, known);
   else if (name !== "") throw damaged("a file's name");
   const isSize = Number.isSafeInteger(size) && (size as number) >= 0;
-  const isTime = Number.isSafeInteger(seconds) &&
-    Number.isInteger(nanoseconds) && (nanoseconds as number) >= 0 &&
-    (nanoseconds as number) < 1e9;
   const isGroup = group === undefined || Number.isSafeInteger(group);
-  const isWhole = isSize && isMode(mode) && isDigest(digest) && isTime &&
-    isGroup;
+  const isWhole = isSize && isMode(mode) && isDigest(digest) &&
+    isTime(seconds, nanoseconds) && isGroup;
   if (!isWhole || fields.length > 7) {
     throw damaged(`the file ${JSON.stringify(name)}`);
   }
@@ -263,6 +278,16 @@ function isName(name: string): boolean {
   }
   return !name.includes("/") &&
     !(Deno.build.os === "windows" && name.includes("\\"));
+}
+
+function isTime(
+  seconds?: unknown,
+  nanoseconds?: unknown,
+  ...more: unknown[]
+): boolean {
+  return more.length === 0 && Number.isSafeInteger(seconds) &&
+    Number.isInteger(nanoseconds) && (nanoseconds as number) >= 0 &&
+    (nanoseconds as number) < 1e9;
 }
 
 function isMode(mode: unknown): boolean {
