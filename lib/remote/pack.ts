@@ -151,7 +151,6 @@ export class PackSource implements RemoteSource {
   }
 }
 
-// deno-lint-ignore require-await -- as a source has it
 async function* inPieces(
   bytes: Uint8Array<ArrayBuffer>,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {

@@ -57,13 +57,13 @@ function split(bytes: Uint8Array) {
     if (field === 1) {
       if (root) throw wrong("it has two roots");
       root = reader.bytes();
-    } else if (field === 2) children.push(reader.bytes());
+    } else if (field === 2) {
+      children.push(reader.bytes());
+      // Before each is hashed: something in it must name each.
+      if (children.length * LEAST > bytes.length) throw unnamed();
+    }
   }
   if (!root) throw wrong("it has no root");
-  // Before each is hashed: something in it must name each.
-  if (children.length * LEAST > bytes.length) {
-    throw wrong("nothing names some of its directories");
-  }
   return { root, children };
 }
 
@@ -304,7 +304,7 @@ function measure(root: Node, known: ReadonlyMap<string, Node>): void {
   };
   visit(root, 0);
   if (reached <= known.size) {
-    throw wrong("nothing names one of its directories");
+    throw unnamed();
   }
 }
 
@@ -327,6 +327,10 @@ function expand(
 
 function wrong(why: string): RemoteError {
   return new RemoteError("wrong", `its tree is not to be trusted: ${why}`);
+}
+
+function unnamed(): RemoteError {
+  return wrong("nothing names one of its directories");
 }
 
 function tooMany(): RemoteError {
