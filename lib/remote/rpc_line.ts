@@ -1,4 +1,8 @@
-import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+} from "node:http2";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import type { EngineOptions } from "./engine.ts";
 import type { Heard } from "./rpc_deadline.ts";
@@ -39,6 +43,11 @@ export class Line extends Http2SessionManager implements Heard {
       // of 20 ms take 10 s then.
       session.setLocalWindowSize(WINDOW);
     }
+    // A server may answer before it has all of a content. Unless such a stream is closed,
+    // what still waits in it keeps the others from being sent.
+    stream.once("end", () => {
+      if (!stream.writableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+    });
     return stream;
   }
 
