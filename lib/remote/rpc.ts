@@ -71,13 +71,13 @@ export class RpcError extends RemoteError {
 /** What a code says of a server, and whether to try again. */
 function meaning(code: number): [RemoteError["kind"], boolean] {
   switch (code) {
+    case 1: // canceled: not by us, as that is told from it, so it was cut
     case 4: // deadline exceeded
     case 8: // resource exhausted
     case 10: // aborted
     case 13: // internal
     case 14: // unavailable
       return ["down", true];
-    case 1: // canceled: not by us, as that is told from it
     case 2: // unknown
       return ["down", false];
     case 11: // out of range

@@ -11,7 +11,7 @@ import type { Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { EngineOptions } from "./engine.ts";
 import { messageSize } from "./message_size.ts";
-import type { Rpc, RpcCall } from "./rpc.ts";
+import { type Rpc, type RpcCall, RpcError } from "./rpc.ts";
 import { Deadline, type Deadlines } from "./rpc_deadline.ts";
 import { rpcErrorOf } from "./rpc_error.ts";
 import { Line } from "./rpc_line.ts";
@@ -137,7 +137,8 @@ export class ConnectRpc implements Rpc {
   }
 
   [Symbol.dispose](): void {
-    this.#line.abort();
+    const how = { isTransient: false };
+    this.#line.fail(new RpcError(1, "The remote was closed", how));
   }
 
   #begin(call: RpcCall): Deadline {

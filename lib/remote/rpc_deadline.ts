@@ -12,8 +12,10 @@ export interface Deadlines {
 export interface Heard {
   /** Bytes that came over it; of another one after it was opened anew. */
   readonly bytesHeard: number;
-  /** Ends it, so that the next call opens another. */
-  abort(): void;
+  /** Ends it, and all calls, for a reason. The next call opens another. */
+  fail(reason: RpcError): void;
+  /** The last reason of those. */
+  readonly failure: RpcError | undefined;
 }
 
 /**
@@ -34,6 +36,7 @@ export class Deadline implements Disposable {
   readonly #deadlines: Deadlines;
   readonly #step: number;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #earlier: RpcError | undefined;
   #heard: number;
   /** Counted in steps: time in which this process stood still is not the server's. */
   #silence = 0;
@@ -44,6 +47,7 @@ export class Deadline implements Disposable {
     this.#line = line;
     this.#deadlines = deadlines;
     this.#heard = line.bytesHeard;
+    this.#earlier = line.failure;
     this.signal = this.#controller.signal;
     this.#step = Math.max(1, Math.min(deadlines.connect, deadlines.idle) / 10);
     this.#timer = setInterval(() => this.#look(), this.#step);
@@ -72,9 +76,11 @@ export class Deadline implements Disposable {
     this.#waits = true;
   }
 
-  /** Why the signal was aborted, if it was, and nothing else went wrong before. */
+  /** Why the call was ended by us, if it was: for its caller, or with the connection. */
   get reason(): unknown {
-    return this.signal.aborted ? this.signal.reason : undefined;
+    if (this.signal.aborted) return this.signal.reason;
+    const { failure } = this.#line;
+    return failure === this.#earlier ? undefined : failure;
   }
 
   /** Ends the call, if it is not over yet. */
@@ -99,7 +105,7 @@ export class Deadline implements Disposable {
       ? `Nothing was heard of the server for ${seconds} s`
       : `The server did not answer within ${seconds} s`;
     // Not to be tried again: that would keep the caller waiting for as long again.
-    this.#controller.abort(new RpcError(4, message, { isTransient: false }));
-    this.#line.abort();
+    this.#line.fail(new RpcError(4, message, { isTransient: false }));
+    this.#controller.abort(this.reason);
   }
 }

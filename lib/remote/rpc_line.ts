@@ -3,8 +3,10 @@ import {
   type ClientHttp2Stream,
   constants,
 } from "node:http2";
+import { getCACertificates } from "node:tls";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 import type { EngineOptions } from "./engine.ts";
+import type { RpcError } from "./rpc.ts";
 import type { Heard } from "./rpc_deadline.ts";
 
 /** What may be under way to us without being asked for again. */
@@ -12,11 +14,13 @@ const WINDOW = 16 << 20;
 
 /** The connection to a server, which is opened anew when a call finds it closed. */
 export class Line extends Http2SessionManager implements Heard {
+  failure: RpcError | undefined;
   #session: ClientHttp2Session | undefined;
 
   constructor(origin: string, { ca, cert, key }: EngineOptions) {
     super(origin, {}, {
-      ...ca !== undefined && { ca },
+      // By itself it would take the place of those that are trusted anyway.
+      ...ca !== undefined && { ca: [...getCACertificates("default"), ca] },
       ...cert !== undefined && { cert },
       ...key !== undefined && { key },
       settings: { initialWindowSize: WINDOW, enablePush: false },
@@ -39,6 +43,8 @@ export class Line extends Http2SessionManager implements Heard {
     const session = stream.session as ClientHttp2Session | undefined;
     if (session && session !== this.#session) {
       this.#session = session;
+      // Said to the calls already; a further one must not end the process.
+      session.on("error", () => {});
       // node leaves this one, of all streams together, at 64 KiB: 16 MB over a round trip
       // of 20 ms take 10 s then.
       session.setLocalWindowSize(WINDOW);
@@ -51,8 +57,9 @@ export class Line extends Http2SessionManager implements Heard {
     return stream;
   }
 
-  override abort(reason?: Error): void {
+  fail(reason: RpcError): void {
+    this.failure = reason;
     this.#session = undefined;
-    super.abort(reason);
+    this.abort();
   }
 }
