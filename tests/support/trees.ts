@@ -8,11 +8,9 @@ import {
   WrongContent,
 } from "../../lib/cache/remote.ts";
 import type { ListedDirectory, ListedFile } from "../../lib/link/listing.ts";
+import { digestOf } from "./memory_contents.ts";
 
-export function digestOf(bytes: Uint8Array): Digest {
-  const hash = createHash("sha256").update(bytes).digest("hex");
-  return { hash, size: bytes.length };
-}
+export { digestOf };
 
 /** A file's line, for a content. */
 export function listedFile(
