@@ -68,12 +68,12 @@ function streamOf(
         if (!done) {
           left -= value.length;
           onBytes(value.length);
-          controller.enqueue(value);
+          given(() => controller.enqueue(value));
         }
         if (done ? left > 0 : left < 0) {
           throw new WrongContent(`${body.hash}: not of ${body.size} bytes`);
         }
-        if (done) controller.close();
+        if (done) given(() => controller.close());
       } catch (error) {
         attempt.fail(error);
         return controller.error(error);
@@ -83,6 +83,13 @@ function streamOf(
       attempt.wait(left > 0 ? 1 : 1 + buffered / 5);
     },
   }, { highWaterMark: 0 });
+}
+
+/** `fetch` drops a stream when it has all bytes, or an answer: that is no failure. */
+function given(give: () => void): void {
+  try {
+    give();
+  } catch { /* nobody wants it any more */ }
 }
 
 async function* inChunks(
