@@ -86,9 +86,13 @@ async function pullFrom(
   const { tree, contents, hasEmpty } = decodeTree(memory.content);
   if (hasEmpty && !sink.has(EMPTY)) sink.put(EMPTY, new Uint8Array());
   const lacked = contents.filter((it) => !sink.has(it));
-  const gone = engine.layout === "packs"
-    ? await fetchPacks(session, result, contents, lacked, sink)
-    : await fetchFiles(session, lacked, sink);
+  let gone: number;
+  if (engine.layout === "packs") {
+    gone = await fetchPacks(session, result, contents, lacked, sink);
+  } else {
+    session.expect(bytesOf(lacked));
+    gone = await fetchFiles(session, lacked, sink);
+  }
   if (gone > 0) return { gone: `a part of it (${gone} of its contents)` };
   return { outcome: "hit", tree, files: lacked.length };
 }
@@ -110,12 +114,11 @@ async function checkSignature(
 
 /** @returns How many are not there. */
 async function fetchFiles(
-  { engine, call, expect }: Session,
+  { engine, call }: Session,
   lacked: readonly Digest[],
   sink: RemoteSink,
 ): Promise<number> {
   if (lacked.length === 0) return 0;
-  expect(bytesOf(lacked));
   return (await engine.download(lacked, sink, call)).length;
 }
 
@@ -138,7 +141,7 @@ async function fetchPacks(
   const parts = packs.flatMap((pack, index) =>
     partsOf(result.packs[index]!, pack, isLacked)
   );
-  session.expect(bytesOf(parts.map(sizeOfPart)));
+  session.expect(bytesOf([...files, ...parts.map(sizeOfPart)]));
   let gone = await fetchFiles(session, files, sink);
   await forEach(parts, async (part) => {
     if (gone > 0) return; // a miss already

@@ -193,8 +193,12 @@ Deno.test("Remote.push() sends all of it, unasked, when something of the key was
   for (const [, name] of sizes.slice(0, 2)) {
     Deno.removeSync(server.path("cas", name));
   }
-  server.answer = ({ method }) =>
-    method === "HEAD" ? new Response(null) : undefined;
+  const believed = new Map(sizes.map(([size, name]) => [`/cas/${name}`, size]));
+  server.answer = ({ method }, path) => {
+    if (method !== "HEAD") return undefined;
+    const headers = { "content-length": String(believed.get(path)) };
+    return new Response(null, { headers });
+  };
   const miss = await place.pull("sink", { folder });
   assertEquals([miss.report.outcome, miss.tree], ["miss", undefined]);
   server.take();
