@@ -73,7 +73,10 @@ for (const [path, file] of Object.entries<string>(exports)) {
   imports[name + path.slice(1)] = new URL(file, root).href;
 }
 for (const [specifier, from] of Object.entries<string>(wanted)) {
-  if (from.startsWith("npm:")) imports[specifier] = from;
+  if (!from.startsWith("npm:")) continue;
+  imports[specifier] = from;
+  // A map must say what deno.json knows: what is below the package is the package's.
+  imports[`${specifier}/`] = from.replace("npm:", "npm:/") + "/";
 }
 const temporary = `${out}.${Deno.pid}`;
 Deno.writeTextFileSync(temporary, JSON.stringify({ imports }));

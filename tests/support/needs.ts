@@ -1,4 +1,6 @@
-/** `posix`, `linux`, `darwin`, `windows`, `junctions`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, or a program on the PATH (on Windows with its extension). */
+import { findServer, SERVERS } from "./server_tools.ts";
+
+/** `posix`, `linux`, `darwin`, `windows`, `junctions`, `root`, `not-root`, `ffi`, `net`, `all permissions`, `deno run` (not `REBUILD_CACHE_BIN`), `npm registry`, `deno's runtime for binaries`, `pip and its index`, `go and its proxy`, `FUSE and its headers`, a server that `scripts/ci/servers.sh` gets, or a program on the PATH (on Windows with its extension). */
 export type Need = string;
 
 const separator = Deno.build.os === "windows" ? ";" : ":";
@@ -44,6 +46,11 @@ function missing(need: Need): string | undefined {
         : "needs /dev/fuse, cc, pkg-config and the headers of libfuse 3";
     case "npm registry":
       return npmAnswers() ? undefined : "needs npm and its registry";
+  }
+  if (SERVERS.includes(need)) {
+    return findServer(need) === undefined
+      ? `needs ${need} (scripts/ci/servers.sh ${need})`
+      : undefined;
   }
   for (const folder of path) {
     try {

@@ -1,0 +1,124 @@
+/**
+ * What a cache asks of a remote: of a server that machines share. `lib/remote/` answers.
+ *
+ * @module
+ */
+
+import type { ListedDirectory } from "../link/listing.ts";
+
+/** A content: its SHA-256 in 64 hexadecimal digits, and its bytes. */
+export interface Digest {
+  readonly hash: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Under what a remote keeps a tree. */
+export interface RemoteKey {
+  /** The bucket: equal keys of different buckets have nothing to do with each other. */
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** Where the contents of what is pulled go. It checks each, and takes none that is wrong. */
+export interface RemoteSink {
+  /** Whether the cache has it already. */
+  has(digest: Digest): boolean;
+  /** Takes a content that is in memory. Throws {@linkcode WrongContent} if it is another. */
+  put(digest: Digest, content: Uint8Array): void;
+  /** Takes a content as it comes. Throws {@linkcode WrongContent} if it is another. */
+  stream(
+    digest: Digest,
+    content: AsyncIterable<Uint8Array>,
+  ): Promise<void>;
+}
+
+/** Where the contents of what is pushed come from. */
+export interface RemoteSource {
+  /** All of it. For what is small. */
+  read(digest: Digest): Uint8Array<ArrayBuffer>;
+  /** In pieces of at most 1 MiB. */
+  stream(digest: Digest): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** What came is not what its digest says. */
+export class WrongContent extends Error {
+  override name = "WrongContent";
+}
+
+/** How a remote is asked. */
+export interface RemoteCallOptions {
+  signal?: AbortSignal | undefined;
+  /** Called with the bytes that went over the wire, and those that will as far as known. */
+  onProgress?:
+    | ((progress: { bytes: number; totalBytes?: number }) => void)
+    | undefined;
+}
+
+/**
+ * What became of a call.
+ *
+ * - `hit`: pulled. - `miss`: it is not there, or not whole. - `pushed`: it is there now.
+ * - `down`: the server was not reached, was too slow, or failed: that is weather.
+ * - `refused`: it was reached and said no (credentials, certificate, address), or what it
+ *   sent was not to be trusted.
+ * - `off`: not asked, since it was down a moment ago, or may only be read.
+ */
+export type RemoteOutcome =
+  | "hit"
+  | "miss"
+  | "pushed"
+  | "down"
+  | "refused"
+  | "off";
+
+/** What a call to a remote did. It never throws for what a server does. */
+export interface RemoteReport {
+  readonly outcome: RemoteOutcome;
+  /** Calls over the network. */
+  readonly calls: number;
+  /** Bytes of contents and messages that were sent. */
+  readonly sentBytes: number;
+  /** The same that came. */
+  readonly receivedBytes: number;
+  /** Files whose content went over the wire. */
+  readonly files: number;
+  readonly durationMs: number;
+  /** One line that says why it was not a hit, or not pushed. Without secrets. */
+  readonly reason?: string;
+}
+
+/** What was pulled: its tree, if all of its contents are in the sink by now. */
+export interface Pulled {
+  readonly tree?: readonly ListedDirectory[];
+  readonly report: RemoteReport;
+}
+
+/** A server that machines share. */
+export interface Remote extends Disposable {
+  /** For people: without user, password and query. */
+  readonly name: string;
+  /** Whether it may be written. */
+  readonly mode: "read" | "read-write";
+  /**
+   * Looks a key up, and lets the sink have all contents that it lacks.
+   *
+   * @throws The signal's reason, and what the sink throws except `WrongContent`.
+   */
+  pull(
+    key: RemoteKey,
+    sink: RemoteSink,
+    options?: RemoteCallOptions,
+  ): Promise<Pulled>;
+  /**
+   * Puts a tree there: contents first, its key last.
+   *
+   * @throws The signal's reason, and what the source throws.
+   */
+  push(
+    key: RemoteKey,
+    tree: readonly ListedDirectory[],
+    source: RemoteSource,
+    options?: RemoteCallOptions,
+  ): Promise<RemoteReport>;
+}

@@ -1,0 +1,32 @@
+import type { RemoteKind } from "./options.ts";
+
+/**
+ * How a remote is examined.
+ *
+ * @category Remote
+ */
+export interface DoctorOptions {
+  /** Ends it; its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * What can be done with a remote.
+ *
+ * @category Remote
+ */
+export interface RemoteHealth {
+  /** For people: its URL without user, password and query. */
+  readonly name: string;
+  readonly kind: RemoteKind;
+  /** Whether it may be read. */
+  readonly reads: boolean;
+  /** Whether it may be written. Not tried, and false, if it was opened to be read. */
+  readonly writes: boolean;
+  /** How long a small question takes, in milliseconds. */
+  readonly roundTripMs?: number;
+  readonly uploadBytesPerSecond?: number;
+  readonly downloadBytesPerSecond?: number;
+  /** One line that says why something can't be done. Without secrets. */
+  readonly reason?: string;
+}

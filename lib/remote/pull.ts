@@ -1,0 +1,169 @@
+/**
+ * A pull: the entry, its signature, the tree, and the contents that are lacked.
+ *
+ * @module
+ */
+
+import {
+  type RemoteKey,
+  type RemoteSink,
+  WrongContent,
+} from "../cache/remote.ts";
+import type { ListedDirectory } from "../link/listing.ts";
+import { actionOf, decodeResult, type KeyResult } from "./action.ts";
+import { EMPTY } from "./digest.ts";
+import { type Digest, RemoteError } from "./engine.ts";
+import { MemorySink } from "./memory_sink.ts";
+import { packsOf, type Part, partsOf, slicesIn } from "./pack.ts";
+import { bytesOf, forEach, type Result, type Session } from "./session.ts";
+import type { TrustedKey } from "./sign.ts";
+import { LIMITS } from "./tree.ts";
+import { decodeTree } from "./tree_decode.ts";
+
+/** What was pulled. */
+export interface PullResult extends Result {
+  readonly tree?: readonly ListedDirectory[];
+}
+
+/**
+ * Pulls a key.
+ *
+ * @param trusted Whose signature an entry must have; none: it needs no signature.
+ */
+export async function pull(
+  session: Session,
+  key: RemoteKey,
+  sink: RemoteSink,
+  trusted: readonly TrustedKey[],
+): Promise<PullResult> {
+  const { engine, call, lost } = session;
+  const { hash: address } = actionOf(key, engine.layout).digest;
+  try {
+    const pulled = await pullFrom(session, key, sink, trusted);
+    if (pulled === "nothing") {
+      return { outcome: "miss", files: 0, reason: "it does not have the key" };
+    }
+    if ("outcome" in pulled) return pulled;
+    lost.add(address);
+    const reason = `it has the key, but ${pulled.gone} is gone`;
+    return { outcome: "miss", files: 0, reason };
+  } catch (error) {
+    call.signal.throwIfAborted();
+    if (error instanceof WrongContent) {
+      lost.add(address);
+      throw new RemoteError(
+        "wrong",
+        `it sent wrong bytes: ${error.message}`,
+        error,
+      );
+    }
+    if (error instanceof RemoteError && error.kind === "wrong") {
+      lost.add(address);
+    }
+    throw error;
+  }
+}
+
+async function pullFrom(
+  session: Session,
+  key: RemoteKey,
+  sink: RemoteSink,
+  trusted: readonly TrustedKey[],
+): Promise<PullResult | { gone: string } | "nothing"> {
+  const { engine, call } = session;
+  const { digest } = actionOf(key, engine.layout);
+  const found = await engine.getAction(digest, call);
+  if (!found) return "nothing";
+  const result = decodeResult(found, engine.layout);
+  if (trusted.length > 0) await checkSignature(result, key, trusted);
+  if (result.tree.size > LIMITS.bytes) {
+    throw new RemoteError("wrong", "its tree is too large");
+  }
+  session.expect(result.tree.size);
+  const memory = new MemorySink();
+  await engine.download([result.tree], memory, call);
+  if (!memory.content) return { gone: "its tree" };
+  const { tree, contents, hasEmpty } = decodeTree(memory.content);
+  if (hasEmpty && !sink.has(EMPTY)) sink.put(EMPTY, new Uint8Array());
+  const lacked = contents.filter((it) => !sink.has(it));
+  let gone: number;
+  if (engine.layout === "packs") {
+    gone = await fetchPacks(session, result, contents, lacked, sink);
+  } else {
+    session.expect(bytesOf(lacked));
+    gone = await fetchFiles(session, lacked, sink);
+  }
+  if (gone > 0) return { gone: `a part of it (${gone} of its contents)` };
+  return { outcome: "hit", tree, files: lacked.length };
+}
+
+async function checkSignature(
+  { signature, tree }: KeyResult,
+  key: RemoteKey,
+  trusted: readonly TrustedKey[],
+): Promise<void> {
+  if (!signature) throw new RemoteError("refused", "the entry is not signed");
+  for (const one of trusted) {
+    if (await one.verifies(signature, key, tree)) return;
+  }
+  throw new RemoteError(
+    "refused",
+    "the entry is not signed by a key that is trusted",
+  );
+}
+
+/** @returns How many are not there. */
+async function fetchFiles(
+  { engine, call }: Session,
+  lacked: readonly Digest[],
+  sink: RemoteSink,
+): Promise<number> {
+  if (lacked.length === 0) return 0;
+  return (await engine.download(lacked, sink, call)).length;
+}
+
+async function fetchPacks(
+  session: Session,
+  result: KeyResult,
+  contents: readonly Digest[],
+  lacked: readonly Digest[],
+  sink: RemoteSink,
+): Promise<number> {
+  const { packs, alone } = packsOf(contents);
+  const isSame = packs.length === result.packs.length &&
+    packs.every(({ size }, index) => size === result.packs[index]!.size);
+  if (!isSame) {
+    throw new RemoteError("wrong", "its packs are not those of its tree");
+  }
+  const wanted = new Set(lacked.map(({ hash }) => hash));
+  const isLacked = ({ hash }: Digest) => wanted.has(hash);
+  const files = alone.filter(isLacked);
+  const parts = packs.flatMap((pack, index) =>
+    partsOf(result.packs[index]!, pack, isLacked)
+  );
+  session.expect(bytesOf([...files, ...parts.map(sizeOfPart)]));
+  let gone = await fetchFiles(session, files, sink);
+  await forEach(parts, async (part) => {
+    if (gone > 0) return; // a miss already
+    gone += await fetchPart(session, part, sink);
+  });
+  return gone;
+}
+
+function sizeOfPart({ range: { from, to } }: Part) {
+  return { size: to - from };
+}
+
+async function fetchPart(
+  { engine, call }: Session,
+  part: Part,
+  sink: RemoteSink,
+): Promise<number> {
+  if (!engine.range) throw new TypeError("An engine with packs has no range()");
+  const bytes = await engine.range(part.range, call);
+  if (!bytes) return part.slices.length;
+  for (const [digest, content] of slicesIn(part, bytes)) {
+    sink.put(digest, content);
+  }
+  return 0;
+}
