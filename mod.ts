@@ -110,6 +110,19 @@ export type {
 export type { CacheStats } from "./lib/cache/stats.ts";
 export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 
+// Sharing between machines (openRemote() is in @rebuild/cache/remote)
+export type {
+  Digest,
+  Pulled,
+  Remote,
+  RemoteCallOptions,
+  RemoteKey,
+  RemoteOutcome,
+  RemoteReport,
+  RemoteSink,
+  RemoteSource,
+} from "./lib/cache/remote.ts";
+
 // Locks and messages
 export type { Lock } from "./lib/lock/directory.ts";
 export type { LockOptions } from "./lib/lock/file.ts";

@@ -1,6 +1,7 @@
 import { checkLockOptions } from "../lock/file.ts";
 import {
   checkGiven,
+  checkMethods,
   checkOptions,
   checkPath,
   checkType,
@@ -77,7 +78,8 @@ export function openCache(
 ): Cache {
   checkPath("root", root);
   checkLockOptions(options);
-  const { bucket = "default", durable, limits, lock } = options;
+  const { bucket = "default", durable, limits, lock, remote } = options;
+  if (remote !== undefined) checkMethods("remote", remote, ["pull", "push"]);
   checkType("bucket", bucket, "string");
   checkType("durable", durable, "boolean");
   checkType("lock", lock, "boolean");
@@ -123,6 +125,16 @@ export function openCache(
       checkType("onProgress", options.onProgress, "function");
       const { ensureOrFallback } = await import("./fallback.ts");
       return await ensureOrFallback(store, key, build, options);
+    },
+    async push(key, options = {}) {
+      const store = call(key, options);
+      const { pushKey } = await import("./pull.ts");
+      return await pushKey(store, key);
+    },
+    async pull(key, options = {}) {
+      const store = call(key, options);
+      const { pullKey } = await import("./pull.ts");
+      return await pullKey(store, key);
     },
     async delete(key, options = {}) {
       const store = call(key, options);

@@ -23,6 +23,7 @@ import {
   type ListedFile,
   type ListedLink,
   listingLine,
+  parseListingLine,
 } from "../link/listing.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import type { ContentStore, SharingIn } from "./content_store.ts";
@@ -127,6 +128,59 @@ export async function readTree(
   const digest = hash.digest("hex");
   const size = { files, directories, bytes, diskBytes, ownBytes };
   return { ...size, digest, lines, marked };
+}
+
+/**
+ * What a tree will have in it that is made of a listing, which may be anybody's: names
+ * and all else are checked.
+ *
+ * @throws {CacheError} Of kind `damaged` if it is none.
+ */
+export async function contentOf(
+  tree: readonly ListedDirectory[],
+): Promise<Omit<Content, "diskBytes" | "ownBytes">> {
+  const { createHash } = await crypt();
+  const hash = createHash("sha256");
+  const lines: string[] = [];
+  const groups = new Set<number>();
+  let [files, directories, bytes] = [0, 0, 0];
+  for (const directory of inOrder(tree)) {
+    const line = listingLine(directory);
+    parseListingLine(line); // which checks it
+    lines.push(line);
+    hash.update(`${contentLine(directory)}\n`);
+    files += directory.files.length;
+    directories += directory.directories.length;
+    for (const [, size, , , , , group] of directory.files) {
+      if (group === undefined || !groups.has(group)) bytes += size;
+      if (group !== undefined) groups.add(group);
+    }
+  }
+  const digest = hash.digest("hex");
+  return { files, directories, bytes, digest, lines, marked: [] };
+}
+
+/** Directories and entries in the order in which they are walked. */
+function* inOrder(
+  tree: readonly ListedDirectory[],
+): Generator<ListedDirectory> {
+  const byPath = new Map(tree.map((it) => [it.path, it]));
+  type Named = readonly [name: string, ...unknown[]];
+  const byName = ([a]: Named, [b]: Named) => a < b ? -1 : 1;
+  const todo = tree[0] ? [tree[0]] : [];
+  for (let next; (next = todo.pop());) {
+    const directories = next.directories.toSorted();
+    yield {
+      ...next,
+      files: next.files.toSorted(byName),
+      links: next.links.toSorted(byName),
+      directories,
+    };
+    for (const name of directories.toReversed()) {
+      const inner = byPath.get(`${next.path}/${name}`);
+      if (inner) todo.push(inner);
+    }
+  }
 }
 
 /** The SHA-256 of a file, in hexadecimal digits. */

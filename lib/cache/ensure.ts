@@ -15,7 +15,7 @@ import { readPointer } from "./pointer.ts";
 import { Refresh } from "./refresh.ts";
 import { holdLong } from "./locks.ts";
 import { removePointer } from "./set_aside.ts";
-import { type Store, useRoot } from "./store.ts";
+import { remoteOf, type Store, useRoot } from "./store.ts";
 
 /**
  * What `Cache.ensure()` gives.
@@ -53,6 +53,13 @@ export async function ensureEntry(
     refresh.isDone(root, readPointer(root.bucket(store.bucket), name));
   const meanwhile = isDone && await entryIn(root, store, key, name);
   if (meanwhile) return { ...meanwhile, outcome: "hit", mentions: [] };
+  const remote = remoteOf(store);
+  if (remote && !refresh) {
+    const { pullInto } = await import("./pull.ts");
+    const { archive } = await pullInto(store, remote, key, staging);
+    const pulled = archive && await entryIn(root, store, key, name);
+    if (pulled) return { ...pulled, outcome: "hit", mentions: [] };
+  }
   refresh?.begin(root);
   await untilAborted(
     store.options.signal,
@@ -62,7 +69,16 @@ export async function ensureEntry(
   refresh?.succeeded(root, id);
   // Under the staging's lease, so that no prune comes between.
   const entry = await entryIn(root, store, key, name);
-  if (entry) return { ...entry, outcome: "built", mentions };
+  if (entry) {
+    using held = new DisposableStack();
+    held.use(entry);
+    if (remote?.mode === "read-write") {
+      const { pushId } = await import("./pull.ts");
+      await pushId(store, key, root, id);
+    }
+    held.move();
+    return { ...entry, outcome: "built", mentions };
+  }
   throw new CacheError(
     `Cannot keep "${printable(key)}": its key was taken away at once`,
     root.path,

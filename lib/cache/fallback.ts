@@ -66,8 +66,14 @@ export async function getOrFallback(
   options: GetOptions,
 ): Promise<Entry | undefined> {
   checkFallback(options);
-  return await getEntry(store, key) ??
-    await getFallback(store, key, options);
+  const here = await getEntry(store, key);
+  if (here) return here;
+  if (store.options.remote) {
+    const { getRemotely } = await import("./pull.ts");
+    const there = await getRemotely(store, key);
+    if (there) return there;
+  }
+  return await getFallback(store, key, options);
 }
 
 /** Gives what a key points to, or builds it, with what stands in for it. */

@@ -11,6 +11,7 @@ import type { EnsureContext, EnsureOptions, GetOptions } from "./fallback.ts";
 import type { Listed, ListedBlob } from "./list.ts";
 import type { Placement } from "./look_at_place.ts";
 import type { PruneOptions, PruneReport } from "./prune_options.ts";
+import type { RemoteReport } from "./remote.ts";
 import type { CacheStats } from "./stats.ts";
 import type { CallOptions } from "./store.ts";
 import type { VerifyOptions, VerifyReport } from "./verify_options.ts";
@@ -165,6 +166,83 @@ export interface Cache {
     build: (path: string, context: EnsureContext) => unknown,
     options?: EnsureOptions,
   ): Promise<Ensured>;
+
+  /**
+   * Gives the remote what a key points to: its contents first, the key last. What the
+   * server has already is not sent again.
+   *
+   * @param key Any text that is not empty.
+   * @param options A signal, and how long to wait for locks.
+   * @returns What was done; it never rejects for what the server does. `undefined` if the
+   * key points to nothing.
+   * @throws {TypeError} If `openCache()` was given no remote.
+   * @throws {CacheError} Of kind `damaged` if somebody wrote to the archive.
+   *
+   * @example Sharing what is here
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   * import { openRemote } from "@rebuild/cache/remote";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const contents = new Map<string, Uint8Array<ArrayBuffer>>();
+   * await using server = Deno.serve({ port: 0, onListen() {} }, async (request) => {
+   *   const { pathname } = new URL(request.url);
+   *   if (request.method === "PUT") contents.set(pathname, await request.bytes());
+   *   const content = contents.get(pathname);
+   *   return new Response(content, { status: content ? 200 : 404 });
+   * });
+   * const url = `http://127.0.0.1:${server.addr.port}`;
+   * const dir = await Deno.makeTempDir();
+   * await Deno.writeTextFile(`${dir}/file`, "content");
+   * {
+   *   using remote = openRemote(url, { mode: "read-write" });
+   *   await openCache(`${dir}/cache`).put("key", `${dir}/file`);
+   *   const cache = openCache(`${dir}/cache`, { remote });
+   *   assertEquals((await cache.push("key"))?.outcome, "pushed");
+   *   assertEquals(await cache.push("other"), undefined);
+   * }
+   * await Deno.remove(dir, { recursive: true });
+   * ```
+   */
+  push(key: string, options?: CallOptions): Promise<RemoteReport | undefined>;
+
+  /**
+   * Lets a key point to what the remote has under it, all of it checked. What the cache
+   * has already does not travel. (`get()` and `ensure()` do so by themselves on a miss.)
+   *
+   * @param key Any text that is not empty.
+   * @param options A signal, and how long to wait for locks.
+   * @returns What was done; it never rejects for what the server does.
+   * @throws {TypeError} If `openCache()` was given no remote.
+   * @throws {CacheError} If the cache can't be written.
+   *
+   * @example Getting what another machine has put
+   * ```ts
+   * import { openCache } from "@rebuild/cache";
+   * import { openRemote } from "@rebuild/cache/remote";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const contents = new Map<string, Uint8Array<ArrayBuffer>>();
+   * await using server = Deno.serve({ port: 0, onListen() {} }, async (request) => {
+   *   const { pathname } = new URL(request.url);
+   *   if (request.method === "PUT") contents.set(pathname, await request.bytes());
+   *   const content = contents.get(pathname);
+   *   return new Response(content, { status: content ? 200 : 404 });
+   * });
+   * const url = `http://127.0.0.1:${server.addr.port}`;
+   * const dir = await Deno.makeTempDir();
+   * await Deno.writeTextFile(`${dir}/file`, "content");
+   * {
+   *   using remote = openRemote(url, { mode: "read-write" });
+   *   await openCache(`${dir}/one`, { remote }).put("key", `${dir}/file`);
+   *   const cache = openCache(`${dir}/another`, { remote });
+   *   assertEquals((await cache.pull("key")).outcome, "hit");
+   *   assertEquals((await cache.pull("other")).outcome, "miss");
+   * }
+   * await Deno.remove(dir, { recursive: true });
+   * ```
+   */
+  pull(key: string, options?: CallOptions): Promise<RemoteReport>;
 
   /**
    * Removes a key. What it pointed to stays for those who have a lease on

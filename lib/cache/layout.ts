@@ -14,6 +14,7 @@
  *     quarantine/<id>           archives that were found damaged
  *     stats/                    hits and misses, and when it was pruned last
  *     placed/                   notes of what was put where (see `placed.ts`)
+ *     remote-v1/                notes of remotes that were down just now
  *
  * No name in a cache is typed anywhere else.
  *
@@ -35,6 +36,7 @@ export const FOLDERS = {
   quarantine: "quarantine",
   stats: "stats",
   placed: "placed",
+  remote: "remote-v1",
 } as const;
 
 /** A folder of a cache. */
@@ -68,6 +70,9 @@ export const MANIFEST = "manifest";
 /** Where a file is fetched to, in a slot, and a copy of it that is ours alone. */
 export const FETCHED = "blob";
 export const OWN = "own";
+
+/** Where contents are pulled to, in a slot. */
+export const PULLED = "pulled";
 
 /** What is counted, each in a file of `stats`. */
 export const COUNTERS = ["hits", "misses"] as const;
@@ -260,7 +265,7 @@ export function idInPointer(text: string): ArchiveId | undefined {
 
 /** Names that folders of the cache have, whatever their version. */
 const RESERVED: ReadonlySet<string> = new Set(
-  Object.values(FOLDERS).map((folder) => folder.replace(/-v\d+$/, "")),
+  Object.values(FOLDERS).flatMap((it) => it.match(/^(.*)-v\d+$/)?.[1] ?? []),
 );
 
 const BUCKET = /^[a-z0-9][a-z0-9_-]{0,39}$/;

@@ -16,7 +16,7 @@ import { toPath } from "../os/path.ts";
 import { isWithin } from "../os/within.ts";
 import { nameOf, TREE } from "./layout.ts";
 import { copyTreeInto } from "../link/tree.ts";
-import { failure } from "./root.ts";
+import { failure, type Root } from "./root.ts";
 import type { Store } from "./store.ts";
 
 /** Puts a copy of a file or a tree under a key: cloned where that is possible. */
@@ -41,8 +41,12 @@ export async function putSource(
   await using staging = await SlotStaging.open(store, key);
   const destination = { parent: staging.slot.directory, name: TREE };
   const both = { signal, ...onProgress && { onProgress } };
+  const { root } = staging;
   const known = await staging.putKnown(source, both);
-  if (known) return known;
+  if (known) {
+    await pushPut(store, key, root, known);
+    return known;
+  }
   let copied: Amount;
   try {
     copied = await copyTreeInto(source, destination, {
@@ -61,7 +65,14 @@ export async function putSource(
     onProgress ? { onProgress } : {},
     copied,
   );
+  await pushPut(store, key, root, archive);
   return archive;
+}
+
+async function pushPut(store: Store, key: string, root: Root, { id }: Archive) {
+  if (store.options.remote?.mode !== "read-write") return;
+  const { pushId } = await import("./pull.ts");
+  await pushId(store, key, root, id);
 }
 
 /** Names what was copied, not where to: that is gone. */

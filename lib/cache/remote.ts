@@ -101,6 +101,11 @@ export interface Remote extends Disposable {
   /** Whether it may be written. */
   readonly mode: "read" | "read-write";
   /**
+   * Names a folder for notes to the next process (that the server was down just now),
+   * unless it has one.
+   */
+  keepNotesIn(folder: string): void;
+  /**
    * Looks a key up, and lets the sink have all contents that it lacks.
    *
    * @throws The signal's reason, and what the sink throws except `WrongContent`.

@@ -164,7 +164,7 @@ export class Root implements Disposable {
   make(bucket: string): void {
     try {
       const status = this.status();
-      const { tmp, leases, ...others } = FOLDERS;
+      const { tmp, leases, remote: _, ...others } = FOLDERS;
       // What a prune needs to sweep a tag that was never placed.
       for (const name of [leases, tmp]) {
         makeShared(this.directory, name, status);

@@ -123,7 +123,7 @@ export class SlotStaging implements CacheStaging {
     const status = root.status();
     if (!allowEmpty) this.#refuseEmpty();
     const content = await this.#read(status, what, onProgress, copied);
-    const archive = await this.#publish(status, content);
+    const archive = await this.publish(content);
     const { marked: mentions } = content;
     if (mentions.length > 0) this.#warn(mentions);
     return { ...archive, mentions };
@@ -142,7 +142,7 @@ export class SlotStaging implements CacheStaging {
     const status = root.status();
     if (isShared(status)) return undefined; // modes are the group's
     const content = await putKnown(this.slot, source, options);
-    if (content) return await this.#publish(status, content);
+    if (content) return await this.publish(content);
     if (look(directory, TREE)) {
       const { signal } = options;
       await removeTree(directory, TREE, { busyTimeout: 1000, signal });
@@ -151,7 +151,8 @@ export class SlotStaging implements CacheStaging {
   }
 
   /** Writes down what is in the slot, and places the key. */
-  async #publish(status: Status, content: Content): Promise<Archive> {
+  async publish(content: Content): Promise<Archive> {
+    const status = this.slot.root.status();
     const { durable, signal } = this.#store.options;
     const { id, root, directory } = this.slot;
     const archive = this.#describe(content);

@@ -17,11 +17,17 @@ import type { LockOptions } from "../lock/file.ts";
 import { sweepNotes } from "../lock/holder.ts";
 import { log } from "../log.ts";
 import { removeQuietly } from "../fs/names.ts";
-import { checkNumber, checkOptions, checkSignal } from "../os/arguments.ts";
+import {
+  checkNumber,
+  checkOptions,
+  checkSignal,
+  checkType,
+} from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
-import { type ArchiveId, leaseName, newId } from "./layout.ts";
+import { type ArchiveId, FOLDERS, leaseName, newId } from "./layout.ts";
 import type { StandingLimits } from "./limits.ts";
 import { attempt } from "./locks.ts";
+import type { Remote, RemoteReport } from "./remote.ts";
 import { failure, Root } from "./root.ts";
 
 const realPathSync = steady(Deno.realPathSync);
@@ -59,6 +65,11 @@ export interface CacheOptions extends LockOptions {
    * @default {true}
    */
   lock?: boolean;
+  /**
+   * A server that machines share (see `openRemote()` of `@rebuild/cache/remote`): asked
+   * for what is not here, and, if it may be written, given what is put here.
+   */
+  remote?: Remote;
 }
 
 /**
@@ -74,6 +85,8 @@ export interface CallOptions {
    * was told.
    */
   wait?: number;
+  /** Called with what a call to the remote did, if there is one. */
+  onRemote?: (report: RemoteReport) => void;
 }
 
 /**
@@ -87,6 +100,7 @@ export function forCall(store: Store, call: CallOptions): Store {
   checkOptions(call);
   checkSignal(call.signal);
   checkNumber("wait", call.wait, 0);
+  checkType("onRemote", call.onRemote, "function");
   const { options } = store;
   const signals = [options.signal, call.signal].filter((it) =>
     it !== undefined
@@ -96,6 +110,7 @@ export function forCall(store: Store, call: CallOptions): Store {
   const { wait = options.wait } = call;
   return {
     ...store,
+    ...call.onRemote && { onRemote: call.onRemote },
     options: {
       ...options,
       ...signal && { signal },
@@ -110,6 +125,14 @@ export interface Store {
   readonly path: string;
   readonly bucket: string;
   readonly options: CacheOptions;
+  readonly onRemote?: (report: RemoteReport) => void;
+}
+
+/** The remote of a cache, which may leave its notes there. */
+export function remoteOf(store: Store): Remote | undefined {
+  const { remote } = store.options;
+  remote?.keepNotesIn(pathIn(store, FOLDERS.remote));
+  return remote;
 }
 
 /** The directory that a cache lies in, and its name there: what its lock goes by. */

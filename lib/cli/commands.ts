@@ -16,6 +16,7 @@ import {
   LS,
   NOTHING,
   PRUNE,
+  PUSH,
   PUT,
   REBUILD,
   RM,
@@ -244,6 +245,46 @@ A KEY that begins with - goes after a -- of its own: ensure -- -KEY DST -- COMMA
       ],
     ],
   }, () => import("./ensure.ts")),
+  command(PUSH, {
+    name: "push",
+    group: "keyed",
+    usage: "push KEY…",
+    summary: "Give a server what keys point to",
+    doc:
+      `Give the server that --remote names what KEY points to, so that other machines need
+not build it. What it has already is not sent again.`,
+    exits: ["4", "75", "130"],
+    examples: [
+      [
+        "rebuild-cache push --remote grpcs://cache.example:9092 npm-abc",
+        "Share one key",
+      ],
+      [
+        "rebuild-cache push --remote s3://bucket/ci --hash package-lock.json npm",
+        "The lockfile's key, to a bucket",
+      ],
+    ],
+  }, () => import("./push.ts")),
+  command(PUSH, {
+    name: "pull",
+    group: "keyed",
+    usage: "pull KEY…",
+    summary: "Get what a server has under keys into a cache",
+    doc:
+      `Get what the server that --remote names has under KEY into the cache. What is here
+already does not travel. All of it is checked before anybody sees it.`,
+    exits: ["4", "75", "130"],
+    examples: [
+      [
+        "rebuild-cache pull --remote grpcs://cache.example:9092 npm-abc",
+        "Get one key before it is needed",
+      ],
+      [
+        "rebuild-cache pull --remote https://cache.example --remote-trust ci.pub npm-abc",
+        "Only if CI has signed it",
+      ],
+    ],
+  }, () => import("./push.ts")),
   command(RM, {
     name: "rm",
     group: "keyed",
@@ -322,17 +363,21 @@ to quarantine, and its key is a miss. Exit with 1 if something is damaged.`,
   command(DOCTOR, {
     name: "doctor",
     group: "more",
-    usage: "doctor DIR [DST]",
-    summary: "Find out what file systems can do",
+    usage: "doctor [DIR [DST]]",
+    summary: "Find out what file systems, or a server, can do",
     doc:
       `Find out what the file system of DIR, or of DIR and DST, can do, by trying it with
 small files: clone, hard link, symbolic link, lock, names, links to one file. Say
-which mode "auto" uses there, and why.`,
+which mode "auto" uses there, and why. With --remote, say whether that server may be
+read and written, and how fast it is.`,
     examples: [
-      ["rebuild-cache doctor ~/.cache", "What can be done in a cache"],
       [
         "rebuild-cache doctor ~/.cache /mnt/work",
         "What can be done from a cache to another file system",
+      ],
+      [
+        "rebuild-cache doctor --remote s3://bucket/ci --remote-mode read-write",
+        "Whether a bucket can be used",
       ],
     ],
   }, () => import("./doctor.ts")),

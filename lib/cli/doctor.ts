@@ -1,16 +1,76 @@
 import { type Ability, type Capabilities, probe } from "../link/probe.ts";
-import { EXIT } from "./ending.ts";
+import type { RemoteHealth } from "../remote/health.ts";
+import { EXIT, untilSignalled } from "./ending.ts";
+import { UsageError } from "./flag.ts";
 import type { Call, DOCTOR } from "./flags.ts";
 import { print, printJson } from "./output.ts";
-import { thousands } from "./render.ts";
+import { openNamed } from "./remote.ts";
+import { milliseconds, size, thousands } from "./render.ts";
 
 /** `rebuild-cache doctor DIR [DST]` */
 export async function run(call: Call<typeof DOCTOR>): Promise<number> {
-  const { dir, dst, links, json } = call.values;
+  const { dir, dst, links, json, remote } = call.values;
+  if (remote !== undefined) {
+    if (dir !== undefined) {
+      throw new UsageError("doctor takes a DIR or --remote URL, not both");
+    }
+    return await examine(call, remote);
+  }
+  if (dir === undefined) {
+    throw new UsageError("doctor takes DIR, or --remote URL");
+  }
   const found = await probe(dir, dst, { links });
   if (json) printJson("doctor", { result: found });
   else print(describe(found));
   return EXIT.done;
+}
+
+/** What can be done with a server. */
+async function examine(
+  call: Call<typeof DOCTOR>,
+  url: string,
+): Promise<number> {
+  return await untilSignalled(async (signal) => {
+    const { doctor } = await import("../remote/remote.ts");
+    using remote = await openNamed(call, url);
+    const found = await doctor(remote, { signal });
+    if (call.values.json) printJson("doctor", { result: { remote: found } });
+    else print(describeRemote(found, call.values.remoteMode));
+    const { reads, writes } = found;
+    const isFine = reads && (writes || call.values.remoteMode === "read");
+    return isFine ? EXIT.done : EXIT.failed;
+  });
+}
+
+function describeRemote(
+  { name, kind, reads, writes, reason, ...speed }: RemoteHealth,
+  mode: string,
+): string {
+  const rate = (bytes: number | undefined) =>
+    bytes === undefined ? "not measured" : `${size(bytes)}/s`;
+  const { roundTripMs, uploadBytesPerSecond, downloadBytesPerSecond } = speed;
+  const rows = [
+    ["read", reads ? "yes" : "no"],
+    [
+      "write",
+      mode === "read"
+        ? "not tried (--remote-mode read)"
+        : writes
+        ? "yes"
+        : "no",
+    ],
+    [
+      "round trip",
+      roundTripMs === undefined ? "not measured" : milliseconds(roundTripMs),
+    ],
+    ["upload", rate(uploadBytesPerSecond)],
+    ["download", rate(downloadBytesPerSecond)],
+    ...reason === undefined ? [] : [["", reason]],
+  ];
+  return [
+    `${name} (${kind})`,
+    ...rows.map(([what, how]) => `  ${what!.padEnd(10)} ${how}`),
+  ].join("\n");
 }
 
 function describe(found: Capabilities): string {

@@ -13,7 +13,7 @@ import { STANDS_THERE } from "../link/error.ts";
 import { keyWithHash } from "./key.ts";
 import { isThere, isUnchanged } from "./placing.ts";
 import { putProgress, withMeter } from "./progress.ts";
-import { openStore } from "./store.ts";
+import { openShared } from "./remote.ts";
 
 /** What is damaged is built again, so often. */
 const TRIES = 2;
@@ -24,7 +24,9 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
   const { allowEmpty, refresh, dryRun } = call.values;
   const line = { allowEmpty, refresh, fallback };
   return await untilSignalled(async (signal) => {
-    const cache = openStore(call, signal);
+    const { cache, asked } = await openShared(call, signal);
+    using _ = asked;
+    const { onRemote } = asked;
     // Before a command that may take long.
     if (ifExists === "error") checkFree(dst);
     if (ifExists === "replace") checkReplaceable(dst);
@@ -42,7 +44,9 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       import("./link.ts"),
     ]);
     if (dryRun) {
-      using entry = refresh ? undefined : await cache.get(key, { fallback });
+      using entry = refresh ? undefined : await cache.get(key, {
+        fallback,
+      });
       if (entry?.outcome !== "hit") return wouldBuild(call, key, entry);
       const linking = linkAny(entry.path, dst, call, { signal, entry });
       const { result, text } = await linking;
@@ -63,6 +67,7 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
         (update) =>
           ensure(cache, key, build, {
             ...line,
+            onRemote,
             onProgress: (progress) => update(putProgress(progress)),
           }),
       );
@@ -82,12 +87,14 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
           key,
           ...matchedKey !== undefined && { matchedKey },
           link: result,
+          ...asked.json,
         },
         () =>
           outcome === "built"
             ? `Built ${printable(key)}${from}. ${text}`
             : text,
       );
+      asked.check();
       return EXIT.done;
     }
   });

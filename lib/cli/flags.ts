@@ -326,9 +326,58 @@ export const LIMITS = [
   }),
 ] as const;
 
+/** A server that machines share, and who we are to it. */
+export const REMOTE = [
+  text("remote", {
+    value: "URL",
+    doc: "Share with other machines by this server: https:, s3:, grpcs:",
+  }),
+  choice("remote-mode", {
+    read: "take what is there",
+    "read-write": "also give it what was built or put here",
+  }, { value: "MODE", default: "read", doc: "What may be done with it" }),
+  flag("remote-required", {
+    doc: "Fail if it can't be reached, or refuses",
+  }),
+  flag("remote-insecure", {
+    doc: "Allow http: and grpc: to another machine",
+  }),
+  path("remote-sign", {
+    value: "KEYFILE",
+    doc: "Sign what is pushed with this private key (Ed25519, PEM)",
+  }),
+  path("remote-trust", {
+    value: "KEYFILE",
+    repeat: true,
+    doc: "Take only what this public key has signed",
+  }),
+  path("remote-ca", {
+    value: "FILE",
+    doc: "Trust this authority, too (PEM)",
+  }),
+  path("remote-cert", {
+    value: "FILE",
+    doc: "The client's certificate (PEM)",
+  }),
+  path("remote-key", {
+    value: "FILE",
+    doc: "Its private key (PEM)",
+  }),
+  text("credential-helper", {
+    value: "PROGRAM",
+    doc: "Ask this program for headers, as Bazel does",
+  }),
+] as const;
+
+/** What `push` and `pull` take. */
+export const PUSH = {
+  flags: [...KEYED, ...REMOTE, DURABLE, ...LOCKS],
+  words: [KEYS],
+} as const satisfies Shape;
+
 /** What `put` takes. */
 export const PUT = {
-  flags: [...KEYED, DURABLE, ...LIMITS, ...LOCKS],
+  flags: [...KEYED, ...REMOTE, DURABLE, ...LIMITS, ...LOCKS],
   words: [KEY, SRC],
 } as const satisfies Shape;
 
@@ -339,6 +388,7 @@ export const GET = {
     FALLBACK,
     flag("lookup-only", { doc: "Only say whether it is there" }),
     ...PLACES,
+    ...REMOTE,
     ...LOCKS,
   ],
   words: [KEY, path("dst", { variable: false, doc: "Where it is needed" })],
@@ -354,6 +404,7 @@ export const ENSURE = {
       doc: "Run COMMAND even if it is there",
     }),
     ...PLACES,
+    ...REMOTE,
     ALLOW_EMPTY,
     DURABLE,
     ...LIMITS,
@@ -389,15 +440,19 @@ export const VERIFY = {
 /** What `doctor` takes. */
 export const DOCTOR = {
   flags: [
-    DIR.flag,
+    directory("dir", {
+      variable: false,
+      doc: "The directory: the same as DIR",
+    }),
     wholeNumber("links", {
       value: "N",
       default: "1100",
       doc: "Try at most that many hard links to one file",
     }),
+    ...REMOTE,
   ],
   words: [
-    DIR.word,
+    directory("dir", { variable: false, doc: "The directory" }),
     directory("dst", { variable: false, doc: "Where it is needed" }),
   ],
 } as const satisfies Shape;

@@ -6,7 +6,8 @@ import type { Call, GET } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
 import { complain, printJson } from "./output.ts";
 import { isUnchanged } from "./placing.ts";
-import { isThere, openStore } from "./store.ts";
+import { openShared } from "./remote.ts";
+import { isThere } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
 export async function run(call: Call<typeof GET>): Promise<number> {
@@ -15,7 +16,8 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     throw new UsageError("get takes KEY and DST; DST is missing");
   }
   return await untilSignalled(async (signal) => {
-    const cache = openStore(call, signal);
+    const { cache, asked } = await openShared(call, signal);
+    using _ = asked;
     const except = dst === undefined ? [] : [dst];
     const key = await keyWithHash(
       call,
@@ -27,8 +29,10 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     const miss = async () => {
       await isThere(cache); // what is something else is an error, not a miss
       if (call.values.json) {
-        printJson("get", { result: { outcome: "miss", key } });
+        const result = { outcome: "miss", key, ...asked.json };
+        printJson("get", { result });
       }
+      asked.check();
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
       return EXIT.miss;
     };
@@ -40,16 +44,21 @@ export async function run(call: Call<typeof GET>): Promise<number> {
         if (!(error instanceof CacheError)) throw error;
       }
     }
-    using entry = await cache.get(key, { fallback });
+    using entry = await cache.get(key, {
+      fallback,
+      onRemote: asked.onRemote,
+    });
     if (!entry) return await miss();
     const { outcome, matchedKey } = entry;
     const isPartial = matchedKey !== undefined;
-    const hit = { outcome, key, ...isPartial && { matchedKey } };
+    const known = { ...isPartial && { matchedKey }, ...asked.json };
+    const hit = { outcome, key, ...known };
     const how = isPartial
       ? `Found ${printable(matchedKey)} for ${printable(key)}`
       : `Found ${printable(key)}`;
     if (lookupOnly) {
       report(call, hit, () => how);
+      asked.check();
       return EXIT.done;
     }
     const { linkAny, unlessDamaged } = await import("./link.ts");
@@ -59,6 +68,7 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     const { result, text } = linked;
     const said = isPartial ? `${how}. ${text}` : text;
     report(call, { ...hit, link: result }, () => said);
+    asked.check();
     return EXIT.done;
   });
 }

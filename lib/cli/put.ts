@@ -4,13 +4,14 @@ import { keyWithHash } from "./key.ts";
 import { putProgress, withMeter } from "./progress.ts";
 import { plural, size } from "./render.ts";
 import { printable } from "../os/text.ts";
-import { openStore } from "./store.ts";
+import { openShared } from "./remote.ts";
 
 /** `rebuild-cache put KEY SRC` */
 export async function run(call: Call<typeof PUT>): Promise<number> {
   const { src } = call.values;
   return await untilSignalled(async (signal) => {
-    const cache = openStore(call, signal);
+    const { cache, asked } = await openShared(call, signal);
+    using _ = asked;
     const key = await keyWithHash(
       call,
       call.values.key,
@@ -23,15 +24,17 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
       src,
       (update) =>
         cache.put(key, src, {
+          onRemote: asked.onRemote,
           onProgress: (progress) => update(putProgress(progress)),
         }),
     );
     const { files, bytes } = result;
     report(
       call,
-      result,
+      { ...result, ...asked.json },
       () => `Put ${printable(key)}: ${plural(files, "file")}, ${size(bytes)}`,
     );
+    asked.check();
     return EXIT.done;
   });
 }

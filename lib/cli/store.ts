@@ -1,6 +1,7 @@
 import { openCache } from "../cache/cache.ts";
 import type { Cache } from "../cache/interface.ts";
 import type { Limits } from "../cache/limits.ts";
+import type { Remote } from "../cache/remote.ts";
 import { isCache } from "../cache/store.ts";
 import { CacheError } from "../error.ts";
 import type { Call, LIMITS, LOCKS, ROOT } from "./flags.ts";
@@ -15,7 +16,11 @@ type StoreCall = Call<{ flags: [typeof ROOT]; words: [] }> & {
 };
 
 /** The cache that `--dir` and `--bucket` name; by default the user's. */
-export function openStore(call: StoreCall, signal: AbortSignal): Cache {
+export function openStore(
+  call: StoreCall,
+  signal: AbortSignal,
+  remote?: Remote,
+): Cache {
   const { dir, bucket, durable = false } = call.values;
   const { ifBusy = "wait", wait, noLock = false } = call.values;
   const limits = limitsOf(call.values);
@@ -25,6 +30,7 @@ export function openStore(call: StoreCall, signal: AbortSignal): Cache {
       signal,
     ),
     durable,
+    ...remote && { remote },
     ...bucket !== undefined && { bucket },
     ...Object.keys(limits).length > 0 && { limits },
   });

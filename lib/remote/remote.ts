@@ -88,7 +88,7 @@ export class SharedRemote implements Remote {
   readonly mode: "read" | "read-write";
   readonly #settings: Settings;
   readonly #makeEngine: typeof makeEngine;
-  readonly #notes: Notes;
+  #notes: Notes;
   #engine: Promise<Engine> | undefined;
   #opened: Promise<{ update?: boolean }> | undefined;
   #breaker: Breaker | undefined;
@@ -102,6 +102,11 @@ export class SharedRemote implements Remote {
     this.#settings = settings;
     this.#makeEngine = make;
     this.#notes = new Notes(settings.folder);
+  }
+
+  keepNotesIn(folder: string): void {
+    if (this.#settings.folder !== undefined || this.#breaker) return;
+    this.#notes = new Notes(folder);
   }
 
   async pull(

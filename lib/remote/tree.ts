@@ -198,7 +198,7 @@ function sorted<T extends readonly [name: string, ...unknown[]]>(
 
 function writeDirectory(
   writer: Writer,
-  { path, mode, files, links, directories }: ListedDirectory,
+  { path, mode, files, links, directories, modified }: ListedDirectory,
   encoded: ReadonlyMap<string, Encoded>,
 ): void {
   for (const file of sorted(files)) {
@@ -213,31 +213,38 @@ function writeDirectory(
       writeDigest(writer, 2, inner.digest);
     });
   }
-  for (const [name, text] of sorted(links)) {
+  for (const [name, text, ...time] of sorted(links)) {
     writer.message(3, () => {
       writer.text(1, name);
       writer.text(2, text);
+      const [seconds, nanoseconds = 0] = time;
+      if (seconds === undefined) return;
+      writer.message(4, () => writeTime(writer, seconds, nanoseconds));
     });
   }
   writer.message(5, () => {
     if (path === undefined) writeProperty(writer, "kind", "file");
+    if (modified) writeTime(writer, ...modified);
     writeMode(writer, mode);
   });
 }
 
 function writeFile(writer: Writer, name: string, file: ListedFile): void {
-  const [, size, mode, hash, seconds, nanoseconds] = file;
-  const group = groupOf(file);
+  const [, size, mode, hash, seconds, nanoseconds, group] = file;
   writer.text(1, name);
   writeDigest(writer, 2, { hash, size });
   writer.number(4, mode & 0o100 ? 1 : 0);
   writer.message(6, () => {
     if (group !== undefined) writeProperty(writer, "link", String(group));
-    writer.message(2, () => {
-      writer.number(1, seconds);
-      writer.number(2, nanoseconds);
-    });
+    writeTime(writer, seconds, nanoseconds);
     writeMode(writer, mode);
+  });
+}
+
+function writeTime(writer: Writer, seconds: number, nanoseconds: number): void {
+  writer.message(2, () => {
+    writer.number(1, seconds);
+    writer.number(2, nanoseconds);
   });
 }
 
@@ -250,10 +257,4 @@ function writeProperty(writer: Writer, name: string, value: string): void {
 
 function writeMode(writer: Writer, mode: number): void {
   writer.message(3, () => writer.number(1, mode & 0o777));
-}
-
-/** Which files of the tree are one file with several names, if a listing says that. */
-function groupOf(file: readonly unknown[]): number | undefined {
-  const group = file[6];
-  return typeof group === "number" ? group : undefined;
 }

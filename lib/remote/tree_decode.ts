@@ -6,7 +6,11 @@
  * @module
  */
 
-import type { ListedDirectory, ListedFile } from "../link/listing.ts";
+import type {
+  ListedDirectory,
+  ListedFile,
+  ListedLink,
+} from "../link/listing.ts";
 import { printable } from "../os/text.ts";
 import { digestOf, EMPTY, readDigest } from "./digest.ts";
 import { type Digest, RemoteError } from "./engine.ts";
@@ -71,8 +75,9 @@ function split(bytes: Uint8Array) {
 interface Node {
   mode: number;
   isFile: boolean;
+  modified?: readonly [seconds: number, nanoseconds: number];
   readonly files: ListedFile[];
-  readonly links: [name: string, text: string][];
+  readonly links: ListedLink[];
   readonly directories: [name: string, hash: string][];
   /** What it is with all that is in it. Known when it was measured. */
   size?: Size;
@@ -122,9 +127,11 @@ class Parsing {
         node.directories.push(this.#child(reader.bytes(), names));
       } else if (field === 3) node.links.push(parseLink(reader.bytes(), names));
       else if (field === 5) {
-        const { mode = 0o755, kind } = parseProperties(reader.bytes());
+        const { mode = 0o755, kind, ...time } = parseProperties(reader.bytes());
+        const { seconds, nanoseconds = 0 } = time;
         node.mode = mode;
         node.isFile = kind === "file";
+        if (seconds !== undefined) node.modified = [seconds, nanoseconds];
       }
     }
     return node;
@@ -163,8 +170,8 @@ class Parsing {
       throw wrong("it has a hard link that is none");
     }
     this.#groups.set(group, same);
-    // A listing has it in a seventh place, where it knows of hard links.
-    return [...file, group] as unknown as ListedFile;
+    const [name, size, mode, digest, seconds, nanoseconds] = file;
+    return [name, size, mode, digest, seconds, nanoseconds, group];
   }
 
   #child(bytes: Uint8Array, names: Set<string>): [string, string] {
@@ -183,19 +190,23 @@ class Parsing {
   }
 }
 
-function parseLink(bytes: Uint8Array, names: Set<string>): [string, string] {
+function parseLink(bytes: Uint8Array, names: Set<string>): ListedLink {
   const reader = new Reader(bytes);
   let name = "";
   let text = "";
+  let time: Properties = {};
   for (let field; (field = reader.next()) > 0;) {
     if (field === 1) name = reader.text();
     else if (field === 2) text = reader.text();
+    else if (field === 4) time = parseProperties(reader.bytes());
   }
   checkName(name, names);
   if (text === "" || text.includes("\0")) {
     throw wrong(`the link "${printable(name)}" leads nowhere`);
   }
-  return [name, text];
+  const { seconds, nanoseconds = 0 } = time;
+  if (seconds === undefined) return [name, text];
+  return [name, text, seconds, nanoseconds];
 }
 
 interface Properties {
@@ -315,9 +326,10 @@ function expand(
   const lines: ListedDirectory[] = [];
   const todo: [path: string, node: Node][] = [["", root]];
   for (let next; (next = todo.pop());) {
-    const [path, { mode, files, links, directories }] = next;
+    const [path, { mode, files, links, directories, modified }] = next;
     const names = directories.map(([name]) => name);
-    lines.push({ path, mode, files, links, directories: names });
+    const line = { path, mode, files, links, directories: names };
+    lines.push(modified ? { ...line, modified } : line);
     for (const [name, hash] of directories.toReversed()) {
       todo.push([`${path}/${name}`, known.get(hash)!]);
     }

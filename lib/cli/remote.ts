@@ -1,0 +1,140 @@
+/**
+ * A cache with the server that it shares with other machines, if one is named.
+ *
+ * @module
+ */
+
+import type { Cache } from "../cache/interface.ts";
+import type { Remote, RemoteReport } from "../cache/remote.ts";
+import { osFailure } from "../error.ts";
+import { kindOfError } from "../error.ts";
+import { Ended, EXIT } from "./ending.ts";
+import { UsageError } from "./flag.ts";
+import type { Call, REMOTE, ROOT } from "./flags.ts";
+import { openStore } from "./store.ts";
+
+type RemoteCall = Call<{ flags: typeof REMOTE; words: [] }>;
+
+type SharedCall = Call<{ flags: [typeof ROOT, ...typeof REMOTE]; words: [] }>;
+
+/** What a run asked of its remote, and what came of it. */
+export class Asked implements Disposable {
+  readonly #remote: Remote | undefined;
+  readonly #required: boolean;
+  readonly #reports: RemoteReport[] = [];
+
+  constructor(remote: Remote | undefined, required: boolean) {
+    this.#remote = remote;
+    this.#required = required;
+  }
+
+  [Symbol.dispose](): void {
+    this.#remote?.[Symbol.dispose]();
+  }
+
+  /** For each call of the cache. */
+  readonly onRemote = (report: RemoteReport): void => {
+    this.#reports.push(report);
+  };
+
+  /** What `--json` says of it: the first outcome, and the sum of the rest. */
+  get json(): { remote?: RemoteReport } {
+    const [first, ...more] = this.#reports;
+    if (!first) return {};
+    const remote = more.reduce((sum, it) => ({
+      ...sum,
+      calls: sum.calls + it.calls,
+      sentBytes: sum.sentBytes + it.sentBytes,
+      receivedBytes: sum.receivedBytes + it.receivedBytes,
+      files: sum.files + it.files,
+      durationMs: sum.durationMs + it.durationMs,
+      ...it.reason !== undefined && { reason: it.reason },
+    }), first);
+    return { remote };
+  }
+
+  /** With `--remote-required`, a remote that did not help is a failure. */
+  check(): void {
+    if (!this.#required) return;
+    const bad = this.#reports.find(({ outcome, reason }) =>
+      outcome === "down" || outcome === "refused" ||
+      outcome === "off" && reason?.includes("down")
+    );
+    if (!bad) return;
+    throw new Ended(
+      EXIT.failed,
+      "other",
+      `The remote is required: ${bad.reason}`,
+    );
+  }
+}
+
+/** The cache of a call, with its remote. Dispose of what was asked. */
+export async function openShared(
+  call: SharedCall,
+  signal: AbortSignal,
+): Promise<{ cache: Cache; asked: Asked }> {
+  const { remote: url, remoteRequired } = call.values;
+  if (url === undefined) {
+    if (remoteRequired) {
+      throw new UsageError("--remote-required needs --remote URL");
+    }
+    const asked = new Asked(undefined, false);
+    return { cache: openStore(call, signal), asked };
+  }
+  const remote = await openNamed(call, url);
+  const asked = new Asked(remote, remoteRequired);
+  return { cache: openStore(call, signal, remote), asked };
+}
+
+/** The remote of a call, with whatever the user's environment says of it. */
+export async function openNamed(
+  { values }: RemoteCall,
+  url: string,
+): Promise<Remote> {
+  const { openRemote, awsOf } = await import("../remote/remote.ts");
+  const { remoteMode: mode, remoteInsecure: insecure } = values;
+  const { remoteCa: ca, remoteCert: cert, remoteKey: key } = values;
+  const { remoteSign: sign, remoteTrust, credentialHelper } = values;
+  const headers = Deno.env.get("REBUILD_CACHE_REMOTE_HEADER");
+  const netrc = readNetrc();
+  try {
+    return openRemote(url, {
+      mode,
+      insecure,
+      ...ca !== undefined && { ca: read(ca) },
+      ...cert !== undefined && { cert: read(cert) },
+      ...key !== undefined && { key: read(key) },
+      ...sign !== undefined && { sign: read(sign) },
+      trust: remoteTrust.map(read),
+      ...headers !== undefined && { headers },
+      ...credentialHelper !== undefined && { credentialHelper },
+      ...netrc !== undefined && { netrc },
+      ...url.startsWith("s3:") && { aws: awsOf((name) => Deno.env.get(name)) },
+    });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(`--remote: ${error.message}`);
+  }
+}
+
+function read(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    throw osFailure("read", path, error);
+  }
+}
+
+/** A file that is not there, or not the user's to read, says nothing. */
+function readNetrc(): string | undefined {
+  const home = Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE");
+  const path = Deno.env.get("NETRC") ?? (home && `${home}/.netrc`);
+  if (!path) return undefined;
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (kindOfError(error) === "not-found") return undefined;
+    throw osFailure("read", path, error);
+  }
+}
