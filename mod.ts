@@ -112,6 +112,11 @@ export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 
 // Sharing between machines (openRemote() is in @rebuild/cache/remote)
 export type {
+  ListedDirectory,
+  ListedFile,
+  ListedLink,
+} from "./lib/link/listing.ts";
+export type {
   Digest,
   Pulled,
   Remote,

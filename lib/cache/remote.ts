@@ -6,21 +6,35 @@
 
 import type { ListedDirectory } from "../link/listing.ts";
 
-/** A content: its SHA-256 in 64 hexadecimal digits, and its bytes. */
+/**
+ * A content: its SHA-256 in 64 hexadecimal digits, and its bytes.
+ *
+ * @category Remote
+ */
 export interface Digest {
+  /** The SHA-256. */
   readonly hash: string;
   /** Bytes. */
   readonly size: number;
 }
 
-/** Under what a remote keeps a tree. */
+/**
+ * Under what a remote keeps a tree.
+ *
+ * @category Remote
+ */
 export interface RemoteKey {
   /** The bucket: equal keys of different buckets have nothing to do with each other. */
   readonly bucket: string;
+  /** The key. */
   readonly key: string;
 }
 
-/** Where the contents of what is pulled go. It checks each, and takes none that is wrong. */
+/**
+ * Where the contents of what is pulled go. It checks each, and takes none that is wrong.
+ *
+ * @category Remote
+ */
 export interface RemoteSink {
   /** Whether the cache has it already. */
   has(digest: Digest): boolean;
@@ -33,7 +47,11 @@ export interface RemoteSink {
   ): Promise<void>;
 }
 
-/** Where the contents of what is pushed come from. */
+/**
+ * Where the contents of what is pushed come from.
+ *
+ * @category Remote
+ */
 export interface RemoteSource {
   /** All of it. For what is small. */
   read(digest: Digest): Uint8Array<ArrayBuffer>;
@@ -46,8 +64,13 @@ export class WrongContent extends Error {
   override name = "WrongContent";
 }
 
-/** How a remote is asked. */
+/**
+ * How a remote is asked.
+ *
+ * @category Remote
+ */
 export interface RemoteCallOptions {
+  /** Ends it; its reason is thrown. */
   signal?: AbortSignal | undefined;
   /** Called with the bytes that went over the wire, and those that will as far as known. */
   onProgress?:
@@ -63,6 +86,8 @@ export interface RemoteCallOptions {
  * - `refused`: it was reached and said no (credentials, certificate, address), or what it
  *   sent was not to be trusted.
  * - `off`: not asked, since it was down a moment ago, or may only be read.
+ *
+ * @category Remote
  */
 export type RemoteOutcome =
   | "hit"
@@ -72,8 +97,13 @@ export type RemoteOutcome =
   | "refused"
   | "off";
 
-/** What a call to a remote did. It never throws for what a server does. */
+/**
+ * What a call to a remote did. It never throws for what a server does.
+ *
+ * @category Remote
+ */
 export interface RemoteReport {
+  /** What became of it. */
   readonly outcome: RemoteOutcome;
   /** Calls over the network. */
   readonly calls: number;
@@ -83,18 +113,29 @@ export interface RemoteReport {
   readonly receivedBytes: number;
   /** Files whose content went over the wire. */
   readonly files: number;
+  /** Milliseconds in all. */
   readonly durationMs: number;
   /** One line that says why it was not a hit, or not pushed. Without secrets. */
   readonly reason?: string;
 }
 
-/** What was pulled: its tree, if all of its contents are in the sink by now. */
+/**
+ * What was pulled: its tree, if all of its contents are in the sink by now.
+ *
+ * @category Remote
+ */
 export interface Pulled {
+  /** Its directories, parents first. */
   readonly tree?: readonly ListedDirectory[];
+  /** What the call did. */
   readonly report: RemoteReport;
 }
 
-/** A server that machines share. */
+/**
+ * A server that machines share.
+ *
+ * @category Remote
+ */
 export interface Remote extends Disposable {
   /** For people: without user, password and query. */
   readonly name: string;
@@ -105,6 +146,10 @@ export interface Remote extends Disposable {
    * unless it has one.
    */
   keepNotesIn(folder: string): void;
+  /**
+   * Closes its connections.
+   */
+  [Symbol.dispose](): void;
   /**
    * Looks a key up, and lets the sink have all contents that it lacks.
    *

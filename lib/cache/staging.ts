@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Place } from "../fs/open.ts";
+import type { Place } from "../fs/open.ts";
 import { removeTree } from "../fs/remove.ts";
 import { nothingBuilt } from "../rebuild/built.ts";
 import type {

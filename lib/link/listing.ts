@@ -16,6 +16,8 @@ import type { EntryKind, Time } from "../fs/directory.ts";
 /**
  * A file: name, bytes, mode, SHA-256 of its content, when it was last modified; and, if
  * it has several names in the tree, a number that all of them have.
+ *
+ * @category Remote
  */
 export type ListedFile = readonly [
   name: string,
@@ -27,12 +29,17 @@ export type ListedFile = readonly [
   group?: number,
 ];
 
-/** A line of a listing: a directory, or a tree that is a file. */
+/**
+ * A line of a listing: a directory, or a tree that is a file.
+ *
+ * @category Remote
+ */
 export interface ListedDirectory {
   /** Below the tree: `""`, `/a/b`; `undefined` for a tree that is a file. */
   readonly path: string | undefined;
   /** Its mode, with setuid, setgid and sticky. */
   readonly mode: number;
+  /** Its files. */
   readonly files: readonly ListedFile[];
   /** Symbolic links. */
   readonly links: readonly ListedLink[];
@@ -42,7 +49,11 @@ export interface ListedDirectory {
   readonly modified?: readonly [seconds: number, nanoseconds: number];
 }
 
-/** A symbolic link: name, text, and when it was last modified. */
+/**
+ * A symbolic link: name, text, and when it was last modified.
+ *
+ * @category Remote
+ */
 export type ListedLink = readonly [
   name: string,
   text: string,

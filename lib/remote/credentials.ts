@@ -10,7 +10,11 @@ import { askHelper } from "./helper_command.ts";
 import { isLoopback } from "./loopback.ts";
 import { findLogin } from "./netrc.ts";
 
-/** Where credentials come from. */
+/**
+ * Where credentials come from.
+ *
+ * @category Remote
+ */
 export interface CredentialOptions {
   /**
    * Headers that are sent with each request: a text with a line `Name: value` for each, as
@@ -28,10 +32,17 @@ export interface CredentialOptions {
   aws?: AwsOptions;
 }
 
-/** Who one is on S3. */
+/**
+ * Who one is on S3.
+ *
+ * @category Remote
+ */
 export interface AwsOptions {
+  /** `AWS_ACCESS_KEY_ID`. */
   accessKeyId?: string;
+  /** `AWS_SECRET_ACCESS_KEY`. */
   secretAccessKey?: string;
+  /** `AWS_SESSION_TOKEN`, if they are for a while only. */
   sessionToken?: string;
   /** Where the bucket is, if its URL does not say it. */
   region?: string;

@@ -20,6 +20,11 @@ export type { AwsOptions, CredentialOptions } from "./credentials.ts";
 export type { DoctorOptions, RemoteHealth } from "./health.ts";
 export type { RemoteKind, RemoteOptions } from "./options.ts";
 export type {
+  ListedDirectory,
+  ListedFile,
+  ListedLink,
+} from "../link/listing.ts";
+export type {
   Digest,
   Pulled,
   Remote,

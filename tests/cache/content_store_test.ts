@@ -1,7 +1,7 @@
 /** Files are stored once for each content and mode (see lib/cache/content_store.ts). */
 import { assert, assertEquals } from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
-import { LinkError } from "../../lib/link/error.ts";
+import type { LinkError } from "../../lib/link/error.ts";
 import { setLogSink } from "../../lib/log.ts";
 import { must, runCli } from "../support/command.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";

@@ -8,6 +8,8 @@ for (const path of modulesIn(lib)) await import(path.href);
 
 function* modulesIn(directory: URL): Generator<URL> {
   for (const { name, isDirectory } of Deno.readDirSync(directory)) {
+    // A remote needs npm's packages, and nobody here has one.
+    if (name === "remote") continue;
     if (isDirectory) yield* modulesIn(new URL(`${name}/`, directory));
     // A worker's module is for its own thread.
     else if (name.endsWith(".ts") && name !== "worker.ts") {
