@@ -174,10 +174,11 @@ export class HttpTransport implements Disposable {
         throw error;
       }
       const location = response.headers.get("location");
-      if (response.status < 300 || response.status > 399) return response;
+      const { status } = response;
+      if (status < 300 || status > 399 || location === null) return response;
       await response.body?.cancel();
       if (hops === HOPS) throw new HttpError("refused", "redirects, on and on");
-      url = redirected(method, url, response.status, location);
+      url = redirected(method, url, status, location);
     }
   }
 
