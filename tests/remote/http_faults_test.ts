@@ -173,6 +173,32 @@ test("HttpEngine takes no body of another length", ["net"], async () => {
   }
 });
 
+test("HttpEngine.range() takes no other part", ["net"], async () => {
+  let status = 206;
+  let said: string | undefined;
+  await using server = serve(() =>
+    new Response(content.subarray(0, 2), {
+      status,
+      headers: { ...said !== undefined && { "content-range": said } },
+    })
+  );
+  using engine = new HttpEngine(server.url);
+  const range = { digest, from: 1, to: 3 };
+  for (
+    said of [undefined, "bytes 0-1/1000", "bytes 1-2/999", "bytes 1-3/1000"]
+  ) {
+    await wrong(() => engine.range(range, call), /another range/);
+  }
+  for (said of ["bytes 1-2/1000", "bytes 1-2/*"]) {
+    assertEquals(await engine.range(range, call), content.subarray(0, 2));
+  }
+  status = 416;
+  await wrong(() => engine.range(range, call), /416/);
+  for (const [from, to] of [[-1, 3], [3, 1], [0, 1001]] as const) {
+    await wrong(() => engine.range({ digest, from, to }, call), /cannot be/);
+  }
+});
+
 test(
   "HttpEngine reads no more of a bomb than it asked for",
   ["net"],
