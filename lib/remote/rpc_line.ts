@@ -18,7 +18,8 @@ export class Line extends Http2SessionManager implements Heard {
   #session: ClientHttp2Session | undefined;
 
   constructor(origin: string, { ca, cert, key }: EngineOptions) {
-    super(origin, {}, {
+    // Without a timer: one that is begun when a stream ends late would outlive us.
+    super(origin, { idleConnectionTimeoutMs: Infinity }, {
       // By itself it would take the place of those that are trusted anyway.
       ...ca !== undefined && { ca: [...getCACertificates("default"), ca] },
       ...cert !== undefined && { cert },
