@@ -28,10 +28,12 @@ export class Line extends Http2SessionManager implements Heard {
     });
   }
 
-  /** 0 until the server has said anything. */
+  /** 0 while there is none, and until the server has said anything. */
   get bytesHeard(): number {
+    const session = this.#session;
+    if (!session || session.destroyed) return 0;
     try {
-      return this.#session?.socket.bytesRead ?? 0;
+      return session.socket.bytesRead;
     } catch {
       return 0; // It is gone.
     }
