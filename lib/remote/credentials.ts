@@ -10,7 +10,11 @@ import { askHelper } from "./helper_command.ts";
 import { isLoopback } from "./loopback.ts";
 import { findLogin } from "./netrc.ts";
 
-/** Where credentials come from. */
+/**
+ * Where credentials come from.
+ *
+ * @category Remote
+ */
 export interface CredentialOptions {
   /**
    * Headers that are sent with each request: a text with a line `Name: value` for each, as
@@ -28,10 +32,17 @@ export interface CredentialOptions {
   aws?: AwsOptions;
 }
 
-/** Who one is on S3. */
+/**
+ * Who one is on S3.
+ *
+ * @category Remote
+ */
 export interface AwsOptions {
+  /** `AWS_ACCESS_KEY_ID`. */
   accessKeyId?: string;
+  /** `AWS_SECRET_ACCESS_KEY`. */
   secretAccessKey?: string;
+  /** `AWS_SESSION_TOKEN`: of keys that are for a while. */
   sessionToken?: string;
   /** Where the bucket is, if its URL does not say it. */
   region?: string;
@@ -60,7 +71,6 @@ export interface Credentials {
  * Looks for credentials.
  *
  * @param url Where they go; for S3 its endpoint.
- * @param user Whose URL has the user and password, if it is another one.
  * @throws {TypeError} If one can't be sent, or would go to another machine in clear text.
  */
 export function credentialsFor(
@@ -84,6 +94,8 @@ export function credentialsFor(
   if (program === "") throw new TypeError("credentialHelper must not be empty");
   const secrets = new Secrets();
   for (const value of Object.values(given)) secrets.add(value);
+  // A token, or anything else.
+  for (const value of url.searchParams.values()) secrets.add(value);
   if (login) {
     secrets.add(login.password);
     if (!given.authorization) given.authorization = basic(login);
@@ -106,7 +118,13 @@ export function credentialsFor(
   };
 }
 
-/** What AWS's variables say: `AWS_ACCESS_KEY_ID` and the like. */
+/**
+ * What AWS's variables say: `AWS_ACCESS_KEY_ID` and the like.
+ *
+ * @param variable Gives a variable of the environment.
+ *
+ * @category Remote
+ */
 export function awsOf(
   variable: (name: string) => string | undefined,
 ): AwsOptions {

@@ -18,6 +18,7 @@ export interface DoctorOptions {
 export interface RemoteHealth {
   /** For people: its URL without user, password and query. */
   readonly name: string;
+  /** By which protocol it is asked. */
   readonly kind: RemoteKind;
   /** Whether it may be read. */
   readonly reads: boolean;
@@ -25,7 +26,9 @@ export interface RemoteHealth {
   readonly writes: boolean;
   /** How long a small question takes, in milliseconds. */
   readonly roundTripMs?: number;
+  /** How fast a few megabytes got there. Known if it may be written. */
   readonly uploadBytesPerSecond?: number;
+  /** How fast they came back. */
   readonly downloadBytesPerSecond?: number;
   /** One line that says why something can't be done. Without secrets. */
   readonly reason?: string;

@@ -49,8 +49,9 @@ export interface RemoteOptions extends CredentialOptions {
   insecure?: boolean;
   /** PEM: authorities that are trusted besides the system's. */
   ca?: string;
-  /** PEM: the client's own certificate, and its private key. One needs the other. */
+  /** PEM: the client's own certificate. It needs its `key`. */
   cert?: string;
+  /** PEM: the private key of `cert`. */
   key?: string;
   /** PEM (PKCS#8): an Ed25519 private key, with which all that is pushed is signed. */
   sign?: string;
@@ -79,7 +80,11 @@ export interface RemoteOptions extends CredentialOptions {
   idleTimeout?: number;
 }
 
-/** By which protocol a server is asked. */
+/**
+ * By which protocol a server is asked.
+ *
+ * @category Remote
+ */
 export type RemoteKind = "http" | "s3" | "grpc";
 
 /** Options that were checked. */
