@@ -1,7 +1,7 @@
 /** What servers do wrong: written by hand, since none of the real ones does it. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import type { RemoteSink } from "../../lib/cache/remote.ts";
+import { type RemoteSink, WrongContent } from "../../lib/cache/remote.ts";
 import { HttpEngine } from "../../lib/remote/http.ts";
 import { test } from "../support/needs.ts";
 import {
