@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { RemoteError } from "../../lib/remote/engine.ts";
 import { locateBucket, s3Engine } from "../../lib/remote/s3.ts";
+import { makeCertificates } from "../support/certificates.ts";
 import { test } from "../support/needs.ts";
 import {
   digestOf,
@@ -11,6 +12,7 @@ import {
 import { assertKeeps, resultOf } from "../support/remote_contract.ts";
 import { refusal, weather } from "../support/remote_errors.ts";
 import { startGofakes3, startVersitygw } from "../support/servers.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
 const call = { signal: new AbortController().signal };
 
@@ -29,6 +31,21 @@ test("s3Engine() keeps all in versitygw, below the prefix", [
   const prefix = server.process.dir.at("buckets", "cache", "some", "where");
   const names = [...Deno.readDirSync(prefix)].map(({ name }) => name).sort();
   assertEquals(names, ["ac", "cas"]);
+});
+
+test("s3Engine() keeps all in versitygw by TLS", [
+  "versitygw",
+  "openssl",
+], async () => {
+  await using dir = TempDir.make();
+  const tls = await makeCertificates(dir.path);
+  await using server = await startVersitygw({ tls });
+  const credentials = server;
+  using engine = s3Engine(server.url, { credentials, ca: tls.ca });
+  await assertKeeps(engine);
+  using stranger = s3Engine(server.url, { credentials });
+  const action = digestOf(randomContent(9));
+  await refusal(() => stranger.getAction(action, call), /certificate/);
 });
 
 test("s3Engine() is refused with a wrong key, and doesn't tell it", [
