@@ -52,8 +52,8 @@ export class Line extends Http2SessionManager implements Heard {
       // of 20 ms take 10 s then.
       session.setLocalWindowSize(WINDOW);
     }
-    // A server may answer before it has all of a content. Unless such a stream is closed,
-    // what still waits in it keeps the others from being sent.
+    // A server may answer before it has all of a content. What still waits in such a stream
+    // must not keep the others from being sent.
     stream.once("end", () => {
       if (!stream.writableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
     });
