@@ -112,20 +112,9 @@ export type { BlobOptions, BlobReport } from "./lib/cache/blob.ts";
 
 // Sharing between machines (openRemote() is in @rebuild/cache/remote)
 export type {
-  ListedDirectory,
-  ListedFile,
-  ListedLink,
-} from "./lib/link/listing.ts";
-export type {
-  Digest,
-  Pulled,
   Remote,
-  RemoteCallOptions,
-  RemoteKey,
   RemoteOutcome,
   RemoteReport,
-  RemoteSink,
-  RemoteSource,
 } from "./lib/cache/remote.ts";
 
 // Locks and messages

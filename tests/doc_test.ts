@@ -12,6 +12,7 @@ const CATEGORIES = [
   "Directories",
   "Trees",
   "Keyed cache",
+  "Remote",
   "Locks",
   "Errors",
   "Log",

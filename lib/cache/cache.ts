@@ -79,7 +79,9 @@ export function openCache(
   checkPath("root", root);
   checkLockOptions(options);
   const { bucket = "default", durable, limits, lock, remote } = options;
-  if (remote !== undefined) checkMethods("remote", remote, ["pull", "push"]);
+  if (remote !== undefined) {
+    checkMethods("remote", remote, ["pull", "push", "keepNotesIn"]);
+  }
   checkType("bucket", bucket, "string");
   checkType("durable", durable, "boolean");
   checkType("lock", lock, "boolean");

@@ -23,9 +23,9 @@ import { nameOf, PULLED, TREE } from "./layout.ts";
 import { Damaged, OLD, readManifest } from "./manifest.ts";
 import type {
   Digest,
-  Remote,
   RemoteCallOptions,
   RemoteReport,
+  RemoteServer,
   RemoteSink,
   RemoteSource,
 } from "./remote.ts";
@@ -49,7 +49,7 @@ function tell(store: Store, report: RemoteReport): void {
  */
 export async function pullInto(
   store: Store,
-  remote: Remote,
+  remote: RemoteServer,
   key: string,
   staging: SlotStaging,
   onProgress?: RemoteCallOptions["onProgress"],
@@ -153,7 +153,7 @@ export async function pullKey(
   return (await pullInto(store, remote, key, staging)).report;
 }
 
-function required(store: Store): Remote {
+function required(store: Store): RemoteServer {
   const remote = remoteOf(store);
   if (remote) return remote;
   throw new TypeError("openCache() was given no remote");
@@ -283,7 +283,7 @@ function wrong(hash: string, is: string): WrongContent {
 /** Gives a remote an archive that is held. */
 export async function pushArchive(
   store: Store,
-  remote: Remote,
+  remote: RemoteServer,
   key: string,
   archive: Directory,
   onProgress?: RemoteCallOptions["onProgress"],

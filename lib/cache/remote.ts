@@ -8,8 +8,6 @@ import type { ListedDirectory } from "../link/listing.ts";
 
 /**
  * A content: its SHA-256 in 64 hexadecimal digits, and its bytes.
- *
- * @category Remote
  */
 export interface Digest {
   /** The SHA-256. */
@@ -20,8 +18,6 @@ export interface Digest {
 
 /**
  * Under what a remote keeps a tree.
- *
- * @category Remote
  */
 export interface RemoteKey {
   /** The bucket: equal keys of different buckets have nothing to do with each other. */
@@ -32,8 +28,6 @@ export interface RemoteKey {
 
 /**
  * Where the contents of what is pulled go. It checks each, and takes none that is wrong.
- *
- * @category Remote
  */
 export interface RemoteSink {
   /** Whether the cache has it already. */
@@ -49,8 +43,6 @@ export interface RemoteSink {
 
 /**
  * Where the contents of what is pushed come from.
- *
- * @category Remote
  */
 export interface RemoteSource {
   /** All of it. For what is small. */
@@ -66,8 +58,6 @@ export class WrongContent extends Error {
 
 /**
  * How a remote is asked.
- *
- * @category Remote
  */
 export interface RemoteCallOptions {
   /** Ends it; its reason is thrown. */
@@ -121,8 +111,6 @@ export interface RemoteReport {
 
 /**
  * What was pulled: its tree, if all of its contents are in the sink by now.
- *
- * @category Remote
  */
 export interface Pulled {
   /** Its directories, parents first. */
@@ -132,7 +120,8 @@ export interface Pulled {
 }
 
 /**
- * A server that machines share.
+ * A server that machines share, as `openRemote()` of `@rebuild/cache/remote` opens it. It
+ * is given to `openCache()`. Disposing of it closes its connections.
  *
  * @category Remote
  */
@@ -141,15 +130,15 @@ export interface Remote extends Disposable {
   readonly name: string;
   /** Whether it may be written. */
   readonly mode: "read" | "read-write";
+}
+
+/** What a cache asks of a remote. */
+export interface RemoteServer extends Remote {
   /**
    * Names a folder for notes to the next process (that the server was down just now),
    * unless it has one.
    */
   keepNotesIn(folder: string): void;
-  /**
-   * Closes its connections.
-   */
-  [Symbol.dispose](): void;
   /**
    * Looks a key up, and lets the sink have all contents that it lacks.
    *

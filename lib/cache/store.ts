@@ -27,7 +27,7 @@ import { osErrorText } from "../os/error.ts";
 import { type ArchiveId, FOLDERS, leaseName, newId } from "./layout.ts";
 import type { StandingLimits } from "./limits.ts";
 import { attempt } from "./locks.ts";
-import type { Remote, RemoteReport } from "./remote.ts";
+import type { Remote, RemoteReport, RemoteServer } from "./remote.ts";
 import { failure, Root } from "./root.ts";
 
 const realPathSync = steady(Deno.realPathSync);
@@ -129,8 +129,9 @@ export interface Store {
 }
 
 /** The remote of a cache, which may leave its notes there. */
-export function remoteOf(store: Store): Remote | undefined {
-  const { remote } = store.options;
+export function remoteOf(store: Store): RemoteServer | undefined {
+  // That it is one was checked when the cache was opened.
+  const remote = store.options.remote as RemoteServer | undefined;
   remote?.keepNotesIn(pathIn(store, FOLDERS.remote));
   return remote;
 }

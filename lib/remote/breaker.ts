@@ -17,6 +17,8 @@ const AHEAD = 5_000;
 export class Breaker {
   readonly #notes: Notes;
   readonly #name: string;
+  /** When it was down, if that could not be noted. */
+  #time: number | undefined;
 
   /** @param hash What stands for the server in names. */
   constructor(notes: Notes, hash: string) {
@@ -26,7 +28,7 @@ export class Breaker {
 
   /** Whether it was down less than a minute ago: one look at the disk. */
   isOpen(): boolean {
-    const time = this.#notes.timeOf(this.#name);
+    const time = this.#time ?? this.#notes.timeOf(this.#name);
     if (time === undefined) return false;
     const age = Date.now() - time;
     // One of the future is of a clock that was wrong.
@@ -35,11 +37,13 @@ export class Breaker {
 
   /** Notes that it is down. */
   open(reason: string): void {
-    this.#notes.write(this.#name, `${reason}\n`);
+    const isNoted = this.#notes.write(this.#name, `${reason}\n`);
+    this.#time = isNoted ? undefined : Date.now();
   }
 
   /** It was there: whoever comes next may ask it. */
   close(): void {
+    this.#time = undefined;
     if (this.isOpen()) this.#notes.remove(this.#name);
   }
 }

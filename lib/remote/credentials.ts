@@ -42,7 +42,7 @@ export interface AwsOptions {
   accessKeyId?: string;
   /** `AWS_SECRET_ACCESS_KEY`. */
   secretAccessKey?: string;
-  /** `AWS_SESSION_TOKEN`, if they are for a while only. */
+  /** `AWS_SESSION_TOKEN`: of keys that are for a while. */
   sessionToken?: string;
   /** Where the bucket is, if its URL does not say it. */
   region?: string;
@@ -71,7 +71,6 @@ export interface Credentials {
  * Looks for credentials.
  *
  * @param url Where they go; for S3 its endpoint.
- * @param user Whose URL has the user and password, if it is another one.
  * @throws {TypeError} If one can't be sent, or would go to another machine in clear text.
  */
 export function credentialsFor(
@@ -95,6 +94,8 @@ export function credentialsFor(
   if (program === "") throw new TypeError("credentialHelper must not be empty");
   const secrets = new Secrets();
   for (const value of Object.values(given)) secrets.add(value);
+  // A token, or anything else.
+  for (const value of url.searchParams.values()) secrets.add(value);
   if (login) {
     secrets.add(login.password);
     if (!given.authorization) given.authorization = basic(login);
@@ -117,7 +118,13 @@ export function credentialsFor(
   };
 }
 
-/** What AWS's variables say: `AWS_ACCESS_KEY_ID` and the like. */
+/**
+ * What AWS's variables say: `AWS_ACCESS_KEY_ID` and the like.
+ *
+ * @param variable Gives a variable of the environment.
+ *
+ * @category Remote
+ */
 export function awsOf(
   variable: (name: string) => string | undefined,
 ): AwsOptions {

@@ -1,5 +1,6 @@
-import type { Engine } from "./engine.ts";
+import { type Engine, RemoteError } from "./engine.ts";
 import type { Settings } from "./options.ts";
+import { osErrorText } from "../os/error.ts";
 
 /** Makes the engine of a server: the modules that it needs are loaded now, and not before. */
 export async function makeEngine(
@@ -9,12 +10,12 @@ export async function makeEngine(
   const options = { ...engine, headers: await credentials.headers(signal) };
   switch (kind) {
     case "http": {
-      const { HttpEngine } = await import("./http.ts");
+      const { HttpEngine } = await loaded(kind, import("./http.ts"));
       return new HttpEngine(url, options);
     }
     case "s3": {
       const keys = await credentials.aws(signal);
-      const { s3Engine } = await import("./s3.ts");
+      const { s3Engine } = await loaded(kind, import("./s3.ts"));
       return s3Engine(url, {
         ...options,
         ...keys && { credentials: keys },
@@ -22,8 +23,22 @@ export async function makeEngine(
       });
     }
     case "grpc": {
-      const { GrpcEngine } = await import("./grpc.ts");
+      const { GrpcEngine } = await loaded(kind, import("./grpc.ts"));
       return new GrpcEngine(url, options);
     }
+  }
+}
+
+/** Packages may be out of reach: that must not end a build. */
+async function loaded<T>(kind: string, module: Promise<T>): Promise<T> {
+  try {
+    return await module;
+  } catch (error) {
+    const [why] = osErrorText(error).split("\n");
+    throw new RemoteError(
+      "refused",
+      `what ${kind} needs can't be loaded: ${why}`,
+      error,
+    );
   }
 }

@@ -179,7 +179,8 @@ export class GrpcEngine implements Engine {
       () => this.#rpc.unary(findMissingBlobs, request, call),
     );
     const asked = new Map(part.map((digest) => [nameOf(digest), digest]));
-    return missingBlobDigests.map((digest) => askedFor(asked, digest));
+    const missing = missingBlobDigests.map((it) => askedFor(asked, it));
+    return unique(missing, (it) => it);
   }
 
   /** A call by itself, which does no harm if it is made twice. */

@@ -23,6 +23,12 @@ const { IDENTITY, ZSTD } = Compressor_Value;
 /** Contents below this are sent as they are: a frame of zstd needs some bytes itself. */
 const WORTH_COMPRESSING = 256;
 
+/**
+ * Milliseconds for each content of a batch. A server may flush each to its disk, and says
+ * nothing before it has done so with all of them.
+ */
+const PATIENCE = 20;
+
 /** Small contents, many in a message. */
 export class GrpcBatches {
   readonly #rpc: Rpc;
@@ -48,7 +54,9 @@ export class GrpcBatches {
     await retried(call.signal, async () => {
       const requests = [...left.values()].map((it) => this.#item(it, source));
       const request = { instanceName: this.#instanceName, requests };
-      const answer = await this.#rpc.unary(batchUpdateBlobs, request, call);
+      const patience = requests.length * PATIENCE;
+      const answer = await this.#rpc
+        .unary(batchUpdateBlobs, request, { ...call, patience });
       const statuses: Status[] = [];
       const asked = new Map(left);
       for (const { digest, status } of answer.responses) {

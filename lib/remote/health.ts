@@ -26,7 +26,7 @@ export interface RemoteHealth {
   readonly writes: boolean;
   /** How long a small question takes, in milliseconds. */
   readonly roundTripMs?: number;
-  /** How fast some megabytes went there. Missing if that was not tried. */
+  /** How fast a few megabytes got there. Known if it may be written. */
   readonly uploadBytesPerSecond?: number;
   /** How fast they came back. */
   readonly downloadBytesPerSecond?: number;

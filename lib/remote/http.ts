@@ -19,14 +19,13 @@ import { HttpError } from "./http_error.ts";
 import type { HttpBody } from "./http_body.ts";
 import { PackReader, type Part } from "./http_packs.ts";
 import {
+  AT_ONCE,
   type Dialect,
   type HttpAnswer,
   HttpTransport,
 } from "./http_transport.ts";
 import { pool } from "./pool.ts";
 
-/** Requests at the same time. */
-const AT_ONCE = 16;
 /** What is smaller is handed over as a whole. */
 const SMALL = 1 << 20;
 /** An action result names a file with some 150 bytes: that is 400,000 large ones. */

@@ -29,7 +29,7 @@ export function clientOf({ ca, cert, key }: EngineOptions): Deno.HttpClient {
     return Deno.createHttpClient({
       // Deno's HTTP/2 takes 44 ms for each small request.
       http2: false,
-      poolMaxIdlePerHost: 32,
+      poolMaxIdlePerHost: 16,
       ...ca !== undefined && { caCerts: [ca] },
       ...cert !== undefined && key !== undefined && { cert, key },
     });

@@ -75,6 +75,8 @@ export function statusError(
       return new HttpError("refused", `${said}: it takes nothing there`);
     case 413:
       return new HttpError("refused", `${said}: that is too large for it`);
+    case 416:
+      return new HttpError("wrong", `${said}: what it has is shorter`);
   }
   return new HttpError("refused", said);
 }

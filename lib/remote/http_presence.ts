@@ -27,6 +27,7 @@ export class Presence {
     if (this.#proven) return { end: () => Promise.resolve() };
     let asked: Promise<void> | undefined;
     const ask = async () => {
+      if (this.#proven) return;
       this.#probe ??= this.#start();
       const outcome = await this.#probe.outcome;
       this.#probe = undefined;

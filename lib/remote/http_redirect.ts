@@ -10,12 +10,12 @@ export function redirected(
   method: string,
   from: URL,
   status: number,
-  location: string | null,
+  location: string,
 ): URL {
   // The others turn an upload into something else.
   const kept = status === 307 || status === 308;
   const followed = kept || [301, 302, 303].includes(status) && method !== "PUT";
-  const to = location === null ? null : URL.parse(location, from);
+  const to = URL.parse(location, from);
   if (!followed || !to) {
     throw new HttpError(
       "refused",

@@ -11,6 +11,7 @@ import {
 } from "./http_error.ts";
 import { Presence } from "./http_presence.ts";
 import { redirected } from "./http_redirect.ts";
+import { Room } from "./pool.ts";
 
 /** What is asked of a server. */
 export interface HttpRequest {
@@ -43,6 +44,8 @@ export interface Dialect {
   errorOf?(method: string, status: number, code: string): HttpError | undefined;
 }
 
+/** Requests at the same time, so many connections there are. */
+export const AT_ONCE = 16;
 /** How often something is asked again, and after how many milliseconds. */
 const PAUSES = [100, 400];
 const HOPS = 3;
@@ -58,6 +61,7 @@ export class HttpTransport implements Disposable {
   readonly #client: Deno.HttpClient;
   readonly #idleTimeout: number;
   readonly #presence: Presence;
+  readonly #room = new Room(AT_ONCE);
 
   /** @throws RemoteError If a header or a certificate is none. */
   constructor(base: URL, options: EngineOptions, dialect: Dialect = {}) {
@@ -86,7 +90,7 @@ export class HttpTransport implements Disposable {
   ): Promise<T | undefined> {
     for (let tries = 0;; tries++) {
       try {
-        return await this.#once(request, call, use);
+        return await this.#room.run(() => this.#once(request, call, use));
       } catch (error) {
         if (!(error instanceof HttpError) || !error.again) throw error;
         const pause = PAUSES[tries];
@@ -174,10 +178,11 @@ export class HttpTransport implements Disposable {
         throw error;
       }
       const location = response.headers.get("location");
-      if (response.status < 300 || response.status > 399) return response;
+      const { status } = response;
+      if (status < 300 || status > 399 || location === null) return response;
       await response.body?.cancel();
       if (hops === HOPS) throw new HttpError("refused", "redirects, on and on");
-      url = redirected(method, url, response.status, location);
+      url = redirected(method, url, status, location);
     }
   }
 

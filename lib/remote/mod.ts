@@ -19,19 +19,4 @@ export { awsOf } from "./credentials.ts";
 export type { AwsOptions, CredentialOptions } from "./credentials.ts";
 export type { DoctorOptions, RemoteHealth } from "./health.ts";
 export type { RemoteKind, RemoteOptions } from "./options.ts";
-export type {
-  ListedDirectory,
-  ListedFile,
-  ListedLink,
-} from "../link/listing.ts";
-export type {
-  Digest,
-  Pulled,
-  Remote,
-  RemoteCallOptions,
-  RemoteKey,
-  RemoteOutcome,
-  RemoteReport,
-  RemoteSink,
-  RemoteSource,
-} from "../cache/remote.ts";
+export type { Remote, RemoteOutcome, RemoteReport } from "../cache/remote.ts";

@@ -29,20 +29,26 @@ export class Notes {
     });
   }
 
-  /** Writes a note: whole or not at all. What else stands there is never written through. */
-  write(name: string, text: string): void {
-    this.#tried("write", name, true, (directory) => {
+  /**
+   * Writes a note: whole or not at all. What else stands there is never written through.
+   *
+   * @returns Whether it is written.
+   */
+  write(name: string, text: string): boolean {
+    const written = this.#tried("write", name, true, (directory) => {
       const temporary = siblingName(name, "partial");
       try {
         using file = directory.openFile(temporary, "create", 0o644);
         file.write(new TextEncoder().encode(text));
         file.close();
         directory.rename(temporary, directory, name);
+        return true;
       } catch (error) {
         removeQuietly(directory, temporary);
         throw error;
       }
     });
+    return written ?? false;
   }
 
   /** Removes a note. */

@@ -49,7 +49,7 @@ export interface RemoteOptions extends CredentialOptions {
   insecure?: boolean;
   /** PEM: authorities that are trusted besides the system's. */
   ca?: string;
-  /** PEM: the client's own certificate. It needs `key`. */
+  /** PEM: the client's own certificate. It needs its `key`. */
   cert?: string;
   /** PEM: the private key of `cert`. */
   key?: string;

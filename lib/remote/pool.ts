@@ -28,3 +28,27 @@ export async function pool<T>(
   await Promise.all(Array.from({ length: atOnce }, worker));
   if (failure) throw failure.error;
 }
+
+/** Room for so many at a time, whoever asks. */
+export class Room {
+  #free: number;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  /** Does the work when there is room. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#queue.push(resolve));
+    try {
+      return await work();
+    } finally {
+      // The place is handed on, so that nobody comes in between.
+      const next = this.#queue.shift();
+      if (next) next();
+      else this.#free++;
+    }
+  }
+}

@@ -37,6 +37,8 @@ export interface Rpc extends Disposable {
 /** How a call is done. */
 export interface RpcCall {
   readonly signal: AbortSignal;
+  /** Milliseconds that the server may be silent for beyond the usual: it has much to do. */
+  readonly patience?: number;
   /** Called when a call is begun. */
   readonly onCall?: () => void;
   /** Called with the size of each message that is sent. */

@@ -144,7 +144,9 @@ export class ConnectRpc implements Rpc {
   #begin(call: RpcCall): Deadline {
     call.signal.throwIfAborted();
     call.onCall?.();
-    return new Deadline(call.signal, this.#line, this.#deadlines);
+    const { connect, idle } = this.#deadlines;
+    const deadlines = { connect, idle: idle + (call.patience ?? 0) };
+    return new Deadline(call.signal, this.#line, deadlines);
   }
 }
 

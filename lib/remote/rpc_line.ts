@@ -18,7 +18,8 @@ export class Line extends Http2SessionManager implements Heard {
   #session: ClientHttp2Session | undefined;
 
   constructor(origin: string, { ca, cert, key }: EngineOptions) {
-    super(origin, {}, {
+    // Without a timer: one that is begun when a stream ends late would outlive us.
+    super(origin, { idleConnectionTimeoutMs: Infinity }, {
       // By itself it would take the place of those that are trusted anyway.
       ...ca !== undefined && { ca: [...getCACertificates("default"), ca] },
       ...cert !== undefined && { cert },
@@ -27,10 +28,12 @@ export class Line extends Http2SessionManager implements Heard {
     });
   }
 
-  /** 0 until the server has said anything. */
+  /** 0 while there is none, and until the server has said anything. */
   get bytesHeard(): number {
+    const session = this.#session;
+    if (!session || session.destroyed) return 0;
     try {
-      return this.#session?.socket.bytesRead ?? 0;
+      return session.socket.bytesRead;
     } catch {
       return 0; // It is gone.
     }
@@ -49,8 +52,8 @@ export class Line extends Http2SessionManager implements Heard {
       // of 20 ms take 10 s then.
       session.setLocalWindowSize(WINDOW);
     }
-    // A server may answer before it has all of a content. Unless such a stream is closed,
-    // what still waits in it keeps the others from being sent.
+    // A server may answer before it has all of a content. What still waits in such a stream
+    // must not keep the others from being sent.
     stream.once("end", () => {
       if (!stream.writableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
     });

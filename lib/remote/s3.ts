@@ -124,5 +124,8 @@ function s3Error(
     case "SlowDown":
       return new HttpError("down", said, { again: true });
   }
-  return undefined;
+  // Only that is a miss: versitygw answers an unknown user with 404.
+  return status === 404 && code !== "NoSuchKey"
+    ? new HttpError("refused", said)
+    : undefined;
 }

@@ -8,15 +8,32 @@ export class Slots {
 
   /** Runs a job when there is room. */
   async run<T>(signal: AbortSignal, job: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#queue.push(resolve));
+    else await this.#turn(signal);
     try {
-      signal.throwIfAborted();
       return await job();
     } finally {
       const next = this.#queue.shift();
       if (next) next();
       else this.#free++;
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#queue.push(resolve);
+    const stop = () => {
+      const at = this.#queue.indexOf(resolve);
+      if (at < 0) return; // It has its turn already.
+      this.#queue.splice(at, 1);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", stop);
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", stop);
     }
   }
 

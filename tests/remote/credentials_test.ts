@@ -116,6 +116,9 @@ Deno.test("credentialsFor() scrubs what is secret", () => {
   const { scrub } = credentialsFor(url, options);
   const said = "t0ken-t0ken p@ssword p%40ssword Bearer t0ken-t0ken abc";
   assertEquals(scrub(said), "… … … … abc");
+  const query = new URL("https://cache.example/?token=sh%2Fared");
+  const { scrub: without } = credentialsFor(query, {});
+  assertEquals(without("/?token=sh%2Fared: sh/ared"), "/?token=…: …");
 });
 
 Deno.test("findLogin() reads netrc as curl does", () => {

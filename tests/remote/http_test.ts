@@ -206,5 +206,7 @@ test("HttpEngine needs the same few connections again", ["nginx"], async () => {
   const digests = Array.from({ length: 200 }, () => digestOf(randomContent(9)));
   assertEquals((await engine.missing(digests, call)).length, 200);
   for (const it of digests.slice(0, 50)) await engine.getAction(it, call);
+  const ranges = digests.map((digest) => ({ digest, from: 1, to: 2 }));
+  await Promise.all(ranges.map((it) => engine.range(it, call)));
   assert(relay.connections <= 16, `${relay.connections} connections`);
 });

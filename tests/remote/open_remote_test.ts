@@ -1,9 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import {
-  doctor,
-  openRemote,
-  type RemoteOptions,
-} from "../../lib/remote/remote.ts";
+import { openServer } from "../support/open_server.ts";
+import { doctor, type RemoteOptions } from "../../lib/remote/remote.ts";
 import { HttpCache } from "../support/http_cache.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { DirectorySink } from "../support/trees.ts";
@@ -28,7 +25,7 @@ Deno.test("openRemote() names a server without user, password and query", () => 
       ["http://cache.example/", "http://cache.example", { insecure: true }],
     ] as [string, string, RemoteOptions?][]
   ) {
-    using remote = openRemote(url, options);
+    using remote = openServer(url, options);
     assertEquals([remote.name, remote.mode], [name, "read"]);
   }
 });
@@ -83,7 +80,7 @@ Deno.test("openRemote() refuses invalid URLs and options in one line, without se
     ] as [string, RemoteOptions, string][]
   ) {
     const { message } = assertThrows(
-      () => openRemote(url, options),
+      () => openServer(url, options),
       TypeError,
       why,
       `${url} ${JSON.stringify(options)}`,
@@ -108,7 +105,7 @@ Deno.test("openRemote() connects to nothing, nor does a remote that is closed", 
       connection.close();
     }
   })();
-  const remote = openRemote(`http://127.0.0.1:${listener.addr.port}`);
+  const remote = openServer(`http://127.0.0.1:${listener.addr.port}`);
   remote[Symbol.dispose]();
   const sink = new DirectorySink(dir.at("sink"));
   const key = { bucket: "b", key: "k" };
@@ -122,7 +119,7 @@ Deno.test("doctor() says what can be done with a server", async () => {
   await using dir = TempDir.make();
   await using server = new HttpCache(dir.at("server"));
   const health = async (options: RemoteOptions) => {
-    using remote = openRemote(server.url, options);
+    using remote = openServer(server.url, options);
     return await doctor(remote);
   };
   const read = await health({});
@@ -160,7 +157,7 @@ Deno.test("doctor() asks a server that was down, and takes it up again", async (
     port = Number(new URL(server.url).port);
   }
   const url = `http://127.0.0.1:${port}`;
-  using remote = openRemote(url, { folder });
+  using remote = openServer(url, { folder });
   assertEquals((await remote.pull(key, sink)).report.outcome, "down");
   const down = await doctor(remote);
   assertEquals([down.reads, down.writes], [false, false]);
@@ -172,6 +169,6 @@ Deno.test("doctor() asks a server that was down, and takes it up again", async (
 });
 
 Deno.test("doctor() takes only what openRemote() gave", () => {
-  using remote = openRemote("https://cache.example/");
+  using remote = openServer("https://cache.example/");
   assertThrows(() => doctor({ ...remote }), TypeError, "openRemote()");
 });

@@ -2,11 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { actionOf } from "../../lib/remote/action.ts";
-import {
-  doctor,
-  openRemote,
-  type RemoteOptions,
-} from "../../lib/remote/remote.ts";
+import { openServer } from "../support/open_server.ts";
+import { doctor, type RemoteOptions } from "../../lib/remote/remote.ts";
 import { test } from "../support/needs.ts";
 import {
   basic,
@@ -60,7 +57,7 @@ async function roundTrip(
   const tree = listTree(root);
   const calls: number[] = [];
   const push = async (options: RemoteOptions) => {
-    using remote = openRemote(url, { ...options, ...more });
+    using remote = openServer(url, { ...options, ...more });
     const report = await remote.push(KEY, tree, new DirectorySource(root));
     assertEquals(report.outcome, "pushed", report.reason);
     calls.push(report.calls);
@@ -68,7 +65,7 @@ async function roundTrip(
   };
   const sink = new DirectorySink(dir.at("sink"));
   const pull = async () => {
-    using remote = openRemote(url, { trust: [TRUST], ...more });
+    using remote = openServer(url, { trust: [TRUST], ...more });
     const pulled = await remote.pull(KEY, sink);
     calls.push(pulled.report.calls);
     return pulled;
@@ -85,7 +82,7 @@ async function roundTrip(
   }
   assertEquals((await push(WRITE)).files, 0);
   assertEquals((await pull()).report.files, 0);
-  using remote = openRemote(url, { ...WRITE, ...more });
+  using remote = openServer(url, { ...WRITE, ...more });
   const health = await doctor(remote);
   assertEquals([health.reads, health.writes], [true, true], health.reason);
   assert(
@@ -136,7 +133,7 @@ test("openRemote() works with versitygw, and is refused without its keys", [
   for (
     const wrong of [{}, { accessKeyId, secretAccessKey: "another-secret" }]
   ) {
-    using remote = openRemote(url, { aws: wrong });
+    using remote = openServer(url, { aws: wrong });
     const sink = new DirectorySink(dir.at("sink"));
     const { report } = await remote.pull(KEY, sink);
     assertEquals(report.outcome, "refused");
@@ -161,13 +158,13 @@ test(
     }
     const tree = listTree(root);
     for (const url of [server.grpc, server.http]) {
-      using remote = openRemote(url, WRITE);
+      using remote = openServer(url, WRITE);
       const source = new DirectorySource(root);
       const report = await remote.push(KEY, tree, source);
       assertEquals(report.outcome, "refused");
       assert(report.sentBytes < 10_000, `${report.sentBytes} bytes`);
       assertEquals(report.reason!.startsWith(url), true, report.reason);
-      using known = openRemote(url, {
+      using known = openServer(url, {
         ...WRITE,
         headers: `authorization: ${basic(user)}`,
       });
@@ -184,12 +181,12 @@ test("Remote.push() mends what bazel-remote has lost without knowing it", [
   const root = makeTree(dir, "two", 20);
   const folder = dir.at("remote-v1");
   const pull = async (name: string) => {
-    using remote = openRemote(server.grpc, { folder });
+    using remote = openServer(server.grpc, { folder });
     const pulled = await remote.pull(KEY, new DirectorySink(dir.at(name)));
     return pulled.report.outcome;
   };
   const push = async (options: RemoteOptions) => {
-    using remote = openRemote(server.grpc, { ...WRITE, ...options });
+    using remote = openServer(server.grpc, { ...WRITE, ...options });
     const source = new DirectorySource(root);
     return (await remote.push(KEY, listTree(root), source)).files;
   };
@@ -214,7 +211,7 @@ test(
     await using dir = TempDir.make();
     await using server = await startBazelRemote();
     const root = makeTree(dir, "three", 3);
-    using remote = openRemote(server.http, WRITE);
+    using remote = openServer(server.http, WRITE);
     const source = new DirectorySource(root);
     await remote.push(KEY, listTree(root), source);
     const other = { ...KEY, key: "another" };
@@ -223,7 +220,7 @@ test(
     const found = await fetch(address(KEY));
     const body = await found.arrayBuffer();
     await (await fetch(address(other), { method: "PUT", body })).body?.cancel();
-    using reader = openRemote(server.http, { trust: [TRUST] });
+    using reader = openServer(server.http, { trust: [TRUST] });
     const sink = new DirectorySink(dir.at("sink"));
     assertEquals((await reader.pull(other, sink)).report.outcome, "refused");
     assertEquals(sink.came, []);

@@ -5,7 +5,8 @@ import type { RemoteReport } from "../../lib/cache/remote.ts";
 import type { ListedFile } from "../../lib/link/listing.ts";
 import { actionOf } from "../../lib/remote/action.ts";
 import { encodeTree } from "../../lib/remote/tree.ts";
-import { openRemote, type RemoteOptions } from "../../lib/remote/remote.ts";
+import { openServer } from "../support/open_server.ts";
+import type { RemoteOptions } from "../../lib/remote/remote.ts";
 import { HttpCache } from "../support/http_cache.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import {
@@ -41,12 +42,12 @@ class Place implements AsyncDisposable {
   }
 
   async push(root: string, options = WRITE): Promise<RemoteReport> {
-    using remote = openRemote(this.server.url, options);
+    using remote = openServer(this.server.url, options);
     return await remote.push(KEY, listTree(root), new DirectorySource(root));
   }
 
   async pull(name: string, options: RemoteOptions = {}) {
-    using remote = openRemote(this.server.url, options);
+    using remote = openServer(this.server.url, options);
     const sink = new DirectorySink(this.dir.at(name));
     const { tree, report } = await remote.pull(KEY, sink);
     return { tree, report, sink };
@@ -140,7 +141,7 @@ for (const knowsRanges of [true, false]) {
 
 Deno.test("Remote.pull() gives a tree that is a file, and an empty one", async () => {
   await using place = new Place();
-  using remote = openRemote(place.server.url, WRITE);
+  using remote = openServer(place.server.url, WRITE);
   const source = new DirectorySource(place.tree("one", 1, 10));
   const content = noise(10, 0);
   const [, ...file] = listedFile("", content);
@@ -167,7 +168,7 @@ Deno.test("Remote.pull() is a miss for what is not there, and nothing is noted",
   assertEquals([...Deno.readDirSync(place.dir.path)].length, 2); // sink, server
   // By another bucket, or another layout, it is not there either.
   await place.push(place.tree());
-  using remote = openRemote(place.server.url);
+  using remote = openServer(place.server.url);
   const sink = new DirectorySink(place.dir.at("sink"));
   const other = await remote.pull({ ...KEY, bucket: "other" }, sink);
   assertEquals(other.report.outcome, "miss");
@@ -305,7 +306,7 @@ Deno.test("Remote.pull() takes only what is signed by a key that is trusted", as
   assertEquals(await outcome(trust), ["hit", undefined]);
   assertEquals(await outcome([other.known, mine.known]), ["hit", undefined]);
   // Another key's entry, put in this one's place.
-  using remote = openRemote(place.server.url, { ...WRITE, sign: mine.sign });
+  using remote = openServer(place.server.url, { ...WRITE, sign: mine.sign });
   const key = { ...KEY, key: "another" };
   await remote.push(key, listTree(root), new DirectorySource(root));
   Deno.copyFileSync(
@@ -344,7 +345,7 @@ Deno.test("Remote says that it is refused where its credentials are wrong", asyn
   assertEquals([wrong.report.outcome, wrong.report.calls], ["refused", 1]);
   const url = new URL(server.url);
   [url.username, url.password] = ["me", "p@ss"];
-  using remote = openRemote(url, { folder });
+  using remote = openServer(url, { folder });
   assertEquals(remote.name, server.url);
   const sink = new DirectorySink(place.dir.at("sink"));
   assertEquals((await remote.pull(KEY, sink)).report.outcome, "miss");
@@ -379,7 +380,7 @@ Deno.test("Remote throws the signal's reason, and what sinks and sources throw",
   const { server } = place;
   const root = place.tree("tree", 3, 10);
   const tree = listTree(root);
-  using remote = openRemote(server.url, WRITE);
+  using remote = openServer(server.url, WRITE);
   const source = new DirectorySource(root);
   const sink = new DirectorySink(place.dir.at("sink"));
   const signal = AbortSignal.abort(new Error("stop"));
@@ -427,7 +428,7 @@ Deno.test("Remote throws the signal's reason, and what sinks and sources throw",
 
 Deno.test("Remote.push() refuses names that are not UTF-8, and asks nothing", async () => {
   await using place = new Place();
-  using remote = openRemote(place.server.url, WRITE);
+  using remote = openServer(place.server.url, WRITE);
   const source = new DirectorySource(place.tree("tree", 1, 10));
   const files = [listedFile("caf\udce9", "")];
   const tree = [{ path: "", mode: 0o755, files, links: [], directories: [] }];
@@ -443,7 +444,7 @@ Deno.test("Remote.push() refuses names that are not UTF-8, and asks nothing", as
 Deno.test("Remote says how far it is", async () => {
   await using place = new Place();
   const root = place.tree();
-  using remote = openRemote(place.server.url, WRITE);
+  using remote = openServer(place.server.url, WRITE);
   let last = { bytes: 0, totalBytes: 0 };
   const onProgress = (now: { bytes: number; totalBytes?: number }) => {
     assert(now.bytes >= last.bytes);
@@ -462,7 +463,7 @@ Deno.test("Remote serves several calls at a time", async () => {
   await using place = new Place();
   const root = place.tree("tree", 20, 1000);
   await place.push(root);
-  using remote = openRemote(place.server.url);
+  using remote = openServer(place.server.url);
   const stopped = new AbortController();
   const { signal } = stopped;
   const sinks = Array.from(

@@ -126,20 +126,23 @@ export async function startGofakes3(): Promise<BucketServer> {
 }
 
 /** Starts versitygw, which checks signatures, on a directory. */
-export async function startVersitygw(): Promise<BucketServer> {
+export async function startVersitygw(
+  { tls }: { tls?: Certificates } = {},
+): Promise<BucketServer> {
   const process = await ServerProcess.start("versitygw", 1, (dir, [port]) => {
     dir.write({ buckets: { cache: {} }, attributes: {} });
     const given = ["--quiet", "--port", `127.0.0.1:${port}`];
     given.push("--access", "the-access-key", "--secret", "the-secret-key");
+    if (tls) given.push("--cert", tls.files.cert, "--key", tls.files.key);
     // So that no file system needs extended attributes.
     const kept = ["--sidecar", dir.at("attributes"), dir.at("buckets")];
     return [...given, "posix", ...kept];
   });
-  return bucketServer(process);
+  return bucketServer(process, tls ? "https" : "http");
 }
 
-function bucketServer(process: ServerProcess): BucketServer {
-  const endpoint = `http://127.0.0.1:${process.ports[0]}`;
+function bucketServer(process: ServerProcess, scheme = "http"): BucketServer {
+  const endpoint = `${scheme}://127.0.0.1:${process.ports[0]}`;
   return {
     endpoint,
     port: process.ports[0]!,
