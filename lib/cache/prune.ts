@@ -32,7 +32,13 @@ import { look, namesIn, type Root } from "./root.ts";
 import { correct, lastUse } from "./last_use.ts";
 import { attempt, type LockedArchive } from "./locks.ts";
 import { isCache, type Store, sweepUsers, useRoot } from "./store.ts";
-import { onDisk, removeUnused, storedIn } from "./stored.ts";
+import {
+  onDisk,
+  removeUnused,
+  StoredFiles,
+  storedIn,
+  storedNamesOf,
+} from "./stored.ts";
 import { sweep } from "./sweep.ts";
 
 /** Something that may be evicted. */
@@ -40,6 +46,8 @@ interface Candidate {
   readonly lastUse: number;
   /** On the disk, and nobody else's. */
   readonly bytes: number;
+  /** The archive that a key points to. */
+  readonly id?: ArchiveId;
   /** False if it stays, since it is in use or was replaced; `undefined` if that failed. */
   readonly evict: () => Promise<boolean | undefined>;
 }
@@ -211,27 +219,52 @@ export class Prune {
     const oldest = maxAge === undefined ? -Infinity : Date.now() - maxAge;
     this.#entries = all.length;
     this.#size = all.reduce((sum, { bytes }) => sum + bytes, 0);
-    const shared = maxSize < Infinity ? await this.#sizeOfStore() : 0;
+    const sizes = await this.#sizesOf(all);
     // What can't be removed counts as removed here: nothing newer goes in its stead.
-    let [entries, size] = [this.#entries, this.#size + shared];
+    let entries = this.#entries;
+    let size = sizes.reduce((sum, it) => sum + it, 0);
     for (const [i, { lastUse, bytes, evict }] of all.entries()) {
       await this.#breathe("removing", i, all.length);
       const goes = lastUse <= oldest || lastUse === NEVER ||
         entries > maxEntries || size > maxSize;
       if (goes) this.#tell(); // it may take long
-      const before = this.#removal.freed;
       const gone = goes ? await evict() : false;
-      // With what it alone had of the content store.
-      const freed = Math.max(bytes, this.#removal.freed - before);
       if (gone !== false) {
         entries--;
-        size -= freed;
+        size -= sizes[i]!;
       }
       if (gone) {
         this.#entries--;
         this.#size -= bytes;
       }
     }
+  }
+
+  /**
+   * What each takes on the disk that nothing newer has, if that matters. What somebody
+   * has as a hard link is nobody's here: to evict more would not free it.
+   */
+  async #sizesOf(all: readonly Candidate[]): Promise<number[]> {
+    const { maxSize = Infinity } = this.#options;
+    const sizes = all.map(({ bytes }) => bytes);
+    const mayFit = maxSize === Infinity ||
+      this.#size + await this.#sizeOfStore() <= maxSize;
+    if (mayFit) return sizes;
+    const met = new Set<string>();
+    using files = new StoredFiles(this.#root);
+    for (let i = all.length - 1; i >= 0; i--) {
+      const { id } = all[i]!;
+      const names = id === undefined ? [] : await storedNamesOf(this.#root, id);
+      for (const [name] of names) {
+        if (met.has(name)) continue;
+        met.add(name);
+        const stored = files.look(name);
+        if (stored) sizes[i]! += onDisk(stored.status);
+      }
+      const pause = this.#breath.due();
+      if (pause) await pause;
+    }
+    return sizes;
   }
 
   /** Bytes on the disk of what archives share. */
@@ -275,7 +308,7 @@ export class Prune {
       if (!this.#options.dryRun) correct(this.#root, id);
       const used = lastUse(this.#root, id);
       const what = { ...known, lastUse: new Date(used).toISOString() };
-      return { lastUse: used, bytes: ownBytes, evict: evict(what) };
+      return { lastUse: used, bytes: ownBytes, id, evict: evict(what) };
     } catch (error) {
       this.#removal.note(path, error);
       return undefined;

@@ -245,6 +245,34 @@ Deno.test("Cache.prune() frees what only the evicted archive has, and says how m
   assertEquals(stored(cache), []);
 });
 
+test(
+  "Cache.prune() evicts nothing for what is only hard-linked from the cache",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({
+      old: { big: "1".repeat(90_000) },
+      new: { small: "2".repeat(9_000) },
+    });
+    const cache = openCache(dir.at("cache"));
+    await cache.put("old", dir.at("old"));
+    {
+      using entry = (await cache.get("old"))!;
+      await entry.link(dir.at("out"), { mode: "hardlink" });
+    }
+    await cache.delete("old");
+    await cache.put("new", dir.at("new"));
+    const { evicted, unreferenced } = await cache.prune({ maxSize: 50_000 });
+    assertEquals([evicted, unreferenced], [[], 1]);
+    assertEquals(stored(cache).length, 2);
+    Deno.removeSync(dir.at("out"), { recursive: true });
+    await cache.prune();
+    assertEquals(stored(cache).length, 1);
+  },
+);
+
 Deno.test("Cache.prune() removes what version 0.1 wrote, and says so", async () => {
   await using dir = TempDir.make();
   dir.write({ tree: { a: "new" } });

@@ -259,7 +259,10 @@ function litter(at: string): string[] {
     // A prune spares notes of the last minute: somebody may be placing what they say.
     const isKnown = /[.]lock$|[/](stats|placed)[/][^/]*$/.test(path) ||
       /^(CACHEDIR[.]TAG|[.]gitignore)$/.test(name);
-    return isKnown ? [] : [path];
+    // A content that is hard-linked from the cache stays stored.
+    const isLinked = /[/]files-v\d+[/]..[/]/.test(path) &&
+      Deno.lstatSync(path).nlink! > 1;
+    return isKnown || isLinked ? [] : [path];
   });
 }
 
