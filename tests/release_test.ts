@@ -32,17 +32,29 @@ Deno.test("what is shipped has all permissions, and no code cache that others co
   }
 });
 
-Deno.test("deno compile embeds our modules and the standard library, nothing else", async () => {
+Deno.test("deno compile embeds our modules, the standard library and what remotes need, nothing else", async () => {
   await using dir = TempDir.make();
   // Any program does for the list, this Deno too; what it makes does not run.
   const env = { DENORT_BIN: Deno.execPath() };
   const { code, stderr } = await compile(dir.at("binary"), env);
   assertEquals(code, 0, stderr);
-  const [, list] = stderr.split("Embedded Files");
+  const [, all = ""] = stderr.split("Embedded Files");
+  // npm's packages come first, in a folder of their own.
+  const [, packages, list] = all.match(
+    /(─┬ \.deno_compile_node_modules[^]*?)(\n[├└]─[^]*)/,
+  )!;
+  const named = [...packages!.matchAll(/── ((?:@\w+\/)?[\w-]+)\/\S*\*/g)];
+  assertEquals(
+    named.map((it) => it[1]!.replace(/^.*\//, "")).sort(),
+    ["aws4fetch", "connect", "connect-node", "protobuf"],
+    packages,
+  );
   const files = [...list!.matchAll(/── (?:.*\/)?(\S+\.\w+)(?: \(|$)/gm)]
     .map((match) => match[1]!);
   const folders = [...list!.matchAll(/── (\S+\/\*)/g)].map((it) => it[1]!);
-  assert(files.includes("cli.ts"), list);
+  for (const name of ["cli.ts", "grpc.ts", "s3.ts", "http.ts"]) {
+    assert(files.includes(name), list);
+  }
   // What only types are in is not embedded, so its folder is listed file by file.
   const ours = [...Deno.readDirSync(new URL("../lib", import.meta.url))]
     .map(({ name }) => `${name}/*`);

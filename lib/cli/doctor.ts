@@ -4,7 +4,7 @@ import { EXIT, untilSignalled } from "./ending.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, DOCTOR } from "./flags.ts";
 import { print, printJson } from "./output.ts";
-import { openNamed } from "./remote.ts";
+import { loadRemotes, openNamed } from "./remote.ts";
 import { milliseconds, size, thousands } from "./render.ts";
 
 /** `rebuild-cache doctor DIR [DST]` */
@@ -31,7 +31,7 @@ async function examine(
   url: string,
 ): Promise<number> {
   return await untilSignalled(async (signal) => {
-    const { doctor } = await import("../remote/remote.ts");
+    const { doctor } = await loadRemotes();
     using remote = await openNamed(call, url);
     const found = await doctor(remote, { signal });
     if (call.values.json) printJson("doctor", { result: { remote: found } });

@@ -87,12 +87,22 @@ export async function openShared(
   return { cache: openStore(call, signal, remote), asked };
 }
 
+/**
+ * The modules of remotes. Their name is made here, so that no start of the program looks
+ * at them, and at npm's packages, that does not need them: that takes 3 ms.
+ */
+export async function loadRemotes(): Promise<
+  typeof import("../remote/remote.ts")
+> {
+  return await import(new URL("../remote/remote.ts", import.meta.url).href);
+}
+
 /** The remote of a call, with whatever the user's environment says of it. */
 export async function openNamed(
   { values }: RemoteCall,
   url: string,
 ): Promise<Remote> {
-  const { openRemote, awsOf } = await import("../remote/remote.ts");
+  const { openRemote, awsOf } = await loadRemotes();
   const { remoteMode: mode, remoteInsecure: insecure } = values;
   const { remoteCa: ca, remoteCert: cert, remoteKey: key } = values;
   const { remoteSign: sign, remoteTrust, credentialHelper } = values;
