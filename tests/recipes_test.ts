@@ -2,6 +2,8 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { must, ROOT } from "./support/command.ts";
+import { freePorts } from "./support/server.ts";
+import { startBazelRemote, startGofakes3 } from "./support/servers.ts";
 import { test } from "./support/needs.ts";
 import {
   type Block,
@@ -37,6 +39,9 @@ const [NPM, PNPM, VENV, UV, CARGO, GO] = [
 const [WHEELS, PIP] = recipe("pip") as [string, string];
 const PIP_TOOLS = oneOf("pip-tools");
 const GITHUB = scriptsOf(oneOf("GitHub Actions, on a runner of your own"));
+const HOSTED = scriptsOf(oneOf("GitHub Actions, on GitHub's runners"));
+const BUCKET = oneOf("GitHub Actions, with a bucket");
+const REMOTE = oneOf("Another machine, by hand");
 const GITLAB = oneOf("GitLab");
 const DOCKER = oneOf("Docker");
 const CRON = oneOf("cron");
@@ -44,6 +49,9 @@ const CRON = oneOf("cron");
 Deno.test("recipes.md: every block that can be run has a test", () => {
   assertEquals([...PAGE.keys()].sort(), [...TESTED].sort());
 });
+
+/** How GitHub runs a step. */
+const STEP = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"];
 
 /** A project with one dependency, and what makes its lockfile. */
 const NODE_PROJECT: Tree = {
@@ -129,15 +137,138 @@ test("recipe for GitHub Actions installs once when it is run in two jobs", [
     RUNNER_OS: "Linux",
     RUNNER_TOOL_CACHE: `${reader.home}/actions runner/_work/_tool`,
   };
-  const shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"];
   for (const checkout of [first!, first!, second!]) {
     for (const script of GITHUB) {
-      await reader.paste(script, checkout, { env, shell });
+      await reader.paste(script, checkout, { env, shell: STEP });
     }
   }
   assertEquals(reader.calls("npm ci"), 1);
   assert(exists(`${env.RUNNER_TOOL_CACHE}/deps/CACHEDIR.TAG`));
 });
+
+test(
+  "recipe for GitHub's runners installs once when what actions/cache saves is restored on another one",
+  [...READER, "npm registry", "tar"],
+  async () => {
+    const [user, first, second] = await nodeReader();
+    await using reader = user;
+    assertEquals(HOSTED.length, 2);
+    const how = { env: { RUNNER_OS: "Linux" }, shell: STEP };
+    for (const script of HOSTED) await reader.paste(script, first!, how);
+    // As actions/cache does it.
+    const saved = `'${reader.home}/saved.tar'`;
+    await reader.paste(
+      `tar --posix -cf ${saved} -P -C "$PWD" ~/.cache/rebuild-cache && rm -rf ~/.cache`,
+      second!,
+    );
+    await reader.paste(`tar -xf ${saved} -P -C "$PWD"`, second!);
+    for (const script of HOSTED) await reader.paste(script, second!, how);
+    assertEquals(reader.calls("npm ci"), 1);
+  },
+);
+
+test(
+  "recipe for a bucket lets one machine install for others, which take what is signed, and write nothing",
+  [...READER, "npm registry", "openssl", "gofakes3"],
+  async () => {
+    await using server = await startGofakes3();
+    const [user, first, second] = await nodeReader();
+    await using reader = user;
+    await reader.addPackages();
+    const keys =
+      "openssl genpkey -algorithm ed25519 -out ~/key.pem && openssl pkey -in ~/key.pem -pubout -out cache-key.pub";
+    await reader.paste(`${keys} && cp cache-key.pub '${second}'`, first!);
+    const variables = variablesOf(BUCKET);
+    assert(variables.REBUILD_CACHE_REMOTE!.startsWith("s3://"));
+    const [sign, ...steps] = scriptsOf(BUCKET);
+    assertEquals(steps.length, 2);
+    const run = async (
+      checkout: string,
+      machine: string,
+      isMain: boolean,
+    ) => {
+      const env: Record<string, string> = { RUNNER_OS: "Linux" };
+      for (const [name, value] of Object.entries(variables)) {
+        const [, main, other] = /&& '(.*)' \|\| '(.*)' \}/.exec(value) ?? [];
+        env[name] = isMain ? main ?? value : other ?? value;
+      }
+      env.REBUILD_CACHE_REMOTE = server.url;
+      env.AWS_ACCESS_KEY_ID = server.accessKeyId;
+      env.AWS_SECRET_ACCESS_KEY = server.secretAccessKey;
+      env.CACHE_KEY = isMain
+        ? Deno.readTextFileSync(`${reader.home}/key.pem`)
+        : "";
+      env.RUNNER_TEMP = `${reader.home}/temp of ${machine}`;
+      env.GITHUB_ENV = `${env.RUNNER_TEMP}/env`;
+      env.REBUILD_CACHE_ROOT = `${reader.home}/${machine}`;
+      await reader.paste(
+        `mkdir -p "$RUNNER_TEMP" && >"$GITHUB_ENV"`,
+        checkout,
+        {
+          env,
+        },
+      );
+      await reader.paste(sign!, checkout, { env, shell: STEP });
+      const set = Deno.readTextFileSync(env.GITHUB_ENV).split("\n")
+        .filter((it) => it !== "").map((it) =>
+          it.split("=") as [string, string]
+        );
+      assertEquals(set.length, isMain ? 1 : 0);
+      Object.assign(env, Object.fromEntries(set));
+      let stderr = "";
+      for (const step of steps) {
+        stderr += (await reader.paste(step, checkout, { env, shell: STEP }))
+          .stderr;
+      }
+      return stderr;
+    };
+    await run(first!, "main", true);
+    assertEquals(reader.calls("npm ci"), 1);
+    const warned = await run(second!, "pull request", false);
+    assertEquals(reader.calls("npm ci"), 1, warned);
+    // Another lockfile: built there, and kept there.
+    for (const checkout of [first!, second!]) {
+      const more =
+        "rm -rf node_modules && npm install --silent --package-lock-only noop3";
+      await reader.paste(more, checkout);
+    }
+    await run(second!, "pull request", false);
+    assertEquals(reader.calls("npm ci"), 2);
+    await run(first!, "main", true);
+    assertEquals(reader.calls("npm ci"), 3);
+  },
+);
+
+test(
+  "recipe for another machine installs once for two, and on each if there is no server",
+  [...READER, "npm registry", "bazel-remote"],
+  async () => {
+    const url = "grpc://127.0.0.1:9092";
+    assertStringIncludes(REMOTE, url);
+    const machines = async (address: string) => {
+      const [user, first, second] = await nodeReader();
+      await using reader = user;
+      await reader.addPackages();
+      for (const [at, checkout] of [first!, first!, second!].entries()) {
+        const env = { REBUILD_CACHE_ROOT: `${reader.home}/machine ${at >> 1}` };
+        await reader.paste(REMOTE.replace(url, address), checkout, { env });
+        await reader.paste("npm test", checkout);
+      }
+      return reader.calls("npm ci");
+    };
+    await using server = await startBazelRemote();
+    assertEquals(await machines(server.grpc), 1);
+    const [port] = freePorts(1);
+    assertEquals(await machines(`grpc://127.0.0.1:${port}`), 2);
+  },
+);
+
+/** The variables of a job's `env`. */
+function variablesOf(yaml: string): Record<string, string> {
+  const [, block] = /^ *env:\n((?: +[A-Z_]+: .*\n)+)/m.exec(yaml)!;
+  const lines = [...block!.matchAll(/^ *([A-Z_]+): (.*)$/gm)];
+  return Object.fromEntries(lines.map(([, name, value]) => [name!, value!]));
+}
 
 test("recipe for GitLab installs once when it is run in two jobs", [
   ...READER,

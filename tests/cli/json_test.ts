@@ -5,6 +5,7 @@ import { Ajv } from "ajv";
 import { openCache } from "../../lib/cache/cache.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { ROOT, runCli } from "../support/command.ts";
+import { HttpCache } from "../support/http_cache.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const schema = JSON.parse(
@@ -21,10 +22,16 @@ Deno.test("rebuild-cache --json prints one object of the schema, whatever happen
     dry: { a: "" },
     busy: { a: "" },
     built: {},
+    served: {},
   });
+  await using server = new HttpCache(dir.at("served"));
   const store = ["--dir", dir.at("store")];
   const fill = [Deno.execPath(), "eval", "console.log('noise')"];
   const fail = [Deno.execPath(), "eval", "Deno.exit(3)"];
+  const here = ["--remote", server.url];
+  const writing = [...here, "--remote-mode", "read-write"];
+  const other = ["--dir", dir.at("other store")];
+  const down = ["--remote", "http://127.0.0.1:1"];
   const held = await lease(dir.at("busy"), { purpose: "a test" });
   const cases: [code: number, args: string[]][] = [
     [0, ["--dir", "gone", "--dir", "nothing"]],
@@ -100,6 +107,27 @@ Deno.test("rebuild-cache --json prints one object of the schema, whatever happen
     [0, ["man"]],
     [0, ["doctor", ".", "--links", "3"]],
     [0, ["doctor", ".", "there", "--links", "3"]],
+    [0, ["put", ...store, ...writing, "shared", "src"]],
+    [4, ["get", ...other, ...here, "not shared", "pulled"]],
+    [0, ["get", ...other, ...here, "shared", "pulled"]],
+    [0, ["ensure", ...other, ...here, "shared", "again", "--", ...fail]],
+    [0, ["put", ...store, "pushed", "src"]],
+    [0, ["push", ...store, ...here, "pushed"]],
+    [4, ["push", ...store, ...here, "pushed", "no-such-key"]],
+    [0, ["ensure", ...other, ...here, "pushed", "more", "--", ...fail]],
+    [4, ["pull", ...other, ...here, "pushed", "no-such-key"]],
+    [2, ["pull", ...other, "pushed"]],
+    [0, ["doctor", ...here]],
+    [0, ["doctor", ...writing]],
+    [1, ["doctor", ...down]],
+    [0, ["put", ...store, ...down, "here", "src"]],
+    [1, ["pull", ...other, ...down, "here"]],
+    [1, ["push", ...store, ...down, "here"]],
+    [
+      0,
+      ["ensure", ...other, ...down, "key", "built here", "--allow-empty"]
+        .concat("--", fill),
+    ],
   ];
   for (const [code, args] of cases) {
     const end = args.indexOf("--");

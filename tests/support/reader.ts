@@ -42,10 +42,7 @@ export class Reader implements AsyncDisposable {
     this.#dir.write({ bin: {}, home: {}, "my projects": {}, calls: "" });
     Deno.chmodSync(this.#dir.at("calls"), 0o666);
     this.#path = `${this.#dir.at("bin")}:${this.#path}`;
-    const denoDir = Deno.env.get("DENO_DIR") ??
-      `${Deno.env.get("HOME")}/.cache/deno`;
-    const words = [`DENO_DIR=${denoDir}`, ...cliCommand([])];
-    this.#script(this.#dir.at("bin", "rebuild-cache"), ["env", ...words]);
+    this.#command(denoDir());
     // Where install.sh puts it.
     Deno.mkdirSync(this.#dir.at("home", ".local", "bin"), { recursive: true });
     Deno.symlinkSync(
@@ -79,6 +76,20 @@ export class Reader implements AsyncDisposable {
     if (packages.length > 0) {
       await must(`${this.tools}/bin/pip`, "install", "-q", ...packages);
     }
+  }
+
+  /**
+   * Gives them the packages that a remote needs, for which Deno must be able to write
+   * beside them if they lie in root's home.
+   */
+  async addPackages(): Promise<void> {
+    const own = this.#dir.at("deno");
+    Deno.mkdirSync(own);
+    if (isDirectory(`${denoDir()}/npm`)) {
+      await must("cp", "-R", `${denoDir()}/npm`, `${own}/npm`);
+    }
+    this.#own(own);
+    this.#command(own);
   }
 
   /** Notes each call of a tool on the PATH; see {@linkcode calls}. */
@@ -142,6 +153,11 @@ export class Reader implements AsyncDisposable {
     return ran;
   }
 
+  #command(denoDir: string): void {
+    const words = ["env", `DENO_DIR=${denoDir}`, ...cliCommand([])];
+    this.#script(this.#dir.at("bin", "rebuild-cache"), words);
+  }
+
   /** A script on the PATH that runs a command with more arguments. */
   #script(path: string, command: string[], calls?: string): void {
     const name = path.slice(path.lastIndexOf("/") + 1);
@@ -164,6 +180,19 @@ export class Reader implements AsyncDisposable {
     const args = ["-R", "u+w", this.#dir.path];
     await new Deno.Command("chmod", { args, stderr: "null" }).output();
     await this.#dir[Symbol.asyncDispose]();
+  }
+}
+
+/** Where Deno of ours keeps what it has fetched. */
+function denoDir(): string {
+  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false;
   }
 }
 
