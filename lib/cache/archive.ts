@@ -163,11 +163,13 @@ export interface CommitOptions {
  */
 export interface PutProgress {
   /**
-   * What is being done: first, by `put()` alone, the source is copied into the cache; then
-   * what lies there is read and hashed.
+   * What is being done: the source is copied into the cache (by `put()` alone), and what
+   * lies there is read and hashed; where the cache has most of it already, first all is
+   * hashed, and then the rest copied. With a remote, it is pulled before, or pushed after
+   * that.
    */
-  readonly phase: "copying" | "hashing";
-  /** Files that are done in this phase. */
+  readonly phase: "copying" | "hashing" | "pulling" | "pushing";
+  /** Files that are done in this phase; 0 where only bytes are counted. */
   readonly files: number;
   /** Their size in bytes. */
   readonly bytes: number;

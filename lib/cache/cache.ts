@@ -4,6 +4,7 @@ import {
   checkMethods,
   checkOptions,
   checkPath,
+  checkTexts,
   checkType,
 } from "../os/arguments.ts";
 import { toPath } from "../os/path.ts";
@@ -112,8 +113,9 @@ export function openCache(
       const store = call(key, options);
       checkPath("src", src);
       checkType("onProgress", options.onProgress, "function");
+      checkTexts("alsoKeys", options.alsoKeys);
       const { putSource } = await import("./put.ts");
-      return await putSource(store, key, src, options.onProgress);
+      return await putSource(store, key, src, options);
     },
     async stage(key, options = {}) {
       const store = call(key, options);

@@ -56,7 +56,13 @@ export async function ensureEntry(
   const remote = remoteOf(store);
   if (remote && !refresh) {
     const { pullInto } = await import("./pull.ts");
-    const { archive } = await pullInto(store, remote, key, staging);
+    const { archive } = await pullInto(
+      store,
+      remote,
+      key,
+      staging,
+      options.onProgress,
+    );
     const pulled = archive && await entryIn(root, store, key, name);
     if (pulled) return { ...pulled, outcome: "hit", mentions: [] };
   }
@@ -74,7 +80,7 @@ export async function ensureEntry(
     held.use(entry);
     if (remote?.mode === "read-write") {
       const { pushId } = await import("./pull.ts");
-      await pushId(store, key, root, id);
+      await pushId(store, key, root, id, options.onProgress);
     }
     held.move();
     return { ...entry, outcome: "built", mentions };

@@ -25,6 +25,13 @@ import { type CallOptions, openRoot, type Store } from "./store.ts";
  */
 export interface GetOptions extends CallOptions {
   /**
+   * Keys to take on a miss, in this order, before any `fallback`. Unlike prefixes, a
+   * remote can be asked for them.
+   *
+   * @default {[]}
+   */
+  orKeys?: readonly string[];
+  /**
    * What to take on a miss: of the entries whose keys begin with the first of these, the
    * one that was put last; if there is none, the same for the second, and so on.
    *
@@ -39,6 +46,12 @@ export interface GetOptions extends CallOptions {
  * @category Keyed cache
  */
 export interface EnsureOptions extends GetOptions, CommitOptions {
+  /**
+   * Keys under which it is put as well, if it is built. They share its files.
+   *
+   * @default {[]}
+   */
+  alsoKeys?: readonly string[];
   /**
    * Whether to build although the key is there, and to replace it. Of those who wait for
    * the same refresh one builds; nobody gets what began to be built before they asked.
@@ -66,14 +79,19 @@ export async function getOrFallback(
   options: GetOptions,
 ): Promise<Entry | undefined> {
   checkFallback(options);
+  return await getAnywhere(store, key) ??
+    await getFallback(store, key, options);
+}
+
+/** What a key points to here, or else at the remote. */
+async function getAnywhere(
+  store: Store,
+  key: string,
+): Promise<Entry | undefined> {
   const here = await getEntry(store, key);
-  if (here) return here;
-  if (store.options.remote) {
-    const { getRemotely } = await import("./pull.ts");
-    const there = await getRemotely(store, key);
-    if (there) return there;
-  }
-  return await getFallback(store, key, options);
+  if (here || !store.options.remote) return here;
+  const { getRemotely } = await import("./pull.ts");
+  return await getRemotely(store, key);
 }
 
 /** Gives what a key points to, or builds it, with what stands in for it. */
@@ -84,6 +102,7 @@ export async function ensureOrFallback(
   options: EnsureOptions,
 ): Promise<Ensured> {
   checkFallback(options);
+  checkTexts("alsoKeys", options.alsoKeys);
   checkType("refresh", options.refresh, "boolean");
   const { refresh = false } = options;
   let found: string | undefined;
@@ -98,6 +117,14 @@ export async function ensureOrFallback(
     options,
     refresh ? "in any case" : "on a miss",
   );
+  const { alsoKeys = [] } = options;
+  if (ensured.outcome === "built" && alsoKeys.length > 0) {
+    using held = new DisposableStack();
+    held.use(ensured);
+    const { putAlso } = await import("./put_also.ts");
+    await putAlso(store, ensured.id, key, alsoKeys);
+    held.move();
+  }
   if (found === undefined || ensured.outcome !== "built") return ensured;
   return { ...ensured, matchedKey: found };
 }
@@ -106,8 +133,13 @@ export async function ensureOrFallback(
 async function getFallback(
   store: Store,
   key: string,
-  { fallback = [] }: GetOptions,
+  { fallback = [], orKeys = [] }: GetOptions,
 ): Promise<Entry | undefined> {
+  for (const other of orKeys) {
+    if (other === key) continue;
+    const entry = await getAnywhere(store, other);
+    if (entry) return { ...entry, outcome: "partial", matchedKey: other };
+  }
   for (const candidate of similarKeys(store, key, fallback)) {
     const entry = await getEntry(store, candidate);
     if (!entry) continue; // damaged, or gone meanwhile
@@ -118,7 +150,8 @@ async function getFallback(
 }
 
 /** Refuses prefixes that every key has, which nobody means. */
-function checkFallback({ fallback = [] }: GetOptions): void {
+function checkFallback({ fallback = [], orKeys }: GetOptions): void {
+  checkTexts("orKeys", orKeys);
   checkTexts("fallback", fallback);
   for (const prefix of fallback) {
     if (prefix !== "" && prefix.isWellFormed()) continue;

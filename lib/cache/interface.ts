@@ -22,6 +22,12 @@ import type { VerifyOptions, VerifyReport } from "./verify_options.ts";
  * @category Keyed cache
  */
 export interface PutOptions extends CallOptions {
+  /**
+   * Keys under which it is put as well. They share its files.
+   *
+   * @default {[]}
+   */
+  alsoKeys?: readonly string[];
   /** Called after each file, and each MiB of a large one, with how far it is. */
   onProgress?: (progress: PutProgress) => void;
 }

@@ -75,7 +75,7 @@ export const OWN = "own";
 export const PULLED = "pulled";
 
 /** What is counted, each in a file of `stats`. */
-export const COUNTERS = ["hits", "misses"] as const;
+export const COUNTERS = ["hits", "misses", "remote-hits"] as const;
 
 /** One of what is counted. */
 export type Counter = typeof COUNTERS[number];

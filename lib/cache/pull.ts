@@ -14,7 +14,8 @@ import { type ListedDirectory, parseListingLine } from "../link/listing.ts";
 import { log } from "../log.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
-import type { Archive, Entry } from "./archive.ts";
+import type { Archive, Entry, PutProgress } from "./archive.ts";
+import { count } from "./counters.ts";
 import { assemble, type Wanted } from "./assemble.ts";
 import { contentOf } from "./content.ts";
 import { ContentStore } from "./content_store.ts";
@@ -52,7 +53,7 @@ export async function pullInto(
   remote: RemoteServer,
   key: string,
   staging: SlotStaging,
-  onProgress?: RemoteCallOptions["onProgress"],
+  onProgress?: (progress: PutProgress) => void,
 ): Promise<{ archive?: Archive; report: RemoteReport }> {
   const { signal } = store.options;
   const { root, directory: slot } = staging.slot;
@@ -64,7 +65,7 @@ export async function pullInto(
   const asked = { bucket: store.bucket, key };
   const { tree, report } = await remote.pull(asked, sink, {
     signal,
-    onProgress,
+    onProgress: onProgress && asPhase("pulling", onProgress),
   });
   tell(store, report);
   const clean = async (name: string) => {
@@ -85,6 +86,7 @@ export async function pullInto(
     const archive = isShared(root.status())
       ? await staging.put("own", {}) // modes are the group's
       : await staging.publish({ ...content, diskBytes, ownBytes });
+    count(root, "remote-hits");
     return { archive, report };
   } catch (error) {
     const isTheirs = error instanceof CacheError && error.kind === "damaged";
@@ -97,6 +99,20 @@ export async function pullInto(
     tell(store, refused);
     return { report: refused };
   }
+}
+
+/** Bytes that travel, as progress of a put. */
+function asPhase(
+  phase: "pulling" | "pushing",
+  onProgress: (progress: PutProgress) => void,
+): NonNullable<RemoteCallOptions["onProgress"]> {
+  return ({ bytes, totalBytes }) =>
+    onProgress({
+      phase,
+      files: 0,
+      bytes,
+      ...totalBytes !== undefined && { totalBytes },
+    });
 }
 
 /** What a remote has under a key, put here, with a lease; `undefined` if it has none. */
@@ -118,11 +134,12 @@ export async function pushId(
   key: string,
   root: Root,
   id: string,
+  onProgress?: (progress: PutProgress) => void,
 ): Promise<void> {
   const remote = remoteOf(store);
   if (remote?.mode !== "read-write") return;
   using archive = root.folder("archives").open(id);
-  await pushArchive(store, remote, key, archive);
+  await pushArchive(store, remote, key, archive, onProgress);
 }
 
 /**
@@ -286,7 +303,7 @@ export async function pushArchive(
   remote: RemoteServer,
   key: string,
   archive: Directory,
-  onProgress?: RemoteCallOptions["onProgress"],
+  onProgress?: (progress: PutProgress) => void,
 ): Promise<RemoteReport> {
   const { signal } = store.options;
   const manifest = await readManifest(archive);
@@ -296,7 +313,8 @@ export async function pushArchive(
   const { createHash } = await import("node:crypto");
   using source = new ArchiveSource(archive, tree, () => createHash("sha256"));
   const asked = { bucket: store.bucket, key };
-  const how = { signal, onProgress };
+  const told = onProgress && asPhase("pushing", onProgress);
+  const how = { signal, onProgress: told };
   const report = await remote.push(asked, tree, source, how);
   tell(store, report);
   log.debug(() => `Pushed "${printable(key)}": ${report.outcome}`);

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Archive, CommitOptions } from "./archive.ts";
+import type { Archive } from "./archive.ts";
+import type { PutOptions } from "./interface.ts";
 import { type Amount, SlotStaging } from "./staging.ts";
 import { CacheError } from "../error.ts";
 import { pathIn } from "../fs/directory.ts";
@@ -19,13 +20,16 @@ import { copyTreeInto } from "../link/tree.ts";
 import { failure, type Root } from "./root.ts";
 import type { Store } from "./store.ts";
 
+type PutHow = Pick<PutOptions, "onProgress" | "alsoKeys">;
+
 /** Puts a copy of a file or a tree under a key: cloned where that is possible. */
 export async function putSource(
   store: Store,
   key: string,
   src: string | URL,
-  onProgress?: CommitOptions["onProgress"],
+  how: PutHow = {},
 ): Promise<Archive> {
+  const { onProgress } = how;
   const path = toPath(src);
   await nameOf(key); // refused before anything is looked at
   using source = openSource(path);
@@ -44,7 +48,7 @@ export async function putSource(
   const { root } = staging;
   const known = await staging.putKnown(source, both);
   if (known) {
-    await pushPut(store, key, root, known);
+    await pushPut(store, key, root, known, how);
     return known;
   }
   let copied: Amount;
@@ -65,14 +69,25 @@ export async function putSource(
     onProgress ? { onProgress } : {},
     copied,
   );
-  await pushPut(store, key, root, archive);
+  await pushPut(store, key, root, archive, how);
   return archive;
 }
 
-async function pushPut(store: Store, key: string, root: Root, { id }: Archive) {
-  if (store.options.remote?.mode !== "read-write") return;
-  const { pushId } = await import("./pull.ts");
-  await pushId(store, key, root, id);
+/** What is done once it is put. */
+async function pushPut(
+  store: Store,
+  key: string,
+  root: Root,
+  { id }: Archive,
+  { alsoKeys = [], onProgress }: PutHow,
+): Promise<void> {
+  if (store.options.remote?.mode === "read-write") {
+    const { pushId } = await import("./pull.ts");
+    await pushId(store, key, root, id, onProgress);
+  }
+  if (alsoKeys.length === 0) return;
+  const { putAlso } = await import("./put_also.ts");
+  await putAlso(store, id, key, alsoKeys);
 }
 
 /** Names what was copied, not where to: that is gone. */

@@ -44,6 +44,8 @@ export interface CacheStats {
   readonly hits: number;
   /** How often they did not. */
   readonly misses: number;
+  /** How often a remote had what was not here. */
+  readonly remoteHits: number;
   /** When the last prune began: an ISO 8601 date and time. Missing if there was none. */
   readonly lastPrune?: string;
   /** What could not be read, and so is not counted. */
@@ -95,6 +97,7 @@ export async function stats(
     }
     sum.hits = counted(root, "hits");
     sum.misses = counted(root, "misses");
+    sum.remoteHits = counted(root, "remote-hits");
   }
   return {
     path: store.path,
@@ -114,6 +117,7 @@ const NOTHING = {
   savedBytes: 0,
   hits: 0,
   misses: 0,
+  remoteHits: 0,
 };
 
 type Size = Pick<CacheStats, "files" | "bytes" | "diskBytes">;

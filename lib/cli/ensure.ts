@@ -20,9 +20,10 @@ const TRIES = 2;
 
 /** `rebuild-cache ensure KEY DST -- COMMAND…` */
 export async function run(call: Call<typeof ENSURE>): Promise<number> {
-  const { dst, json, ifExists, fallback } = call.values;
+  const { dst, json, ifExists, fallback, orKey: orKeys } = call.values;
   const { allowEmpty, refresh, dryRun } = call.values;
-  const line = { allowEmpty, refresh, fallback };
+  const { alsoKey: alsoKeys } = call.values;
+  const line = { allowEmpty, refresh, fallback, orKeys, alsoKeys };
   return await untilSignalled(async (signal) => {
     const { cache, asked } = await openShared(call, signal);
     using _ = asked;
@@ -46,6 +47,7 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
     if (dryRun) {
       using entry = refresh ? undefined : await cache.get(key, {
         fallback,
+        orKeys,
       });
       if (entry?.outcome !== "hit") return wouldBuild(call, key, entry);
       const linking = linkAny(entry.path, dst, call, { signal, entry });

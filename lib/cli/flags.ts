@@ -297,6 +297,19 @@ const FALLBACK = text("fallback", {
   doc: "On a miss, take the newest entry whose key begins with it",
 });
 
+const OR_KEY = text("or-key", {
+  value: "KEY",
+  repeat: true,
+  doc: "On a miss, take this key (before any --fallback)",
+});
+
+const ALSO_KEY = text("also-key", {
+  value: "KEY",
+  repeat: true,
+  variable: false,
+  doc: "Put it under this key, too",
+});
+
 const KEY = text("key", { required: true, variable: false, doc: "Any text" });
 
 const KEYS = text("key", {
@@ -377,7 +390,7 @@ export const PUSH = {
 
 /** What `put` takes. */
 export const PUT = {
-  flags: [...KEYED, ...REMOTE, DURABLE, ...LIMITS, ...LOCKS],
+  flags: [...KEYED, ALSO_KEY, ...REMOTE, DURABLE, ...LIMITS, ...LOCKS],
   words: [KEY, SRC],
 } as const satisfies Shape;
 
@@ -386,6 +399,7 @@ export const GET = {
   flags: [
     ...KEYED,
     FALLBACK,
+    OR_KEY,
     flag("lookup-only", { doc: "Only say whether it is there" }),
     ...PLACES,
     ...REMOTE,
@@ -399,6 +413,8 @@ export const ENSURE = {
   flags: [
     ...KEYED,
     FALLBACK,
+    OR_KEY,
+    ALSO_KEY,
     flag("refresh", {
       variable: false,
       doc: "Run COMMAND even if it is there",

@@ -11,7 +11,7 @@ import { isThere } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
 export async function run(call: Call<typeof GET>): Promise<number> {
-  const { dst, fallback, lookupOnly } = call.values;
+  const { dst, fallback, orKey: orKeys, lookupOnly } = call.values;
   if (!lookupOnly && dst === undefined) {
     throw new UsageError("get takes KEY and DST; DST is missing");
   }
@@ -46,6 +46,7 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     }
     using entry = await cache.get(key, {
       fallback,
+      orKeys,
       onRemote: asked.onRemote,
     });
     if (!entry) return await miss();

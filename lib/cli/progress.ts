@@ -55,10 +55,17 @@ export async function withMeter<T>(
 export function putProgress(
   { phase, files, bytes, totalFiles, totalBytes }: PutProgress,
 ): Progress {
-  const verb = phase === "copying" ? "Copying" : "Hashing";
+  const verb = VERBS[phase];
   const done = { done: files, total: totalFiles, bytes, totalBytes };
   return { verb, what: "files", ...done };
 }
+
+const VERBS = {
+  copying: "Copying",
+  hashing: "Hashing",
+  pulling: "Pulling",
+  pushing: "Pushing",
+} as const satisfies Record<PutProgress["phase"], string>;
 
 function isWanted({ json, quiet, verbose }: Call["values"]): boolean {
   if (json || quiet || verbose > 0 || !Deno.stderr.isTerminal()) return false;

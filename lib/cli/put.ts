@@ -8,7 +8,7 @@ import { openShared } from "./remote.ts";
 
 /** `rebuild-cache put KEY SRC` */
 export async function run(call: Call<typeof PUT>): Promise<number> {
-  const { src } = call.values;
+  const { src, alsoKey: alsoKeys } = call.values;
   return await untilSignalled(async (signal) => {
     const { cache, asked } = await openShared(call, signal);
     using _ = asked;
@@ -25,6 +25,7 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
       (update) =>
         cache.put(key, src, {
           onRemote: asked.onRemote,
+          alsoKeys,
           onProgress: (progress) => update(putProgress(progress)),
         }),
     );

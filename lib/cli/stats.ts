@@ -20,7 +20,7 @@ export async function run(call: Call<typeof STATS>): Promise<number> {
 
 function describe(stats: CacheStats): string[] {
   const { path, entries, archives, blobs, files, bytes, diskBytes } = stats;
-  const { savedBytes, hits, misses, lastPrune } = stats;
+  const { savedBytes, hits, misses, remoteHits, lastPrune } = stats;
   const asked = hits + misses;
   const percent = Math.floor(100 * hits / asked);
   const rows = [
@@ -35,6 +35,9 @@ function describe(stats: CacheStats): string[] {
         ? "never"
         : `${plural(asked, "time")}, ${plural(hits, "hit")} (${percent} %)`,
     ],
+    ...remoteHits === 0
+      ? []
+      : [["from a remote", plural(remoteHits, "time")] as const],
     [
       "last prune",
       lastPrune === undefined
