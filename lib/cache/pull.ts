@@ -352,7 +352,7 @@ class ArchiveSource implements RemoteSource, Disposable {
 
   read({ hash, size }: Digest): Uint8Array<ArrayBuffer> {
     using file = this.#file(hash);
-    const bytes = readAll(file, Infinity, size);
+    const bytes = this.#tried(hash, () => readAll(file, Infinity, size));
     const is = this.#newHash().update(bytes).digest("hex");
     if (is !== hash) throw this.#damaged(hash);
     return bytes;
@@ -363,7 +363,7 @@ class ArchiveSource implements RemoteSource, Disposable {
     const sum = this.#newHash();
     for (;;) {
       const piece = new Uint8Array(1 << 20);
-      const n = file.read(piece);
+      const n = this.#tried(hash, () => file.read(piece));
       if (n === 0) break;
       sum.update(piece.subarray(0, n));
       yield piece.subarray(0, n);
@@ -371,20 +371,30 @@ class ArchiveSource implements RemoteSource, Disposable {
     if (sum.digest("hex") !== hash) throw this.#damaged(hash);
   }
 
-  #damaged(hash: string): Damaged {
+  #pathOf(hash: string): string {
     const [path, name] = this.#places.get(hash)!;
     const at = path === NONE ? name : `${TREE}${path}/${name}`;
-    const where = pathIn(this.#archive, at);
+    return pathIn(this.#archive, at);
+  }
+
+  #damaged(hash: string): Damaged {
+    const where = this.#pathOf(hash);
     return new Damaged(`"${where}" is not what was put into the cache`, where);
   }
 
   #file(hash: string): OpenFile {
-    const [path, name] = this.#places.get(hash)!;
-    const directory = this.#at(path);
-    try {
+    return this.#tried(hash, () => {
+      const [path, name] = this.#places.get(hash)!;
+      const directory = this.#at(path);
       return patiently(() => directory.openFile(name, "read"));
+    });
+  }
+
+  #tried<T>(hash: string, call: () => T): T {
+    try {
+      return call();
     } catch (error) {
-      throw failure("read", pathIn(directory, name), error);
+      throw failure("read", this.#pathOf(hash), error);
     }
   }
 

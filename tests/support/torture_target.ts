@@ -13,8 +13,25 @@ import {
   LockedError,
   openCache,
   rebuildCache,
+  type RemoteReport,
   setLogSink,
 } from "../../mod.ts";
+import { openRemote } from "../../lib/remote/mod.ts";
+
+/** The cache, with the remote whose URL lies beside the directory. */
+function shared(at: string, there = "there") {
+  const url = Deno.readTextFileSync(`${at}.url`);
+  const remote = openRemote(url, { mode: "read-write" });
+  const cache = openCache(`${at}/${there}`, { wait: 0, remote });
+  return { remote, cache };
+}
+
+/** What was asked of a remote must be done, or an error says why it was not. */
+function isDone(at: string, report: RemoteReport | undefined): object {
+  const { outcome, reason } = report ?? {};
+  if (outcome === "hit" || outcome === "pushed") return { outcome };
+  throw new CacheError(`${at}: ${outcome}: ${reason}`, at, "other");
+}
 
 /** Marks, in a trace, the calls of a `build` of ours: they are not the library's. */
 function mark(): void {
@@ -59,6 +76,24 @@ const DO: Record<string, (at: string, options: object) => Promise<unknown>> = {
       built: entry.outcome === "built",
       ...await entry.link(`${at}/out`, options),
     };
+  },
+  async pull(at) {
+    const { remote, cache } = shared(at);
+    using _ = remote;
+    return isDone(at, await cache.pull("key"));
+  },
+  async push(at) {
+    const { remote, cache } = shared(at);
+    using _ = remote;
+    return isDone(at, await cache.push("key"));
+  },
+  /** What the remote has, pulled to where nothing is. */
+  async remote(at) {
+    const { remote, cache } = shared(at, "elsewhere");
+    using _ = remote;
+    const { outcome } = await cache.pull("key");
+    using entry = outcome === "hit" ? await cache.get("key") : undefined;
+    return entry ? { key: entry.path } : { outcome };
   },
   prune: (at, options) => openCache(`${at}/there`, { wait: 0 }).prune(options),
   verify: (at) => openCache(`${at}/there`, { wait: 0 }).verify(),

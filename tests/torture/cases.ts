@@ -1,5 +1,6 @@
 // What is tortured, and what may come of it.
 import { must } from "../support/command.ts";
+import { exists } from "../support/until.ts";
 import { difference, type Look, look, same } from "../support/snapshot.ts";
 import type { Answer, Tortured } from "../support/tortured.ts";
 
@@ -21,6 +22,8 @@ export interface Case {
   loses?: boolean;
   /** A file of the source gets another inode: its directory's time may tell. */
   resets?: boolean;
+  /** Whether it needs a server, which has the source under a key. */
+  remote?: boolean;
   /** The name that the clean run afterwards has to find free. */
   free?: string;
 }
@@ -197,6 +200,30 @@ function cache(
   };
 }
 
+/** A cache that gives what it has to a remote: all of it is there, or it is a miss. */
+const push: Case = {
+  ...cache("push", "push", {}, "cache"),
+  counts: ["outcome"],
+  async prepare(at) {
+    await must("cp", "-a", `${at}/cache`, `${at}/there`);
+    for (const folder of ["ac", "cas"]) {
+      const path = `${at}.remote/${folder}`;
+      for (const { name } of Deno.readDirSync(path)) {
+        Deno.removeSync(`${path}/${name}`);
+      }
+    }
+  },
+  async state(at, peer) {
+    const { key } = (await peer.ask(["remote", at]))?.done as { key?: string };
+    const found = key === undefined ? {} : look(key);
+    for (const name of ["elsewhere", "elsewhere.lock"]) {
+      if (!exists(`${at}/${name}`)) continue;
+      Deno.removeSync(`${at}/${name}`, { recursive: true });
+    }
+    return { remote: found };
+  },
+};
+
 /** Of a link, by the mode. */
 const LINKS = [
   "cloned",
@@ -243,6 +270,11 @@ export const CASES: Case[] = [
     }),
     loses: true,
   },
+  {
+    ...cache("pull", "pull", {}, "cache-without", { counts: ["outcome"] }),
+    remote: true,
+  },
+  { ...push, remote: true },
   cache("verify", "verify", {}, "cache", { counts: ["archives", "damaged"] }),
   cache("verify what is damaged", "verify", {}, "cache-damaged", {
     counts: ["archives", "damaged"],

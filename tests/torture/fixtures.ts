@@ -71,6 +71,15 @@ export async function makeFixtures(at: string): Promise<void> {
   clean(at);
 }
 
+/** Lets the remote have what `cache` has under the key. */
+export async function pushSource(at: string): Promise<void> {
+  await must("cp", "-a", `${at}/cache`, `${at}/there`);
+  await using peer = await Tortured.start();
+  const answer = await peer.ask(["push", at]);
+  if (!answer?.done) throw new Error(JSON.stringify(answer));
+  clean(at);
+}
+
 /** Makes the source as it was, so that what harmed it is blamed once. */
 export async function restoreSource(at: string): Promise<void> {
   Deno.removeSync(`${at}/source`, { recursive: true });

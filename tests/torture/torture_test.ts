@@ -7,7 +7,8 @@ import { test } from "../support/needs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { makeFileSystem, mountTest, TOOLS } from "../support/mounts.ts";
 import { CASES, CLONE, inPlace } from "./cases.ts";
-import { makeFixtures } from "./fixtures.ts";
+import { HttpCache } from "../support/http_cache.ts";
+import { makeFixtures, pushSource } from "./fixtures.ts";
 import { torture } from "./runner.ts";
 
 const NEEDS = ["linux", "strace", "getfattr", "setfattr"];
@@ -20,18 +21,26 @@ const GROUPS: [name: string, ops: string[]][] = [
   ["linkTree() gives the old or the new", ["link"]],
   ["linkFile() gives the old or the new", ["file"]],
   ["openCache() loses nothing and leaves nothing", ["put", "get", "ensure"]],
+  ["Cache.pull() and push() show nothing half", ["pull", "push"]],
   ["prune() and verify() harm nothing", ["prune", "verify"]],
 ];
 
 for (const [name, ops] of GROUPS) {
   test(`${name} when any call fails or is the last`, NEEDS, async () => {
     await using dir = TempDir.make();
+    await using servers = new AsyncDisposableStack();
     await torture(
       CASES.filter(({ op }) => ops.includes(op)),
-      async ({ name }) => {
+      async ({ name, remote }) => {
         const at = dir.at(name.replaceAll(" ", "-"));
         Deno.mkdirSync(at);
+        if (remote) {
+          Deno.mkdirSync(`${at}.remote`);
+          const server = servers.use(new HttpCache(`${at}.remote`));
+          Deno.writeTextFileSync(`${at}.url`, server.url);
+        }
         await makeFixtures(at);
+        if (remote) await pushSource(at);
         return at;
       },
     );
