@@ -39,7 +39,8 @@ import { remoteOf, type Store, useRoot } from "./store.ts";
 function tell(store: Store, report: RemoteReport): void {
   store.onRemote?.(report);
   const { outcome, reason } = report;
-  if (outcome !== "down" && outcome !== "refused") return;
+  const isBad = outcome === "down" || outcome === "refused";
+  if (store.isAboutRemote || !isBad) return;
   log.warn(() => `Going on without the remote ${reason}`);
 }
 
@@ -157,7 +158,8 @@ export async function pushKey(
   using entry = root && await entryIn(root, store, key, name);
   if (!root || !entry) return undefined;
   using archive = root.folder("archives").open(entry.id);
-  return await pushArchive(store, remote, key, archive);
+  const alone = { ...store, isAboutRemote: true };
+  return await pushArchive(alone, remote, key, archive);
 }
 
 /** Lets a key point to what the remote has under it. */
@@ -167,7 +169,8 @@ export async function pullKey(
 ): Promise<RemoteReport> {
   const remote = required(store);
   await using staging = await openCacheStaging(store, key);
-  return (await pullInto(store, remote, key, staging)).report;
+  const alone = { ...store, isAboutRemote: true };
+  return (await pullInto(alone, remote, key, staging)).report;
 }
 
 function required(store: Store): RemoteServer {

@@ -126,6 +126,8 @@ export interface Store {
   readonly bucket: string;
   readonly options: CacheOptions;
   readonly onRemote?: (report: RemoteReport) => void;
+  /** Whether a call is about nothing else, and says what came of it. */
+  readonly isAboutRemote?: boolean;
 }
 
 /** The remote of a cache, which may leave its notes there. */

@@ -16,6 +16,7 @@ import {
   LS,
   NOTHING,
   PRUNE,
+  PULL,
   PUSH,
   PUT,
   REBUILD,
@@ -66,6 +67,8 @@ interface Row {
   readonly noDashes?: string;
   /** The exit codes that it may have, besides 0, 1 and 2. */
   readonly exits?: readonly (keyof typeof EXIT_CODES)[];
+  /** Whether its help explains all flags, also those that few need. */
+  readonly allFlags?: true;
   /** Two calls, each with what it does. */
   readonly examples: readonly [Example, Example];
 }
@@ -95,6 +98,7 @@ function command<const S extends Shape>(
 export const COMMANDS: readonly Command[] = [
   command(CLEAR, {
     name: "clear",
+    allFlags: true,
     group: "directories",
     usage: "clear DIR…",
     summary: "Clear directories that others may be using",
@@ -115,6 +119,7 @@ left is deleted, too. That a directory does not exist is no error.
   }, () => import("./clear.ts")),
   command(REBUILD, {
     name: "rebuild",
+    allFlags: true,
     group: "directories",
     usage: "rebuild DIR -- COMMAND…",
     summary: "Build a directory anew, beside the old one, and swap them",
@@ -137,6 +142,7 @@ DIR's place; if it fails, or wrote nothing there, DIR stays as it was.
   }, () => import("./rebuild.ts")),
   command(USE, {
     name: "use",
+    allFlags: true,
     group: "directories",
     usage: "use DIR… -- COMMAND…",
     summary: "Run a command while nobody may clear a directory",
@@ -159,6 +165,7 @@ DIR does not exist, what it lies in is made.`,
   }, () => import("./use.ts")),
   command(LINK, {
     name: "link",
+    allFlags: true,
     group: "trees",
     usage: "link SRC DST",
     summary: "Put a cached file or tree where it is needed",
@@ -247,6 +254,7 @@ A KEY that begins with - goes after a -- of its own: ensure -- -KEY DST -- COMMA
   }, () => import("./ensure.ts")),
   command(PUSH, {
     name: "push",
+    allFlags: true,
     group: "keyed",
     usage: "push KEY…",
     summary: "Give a server what keys point to",
@@ -265,8 +273,9 @@ not build it. What it has already is not sent again.`,
       ],
     ],
   }, () => import("./push.ts")),
-  command(PUSH, {
+  command(PULL, {
     name: "pull",
+    allFlags: true,
     group: "keyed",
     usage: "pull KEY…",
     summary: "Get what a server has under keys into a cache",
@@ -284,9 +293,10 @@ already does not travel. All of it is checked before anybody sees it.`,
         "Only if CI has signed it",
       ],
     ],
-  }, () => import("./push.ts")),
+  }, () => import("./pull.ts")),
   command(RM, {
     name: "rm",
+    allFlags: true,
     group: "keyed",
     usage: "rm KEY…",
     summary: "Remove keys",
@@ -328,6 +338,7 @@ and when it was last pruned.`,
   }, () => import("./stats.ts")),
   command(PRUNE, {
     name: "prune",
+    allFlags: true,
     group: "keyed",
     usage: "prune",
     summary: "Remove what no key points to, or what is old",
@@ -348,6 +359,7 @@ is in use stays, and nobody has to wait for it.`,
   }, () => import("./prune.ts")),
   command(VERIFY, {
     name: "verify",
+    allFlags: true,
     group: "keyed",
     usage: "verify",
     summary: "Compare a cache with what was put into it",
@@ -362,6 +374,7 @@ to quarantine, and its key is a miss. Exit with 1 if something is damaged.`,
   }, () => import("./verify.ts")),
   command(DOCTOR, {
     name: "doctor",
+    allFlags: true,
     group: "more",
     usage: "doctor [DIR [DST]]",
     summary: "Find out what file systems, or a server, can do",

@@ -25,7 +25,9 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
   const { alsoKey: alsoKeys } = call.values;
   const line = { allowEmpty, refresh, fallback, orKeys, alsoKeys };
   return await untilSignalled(async (signal) => {
-    const { cache, asked } = await openShared(call, signal);
+    const { cache, asked } = await openShared(call, signal, {
+      local: dryRun,
+    });
     using _ = asked;
     const { onRemote } = asked;
     // Before a command that may take long.
@@ -93,10 +95,9 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
         },
         () =>
           outcome === "built"
-            ? `Built ${printable(key)}${from}. ${text}`
-            : text,
+            ? `Built ${printable(key)}${from}. ${asked.text}${text}`
+            : asked.text + text,
       );
-      asked.check();
       return EXIT.done;
     }
   });

@@ -41,6 +41,8 @@ export interface Flag<Name extends string = string, Value = unknown> {
   readonly default?: string;
   /** One line for the help. */
   readonly doc: string;
+  /** Whether few need it, so that most helps only name it. */
+  readonly rare?: true;
   /** The variable of the environment that sets it; `undefined` if none may. */
   readonly variable: string | undefined;
   /**
@@ -56,6 +58,7 @@ export interface Flag<Name extends string = string, Value = unknown> {
 /** What is said about a flag. */
 interface About {
   readonly doc: string;
+  readonly rare?: true;
   readonly short?: string;
   readonly value?: string;
   readonly repeat?: true;
@@ -112,7 +115,7 @@ function variableOf(
 /** A flag without a value: whether it was given. */
 export function flag<const N extends string>(
   name: N,
-  about: Pick<About, "doc" | "short" | "variable">,
+  about: Pick<About, "doc" | "short" | "variable" | "rare">,
 ): Flag<N, boolean> {
   const { variable, ...rest } = about;
   return {

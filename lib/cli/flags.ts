@@ -78,7 +78,10 @@ export const LOCKS = [
     value: "SECONDS",
     doc: "Wait at most that long, then exit 75 (300; builds: no limit)",
   }),
-  flag("no-lock", { doc: "Take no lock; nobody else may be using it" }),
+  flag("no-lock", {
+    rare: true,
+    doc: "Take no lock; nobody else may be using it",
+  }),
 ] as const;
 
 const DRY_RUN = flag("dry-run", {
@@ -202,11 +205,13 @@ export const LINKS = [
     copy: "copy the file",
     error: "fail",
   }, {
+    rare: true,
     value: "WHAT",
     default: "reset",
     doc: "When a file can have no more hard links",
   }),
   wholeNumber("max-links", {
+    rare: true,
     value: "N",
     doc: "Act as if N hard links to a file were the limit",
   }),
@@ -216,11 +221,12 @@ export const LINKS = [
     doc: "Files that will be written to: cloned or copied",
   }),
   wholeNumber("jobs", {
+    rare: true,
     value: "N",
     default: "2",
     doc: "Use at most N threads",
   }),
-  flag("strict", { doc: "Fail instead of using the next mode" }),
+  flag("strict", { rare: true, doc: "Fail instead of using the next mode" }),
 ] as const;
 
 /** How what comes out of a cache is put in its place. */
@@ -340,51 +346,70 @@ export const LIMITS = [
 ] as const;
 
 /** A server that machines share, and who we are to it. */
-export const REMOTE = [
-  text("remote", {
-    value: "URL",
-    doc: "Share with other machines by this server: https:, s3:, grpcs:",
-  }),
-  choice("remote-mode", {
-    read: "take what is there",
-    "read-write": "also give it what was built or put here",
-  }, { value: "MODE", default: "read", doc: "What may be done with it" }),
-  flag("remote-required", {
-    doc: "Fail if it can't be reached, or refuses",
-  }),
-  flag("remote-insecure", {
-    doc: "Allow http: and grpc: to another machine",
-  }),
-  path("remote-sign", {
-    value: "KEYFILE",
-    doc: "Sign what is pushed with this private key (Ed25519, PEM)",
-  }),
-  path("remote-trust", {
-    value: "KEYFILE",
-    repeat: true,
-    doc: "Take only what this public key has signed",
-  }),
-  path("remote-ca", {
-    value: "FILE",
-    doc: "Trust this authority, too (PEM)",
-  }),
-  path("remote-cert", {
-    value: "FILE",
-    doc: "The client's certificate (PEM)",
-  }),
-  path("remote-key", {
-    value: "FILE",
-    doc: "Its private key (PEM)",
-  }),
-  text("credential-helper", {
-    value: "PROGRAM",
-    doc: "Ask this program for headers, as Bazel does",
-  }),
-] as const;
+function remote<D extends "read" | "read-write">(otherwise: D) {
+  return [
+    text("remote", {
+      value: "URL",
+      doc: "Share with other machines by this server: https:, s3:, grpcs:",
+    }),
+    choice("remote-mode", {
+      read: "take what is there",
+      "read-write": "also give it what was built or put here",
+    }, { value: "MODE", default: otherwise, doc: "What may be done with it" }),
+    flag("remote-required", {
+      rare: true,
+      doc: "Fail if it can't be reached, or refuses",
+    }),
+    flag("remote-insecure", {
+      rare: true,
+      doc: "Allow http: and grpc: to another machine",
+    }),
+    path("remote-sign", {
+      rare: true,
+      value: "KEYFILE",
+      doc: "Sign what is pushed with this private key (Ed25519, PEM)",
+    }),
+    path("remote-trust", {
+      rare: true,
+      value: "KEYFILE",
+      repeat: true,
+      doc: "Take only what this public key has signed",
+    }),
+    path("remote-ca", {
+      rare: true,
+      value: "FILE",
+      doc: "Trust this authority, too (PEM)",
+    }),
+    path("remote-cert", {
+      rare: true,
+      value: "FILE",
+      doc: "The client's certificate (PEM)",
+    }),
+    path("remote-key", {
+      rare: true,
+      value: "FILE",
+      doc: "Its private key (PEM)",
+    }),
+    text("credential-helper", {
+      rare: true,
+      value: "PROGRAM",
+      doc: "Ask this program for headers, as Bazel does",
+    }),
+  ] as const;
+}
 
-/** What `push` and `pull` take. */
-export const PUSH = {
+/** Of commands that use a remote besides what they do. */
+export const REMOTE = remote("read");
+
+/** What `pull` takes. */
+export const PULL = {
   flags: [...KEYED, ...REMOTE, DURABLE, ...LOCKS],
+  words: [KEYS],
+} as const satisfies Shape;
+
+/** What `push` takes: whoever says so means to write. */
+export const PUSH = {
+  flags: [...KEYED, ...remote("read-write"), ...LOCKS],
   words: [KEYS],
 } as const satisfies Shape;
 

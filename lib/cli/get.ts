@@ -11,12 +11,14 @@ import { isThere } from "./store.ts";
 
 /** `rebuild-cache get KEY DST` */
 export async function run(call: Call<typeof GET>): Promise<number> {
-  const { dst, fallback, orKey: orKeys, lookupOnly } = call.values;
+  const { dst, fallback, orKey: orKeys, lookupOnly, dryRun } = call.values;
   if (!lookupOnly && dst === undefined) {
     throw new UsageError("get takes KEY and DST; DST is missing");
   }
   return await untilSignalled(async (signal) => {
-    const { cache, asked } = await openShared(call, signal);
+    const { cache, asked } = await openShared(call, signal, {
+      local: lookupOnly || dryRun,
+    });
     using _ = asked;
     const except = dst === undefined ? [] : [dst];
     const key = await keyWithHash(
@@ -32,7 +34,6 @@ export async function run(call: Call<typeof GET>): Promise<number> {
         const result = { outcome: "miss", key, ...asked.json };
         printJson("get", { result });
       }
-      asked.check();
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
       return EXIT.miss;
     };
@@ -59,7 +60,6 @@ export async function run(call: Call<typeof GET>): Promise<number> {
       : `Found ${printable(key)}`;
     if (lookupOnly) {
       report(call, hit, () => how);
-      asked.check();
       return EXIT.done;
     }
     const { linkAny, unlessDamaged } = await import("./link.ts");
@@ -67,9 +67,8 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     const linked = await unlessDamaged(linking);
     if (!linked) return await miss();
     const { result, text } = linked;
-    const said = isPartial ? `${how}. ${text}` : text;
+    const said = asked.text + (isPartial ? `${how}. ${text}` : text);
     report(call, { ...hit, link: result }, () => said);
-    asked.check();
     return EXIT.done;
   });
 }

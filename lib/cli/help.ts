@@ -62,12 +62,20 @@ export function topHelp(): string {
 
 /** The help of a command. */
 export function help(command: Command): string {
+  const { allFlags = false } = command;
+  const flags = command.flags.filter(({ rare }) => allFlags || !rare);
+  const rare = command.flags.filter((it) => !flags.includes(it));
   return [
     `Usage: rebuild-cache ${command.usage}`,
     "",
     command.doc,
     "",
-    ...flagRows(command.flags),
+    ...flagRows(flags),
+    ...rare.length === 0
+      ? []
+      : wrap(rare.map(spelled), 76).map((line, i) =>
+        `${i === 0 ? "Rarely:     " : " ".repeat(12)}${line}`
+      ),
     ...wrap(COMMON.map(spelled), 76).map((line, i) =>
       `${i === 0 ? "As always:  " : " ".repeat(12)}${line}`
     ),

@@ -1,47 +1,53 @@
+import type { Cache } from "../cache/interface.ts";
 import type { RemoteReport } from "../cache/remote.ts";
+import type { CallOptions } from "../cache/store.ts";
 import { printable } from "../os/text.ts";
 import { EXIT, report, untilSignalled } from "./ending.ts";
 import { UsageError } from "./flag.ts";
-import type { Call, PUSH } from "./flags.ts";
+import type { Call, PULL, PUSH } from "./flags.ts";
 import { keyWithHash } from "./key.ts";
 import { complain } from "./output.ts";
 import { openShared } from "./remote.ts";
 import { plural, size } from "./render.ts";
 
-/** `rebuild-cache push KEY…` and `rebuild-cache pull KEY…` */
+/** `rebuild-cache push KEY…` */
 export async function run(call: Call<typeof PUSH>): Promise<number> {
+  return await share(call, (cache, key, how) => cache.push(key, how));
+}
+
+/** Asks a remote for each key, or gives it what each points to. */
+export async function share(
+  call: Call<typeof PUSH> | Call<typeof PULL>,
+  ask: (
+    cache: Cache,
+    key: string,
+    how: CallOptions,
+  ) => Promise<RemoteReport | undefined>,
+): Promise<number> {
   const { command, values } = call;
   if (values.remote === undefined) {
     throw new UsageError(`${command} needs --remote URL`);
   }
-  const isPush = command === "push";
   return await untilSignalled(async (signal) => {
-    // Whoever says push means to write.
-    const { remoteMode } = values;
-    const mode = isPush && !call.typed.has("remote-mode")
-      ? "read-write"
-      : remoteMode;
-    const both = { ...call, values: { ...values, remoteMode: mode } };
-    const { cache, asked } = await openShared(both, signal);
+    const { cache, asked } = await openShared(call, signal);
     using _ = asked;
-    const keys: { key: string; remote?: RemoteReport }[] = [];
+    const keys: Shared[] = [];
     for (const name of new Set(values.key)) {
       const key = await keyWithHash(call, name, signal, cache.path);
-      const { onRemote } = asked;
-      const remote = isPush
-        ? await cache.push(key, { onRemote })
-        : await cache.pull(key, { onRemote });
+      const remote = await ask(cache, key, {});
       keys.push(remote ? { key, remote } : { key });
     }
     report(call, { path: cache.path, keys }, () => keys.flatMap(say));
     for (const { key, remote } of keys) {
       if (!remote) {
         complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
-      } else if (remote.outcome === "miss") {
-        const { reason = "it is not there" } = remote;
-        complain(`"${printable(key)}" was not pulled: ${reason}`);
       } else if (!isDone(remote)) {
-        complain(`"${printable(key)}": ${remote.reason}`);
+        const { reason = "it is not there" } = remote;
+        complain(
+          `"${printable(key)}" was not ${
+            command === "push" ? "pushed" : "pulled"
+          }: ${reason}`,
+        );
       }
     }
     if (keys.some(({ remote }) => remote && isBad(remote))) return EXIT.failed;
@@ -49,6 +55,12 @@ export async function run(call: Call<typeof PUSH>): Promise<number> {
       ? EXIT.done
       : EXIT.miss;
   });
+}
+
+/** A key, and what was done with it; without that, it is not here. */
+interface Shared {
+  readonly key: string;
+  readonly remote?: RemoteReport;
 }
 
 function say(

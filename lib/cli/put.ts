@@ -35,7 +35,6 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
       { ...result, ...asked.json },
       () => `Put ${printable(key)}: ${plural(files, "file")}, ${size(bytes)}`,
     );
-    asked.check();
     return EXIT.done;
   });
 }

@@ -11,11 +11,15 @@ import { kindOfError } from "../error.ts";
 import { Ended, EXIT } from "./ending.ts";
 import { UsageError } from "./flag.ts";
 import type { Call, REMOTE, ROOT } from "./flags.ts";
+import { plural, size } from "./render.ts";
 import { openStore } from "./store.ts";
 
 type RemoteCall = Call<{ flags: typeof REMOTE; words: [] }>;
 
 type SharedCall = Call<{ flags: [typeof ROOT, ...typeof REMOTE]; words: [] }>;
+
+/** Where AWS's tools are told what else to do: https://docs.aws.amazon.com/sdkref */
+const AWS_CONFIG = ".aws/config";
 
 /** What a run asked of its remote, and what came of it. */
 export class Asked implements Disposable {
@@ -32,40 +36,43 @@ export class Asked implements Disposable {
     this.#remote?.[Symbol.dispose]();
   }
 
-  /** For each call of the cache. */
+  /** For each call of the cache. With `--remote-required`, it ends one that is no help. */
   readonly onRemote = (report: RemoteReport): void => {
     this.#reports.push(report);
+    const { outcome, reason = "" } = report;
+    const isBad = outcome === "down" || outcome === "refused" ||
+      outcome === "off" && reason.includes("down");
+    if (!this.#required || !isBad) return;
+    throw new Ended(EXIT.failed, "other", `The remote is required: ${reason}`);
   };
 
-  /** What `--json` says of it: the first outcome, and the sum of the rest. */
+  /** What `--json` says of it: the last outcome, and the sum of the rest. */
   get json(): { remote?: RemoteReport } {
     const [first, ...more] = this.#reports;
     if (!first) return {};
     const remote = more.reduce((sum, it) => ({
-      ...sum,
+      ...it,
       calls: sum.calls + it.calls,
       sentBytes: sum.sentBytes + it.sentBytes,
       receivedBytes: sum.receivedBytes + it.receivedBytes,
       files: sum.files + it.files,
       durationMs: sum.durationMs + it.durationMs,
-      ...it.reason !== undefined && { reason: it.reason },
     }), first);
     return { remote };
   }
 
-  /** With `--remote-required`, a remote that did not help is a failure. */
-  check(): void {
-    if (!this.#required) return;
-    const bad = this.#reports.find(({ outcome, reason }) =>
-      outcome === "down" || outcome === "refused" ||
-      outcome === "off" && reason?.includes("down")
-    );
-    if (!bad) return;
-    throw new Ended(
-      EXIT.failed,
-      "other",
-      `The remote is required: ${bad.reason}`,
-    );
+  /** What people are told of it, before the rest. */
+  get text(): string {
+    return this.#reports.map(({ outcome, files, ...bytes }) => {
+      const all = plural(files, "file");
+      if (outcome === "hit") {
+        return `Pulled ${all}, ${size(bytes.receivedBytes)}. `;
+      }
+      if (outcome === "pushed") {
+        return `Pushed ${all}, ${size(bytes.sentBytes)}. `;
+      }
+      return "";
+    }).join("");
   }
 }
 
@@ -73,9 +80,11 @@ export class Asked implements Disposable {
 export async function openShared(
   call: SharedCall,
   signal: AbortSignal,
+  { local = false }: { local?: boolean } = {},
 ): Promise<{ cache: Cache; asked: Asked }> {
   const { remote: url, remoteRequired } = call.values;
-  if (url === undefined) {
+  // What only looks asks nobody else.
+  if (url === undefined || local) {
     if (remoteRequired) {
       throw new UsageError("--remote-required needs --remote URL");
     }
@@ -107,7 +116,7 @@ export async function openNamed(
   const { remoteCa: ca, remoteCert: cert, remoteKey: key } = values;
   const { remoteSign: sign, remoteTrust, credentialHelper } = values;
   const headers = Deno.env.get("REBUILD_CACHE_REMOTE_HEADER");
-  const netrc = readNetrc();
+  const netrc = readOwn("NETRC", ".netrc");
   try {
     return openRemote(url, {
       mode,
@@ -120,7 +129,9 @@ export async function openNamed(
       ...headers !== undefined && { headers },
       ...credentialHelper !== undefined && { credentialHelper },
       ...netrc !== undefined && { netrc },
-      ...url.startsWith("s3:") && { aws: awsOf((name) => Deno.env.get(name)) },
+      ...url.startsWith("s3:") && {
+        aws: { ...awsConfig(), ...awsOf((name) => Deno.env.get(name)) },
+      },
     });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
@@ -136,10 +147,27 @@ function read(path: string): string {
   }
 }
 
-/** A file that is not there, or not the user's to read, says nothing. */
-function readNetrc(): string | undefined {
+/** `credential_process` and the region of the user's profile. */
+function awsConfig(): { credentialProcess?: string; region?: string } {
+  const profile = Deno.env.get("AWS_PROFILE") ?? "default";
+  const text = readOwn("AWS_CONFIG_FILE", AWS_CONFIG) ?? "";
+  let isOurs = false;
+  const found: { credentialProcess?: string; region?: string } = {};
+  for (const line of text.split(/\r?\n/)) {
+    const section = /^\s*\[\s*(?:profile\s+)?(.*?)\s*\]/.exec(line)?.[1];
+    if (section !== undefined) isOurs = section === profile;
+    const [, name, value] = /^(\w+)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    if (!isOurs || !value) continue;
+    if (name === "credential_process") found.credentialProcess = value;
+    if (name === "region") found.region = value;
+  }
+  return found;
+}
+
+/** A file of the user's, if it is there. */
+function readOwn(variable: string, name: string): string | undefined {
   const home = Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE");
-  const path = Deno.env.get("NETRC") ?? (home && `${home}/.netrc`);
+  const path = Deno.env.get(variable) ?? (home && `${home}/${name}`);
   if (!path) return undefined;
   try {
     return Deno.readTextFileSync(path);
