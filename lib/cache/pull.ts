@@ -34,12 +34,18 @@ import { failure, isShared, type Root } from "./root.ts";
 import { openCacheStaging, type SlotStaging } from "./staging.ts";
 import { remoteOf, type Store, useRoot } from "./store.ts";
 
-/** Says what kept a remote from helping. */
+/** Calls that were warned already: who is refused a pull is mostly refused the push. */
+const warned = new WeakSet<Store>();
+
+/** Says what kept a remote from helping, once. */
 function tell(store: Store, report: RemoteReport): void {
   store.onRemote?.(report);
   const { outcome, reason } = report;
   if (outcome !== "down" && outcome !== "refused") return;
-  log.warn(() => `Going on without the remote ${reason}`);
+  const text = () => `Going on without the remote ${reason}`;
+  if (warned.has(store)) return log.debug(text);
+  warned.add(store);
+  log.warn(text);
 }
 
 /**

@@ -76,6 +76,7 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
       const linked = await (tries < TRIES ? unlessDamaged(linking) : linking);
       if (!linked) continue; // its key is a miss now
       const { result, text } = linked;
+      asked.check();
       const from = matchedKey === undefined
         ? ""
         : ` from ${printable(matchedKey)}`;
@@ -94,7 +95,6 @@ export async function run(call: Call<typeof ENSURE>): Promise<number> {
             ? `Built ${printable(key)}${from}. ${text}`
             : text,
       );
-      asked.check();
       return EXIT.done;
     }
   });

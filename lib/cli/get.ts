@@ -28,11 +28,11 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     );
     const miss = async () => {
       await isThere(cache); // what is something else is an error, not a miss
+      asked.check();
       if (call.values.json) {
         const result = { outcome: "miss", key, ...asked.json };
         printJson("get", { result });
       }
-      asked.check();
       complain(`"${printable(key)}" is not in the cache "${cache.path}"`);
       return EXIT.miss;
     };
@@ -57,8 +57,8 @@ export async function run(call: Call<typeof GET>): Promise<number> {
       ? `Found ${printable(matchedKey)} for ${printable(key)}`
       : `Found ${printable(key)}`;
     if (lookupOnly) {
-      report(call, hit, () => how);
       asked.check();
+      report(call, hit, () => how);
       return EXIT.done;
     }
     const { linkAny, unlessDamaged } = await import("./link.ts");
@@ -67,8 +67,8 @@ export async function run(call: Call<typeof GET>): Promise<number> {
     if (!linked) return await miss();
     const { result, text } = linked;
     const said = isPartial ? `${how}. ${text}` : text;
-    report(call, { ...hit, link: result }, () => said);
     asked.check();
+    report(call, { ...hit, link: result }, () => said);
     return EXIT.done;
   });
 }

@@ -28,13 +28,13 @@ export async function run(call: Call<typeof PUT>): Promise<number> {
           onProgress: (progress) => update(putProgress(progress)),
         }),
     );
+    asked.check();
     const { files, bytes } = result;
     report(
       call,
       { ...result, ...asked.json },
       () => `Put ${printable(key)}: ${plural(files, "file")}, ${size(bytes)}`,
     );
-    asked.check();
     return EXIT.done;
   });
 }
