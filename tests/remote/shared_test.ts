@@ -40,7 +40,7 @@ async function makeTree(tree: string): Promise<void> {
     ["odd/inner/twin", "constant\n", 0o444],
     ["😀/𝒳/\u{ffff}", "before the others by UTF-16\n", 0o644],
     ["😀/𝒳/\u{10000}", "and after them by code point\n", 0o644],
-    ["ünï/ﬀ/a\nb\tc\"d\\e", "a name with all sorts\n", 0o644],
+    ['ünï/ﬀ/a\nb\tc"d\\e', "a name with all sorts\n", 0o644],
   ];
   for (const [name, text, mode] of files) {
     Deno.writeTextFileSync(`${tree}/${name}`, text);
@@ -247,15 +247,19 @@ async function assertBuiltOnce(
   }
 }
 
-test("ensure builds once for two machines, and pulls what is new: bazel-remote", [
-  "linux",
-  "bazel-remote",
-], async () => {
-  await using server = await startBazelRemote();
-  await assertBuiltOnce(server.grpc);
-  await using other = await startBazelRemote();
-  await assertBuiltOnce(other.http, {}, false);
-});
+test(
+  "ensure builds once for two machines, and pulls what is new: bazel-remote",
+  [
+    "linux",
+    "bazel-remote",
+  ],
+  async () => {
+    await using server = await startBazelRemote();
+    await assertBuiltOnce(server.grpc);
+    await using other = await startBazelRemote();
+    await assertBuiltOnce(other.http, {}, false);
+  },
+);
 
 test("ensure builds once for two machines, and pulls what is new: nginx", [
   "linux",
@@ -323,46 +327,50 @@ test("What versitygw has lost is a miss, until the next push", [
   );
 });
 
-test("What bazel-remote has lost without knowing is a miss, until who missed it pushes", [
-  "bazel-remote",
-], async () => {
-  for (const kind of ["grpc", "http"] as const) {
-    await using dir = TempDir.make();
-    await using server = await startBazelRemote();
-    dir.write({ tree: { a: "content", b: "more" } });
-    const share = ["--remote", server[kind], ...WRITE];
-    const one = new Machine(dir, "one");
-    await one.done("put", ...share, "k", dir.at("tree"));
-    const cas = server.process.dir.at("cache", "cas.v2");
-    const lost = kind === "grpc" ? "content" : "contentmore";
-    const bytes = new TextEncoder().encode(lost);
-    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
-      .toHex();
-    const shard = `${cas}/${hash.slice(0, 2)}`;
-    const names = [...Deno.readDirSync(shard)].map(({ name }) => name)
-      .filter((name) => name.startsWith(hash));
-    assertEquals(names.length, 1);
-    Deno.removeSync(`${shard}/${names[0]}`);
-    const two = new Machine(dir, "two");
-    const missed = await two.run("pull", "--remote", server[kind], "k");
-    assertEquals([missed.code, missed.said.length], [4, 1], missed.stderr);
-    const built = await two.done(
-      "ensure",
-      ...share,
-      "k",
-      two.at("out"),
-      "--",
-      "cp",
-      "-R",
-      `${dir.at("tree")}/.`,
-      "{}",
-    );
-    assertEquals(built.outcome, "built");
-    const three = new Machine(dir, "three");
-    const pulled = await three.done("pull", "--remote", server[kind], "k");
-    assertEquals(pulled.keys[0].remote.outcome, "hit");
-  }
-});
+test(
+  "What bazel-remote has lost without knowing is a miss, until who missed it pushes",
+  [
+    "bazel-remote",
+  ],
+  async () => {
+    for (const kind of ["grpc", "http"] as const) {
+      await using dir = TempDir.make();
+      await using server = await startBazelRemote();
+      dir.write({ tree: { a: "content", b: "more" } });
+      const share = ["--remote", server[kind], ...WRITE];
+      const one = new Machine(dir, "one");
+      await one.done("put", ...share, "k", dir.at("tree"));
+      const cas = server.process.dir.at("cache", "cas.v2");
+      const lost = kind === "grpc" ? "content" : "contentmore";
+      const bytes = new TextEncoder().encode(lost);
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
+        .toHex();
+      const shard = `${cas}/${hash.slice(0, 2)}`;
+      const names = [...Deno.readDirSync(shard)].map(({ name }) => name)
+        .filter((name) => name.startsWith(hash));
+      assertEquals(names.length, 1);
+      Deno.removeSync(`${shard}/${names[0]}`);
+      const two = new Machine(dir, "two");
+      const missed = await two.run("pull", "--remote", server[kind], "k");
+      assertEquals([missed.code, missed.said.length], [4, 1], missed.stderr);
+      const built = await two.done(
+        "ensure",
+        ...share,
+        "k",
+        two.at("out"),
+        "--",
+        "cp",
+        "-R",
+        `${dir.at("tree")}/.`,
+        "{}",
+      );
+      assertEquals(built.outcome, "built");
+      const three = new Machine(dir, "three");
+      const pulled = await three.done("pull", "--remote", server[kind], "k");
+      assertEquals(pulled.keys[0].remote.outcome, "hit");
+    }
+  },
+);
 
 test("Who may only read asks for nothing else", ["net"], async () => {
   await using dir = TempDir.make();
