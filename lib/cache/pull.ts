@@ -72,11 +72,11 @@ export async function pullInto(
     signal,
     onProgress,
   });
-  tell(store, report);
   const clean = async (name: string) => {
     await removeTree(slot, name, { busyTimeout: 1000, signal });
   };
   if (!tree) {
+    tell(store, report);
     await clean(PULLED);
     return { report };
   }
@@ -91,6 +91,7 @@ export async function pullInto(
     const archive = isShared(root.status())
       ? await staging.put("own", {}) // modes are the group's
       : await staging.publish({ ...content, diskBytes, ownBytes });
+    tell(store, report);
     return { archive, report };
   } catch (error) {
     const isTheirs = error instanceof CacheError && error.kind === "damaged";

@@ -9,6 +9,8 @@ import {
   type Layout,
 } from "../../lib/remote/action.ts";
 import { DirectorySchema, TreeSchema } from "../../lib/remote/messages_pb.ts";
+import { openCache } from "../../lib/cache/cache.ts";
+import type { Remote, RemoteReport } from "../../lib/cache/remote.ts";
 import { HttpCache } from "../support/http_cache.ts";
 import { Machine } from "../support/machine.ts";
 import { test } from "../support/needs.ts";
@@ -374,3 +376,45 @@ test("With --remote-trust an entry without a good signature does no harm", [
   const more = ["--remote-trust", trust];
   await assertHarmless(dir, nginx.url, "signed for another key", { more });
 });
+
+test(
+  "A tree that a remote should not have taken is refused, which is told once",
+  [
+    "posix",
+  ],
+  async () => {
+    await using dir = TempDir.make();
+    const nothing = { calls: 1, sentBytes: 0, receivedBytes: 1, durationMs: 1 };
+    const hit: RemoteReport = { outcome: "hit", files: 1, ...nothing };
+    const { hash, size } = digestOf(EVIL);
+    const remote: Remote = {
+      name: "one of somebody's own",
+      mode: "read",
+      keepNotesIn() {},
+      [Symbol.dispose]() {},
+      pull(_, sink) {
+        sink.put({ hash, size }, EVIL);
+        const tree = [{
+          path: "",
+          mode: 0o755,
+          files: [["../evil", size, 0o644, hash, 0, 0]] as const,
+          links: [],
+          directories: [],
+        }];
+        return Promise.resolve({ tree, report: hit });
+      },
+      push: () => Promise.resolve({ ...hit, outcome: "off" }),
+    };
+    const told: string[] = [];
+    const cache = openCache(dir.at("root"), { remote });
+    const build = (at: string) => Deno.writeTextFileSync(`${at}/good`, "good");
+    using entry = await cache.ensure("k", build, {
+      onRemote: ({ outcome }) => told.push(outcome),
+    });
+    assertEquals([entry.outcome, told], ["built", ["refused"]]);
+    assertEquals([...Deno.readDirSync(entry.path)].map((it) => it.name), [
+      "good",
+    ]);
+    assertEquals(pathsIn(dir.path), []);
+  },
+);
