@@ -35,13 +35,19 @@ import { failure, isShared, type Root } from "./root.ts";
 import { openCacheStaging, type SlotStaging } from "./staging.ts";
 import { remoteOf, type Store, useRoot } from "./store.ts";
 
-/** Says what kept a remote from helping. */
+/** Calls that were warned already: who is refused a pull is mostly refused the push. */
+const warned = new WeakSet<Store>();
+
+/** Says what kept a remote from helping, once. */
 function tell(store: Store, report: RemoteReport): void {
   store.onRemote?.(report);
   const { outcome, reason } = report;
   const isBad = outcome === "down" || outcome === "refused";
   if (store.isAboutRemote || !isBad) return;
-  log.warn(() => `Going on without the remote ${reason}`);
+  const text = () => `Going on without the remote ${reason}`;
+  if (warned.has(store)) return log.debug(text);
+  warned.add(store);
+  log.warn(text);
 }
 
 /**
@@ -68,11 +74,11 @@ export async function pullInto(
     signal,
     onProgress: onProgress && asPhase("pulling", onProgress),
   });
-  tell(store, report);
   const clean = async (name: string) => {
     await removeTree(slot, name, { busyTimeout: 1000, signal });
   };
   if (!tree) {
+    tell(store, report);
     await clean(PULLED);
     return { report };
   }
@@ -88,6 +94,7 @@ export async function pullInto(
       ? await staging.put("own", {}) // modes are the group's
       : await staging.publish({ ...content, diskBytes, ownBytes });
     count(root, "remote-hits");
+    tell(store, report);
     return { archive, report };
   } catch (error) {
     const isTheirs = error instanceof CacheError && error.kind === "damaged";

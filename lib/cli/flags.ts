@@ -326,7 +326,10 @@ const KEYS = text("key", {
   doc: "The keys",
 });
 
-const DURABLE = flag("durable", { doc: "Return only when it is on the disk" });
+const DURABLE = flag("durable", {
+  rare: true,
+  doc: "Return only when it is on the disk",
+});
 
 /** What may stay in a cache. */
 export const LIMITS = [

@@ -8,6 +8,7 @@ import { Http2SessionManager } from "@connectrpc/connect-node";
 import type { EngineOptions } from "./engine.ts";
 import type { RpcError } from "./rpc.ts";
 import type { Heard } from "./rpc_deadline.ts";
+import { Sockets } from "./rpc_socket.ts";
 
 /** What may be under way to us without being asked for again. */
 const WINDOW = 16 << 20;
@@ -15,17 +16,23 @@ const WINDOW = 16 << 20;
 /** The connection to a server, which is opened anew when a call finds it closed. */
 export class Line extends Http2SessionManager implements Heard {
   failure: RpcError | undefined;
+  readonly #sockets: Sockets;
   #session: ClientHttp2Session | undefined;
 
   constructor(origin: string, { ca, cert, key }: EngineOptions) {
-    // Without a timer: one that is begun when a stream ends late would outlive us.
-    super(origin, { idleConnectionTimeoutMs: Infinity }, {
+    const sockets = new Sockets({
       // By itself it would take the place of those that are trusted anyway.
       ...ca !== undefined && { ca: [...getCACertificates("default"), ca] },
       ...cert !== undefined && { cert },
       ...key !== undefined && { key },
+    });
+    // An idle connection is closed with the remote. The timer for it would be set once more
+    // after that.
+    super(origin, { idleConnectionTimeoutMs: Infinity }, {
+      createConnection: (authority) => sockets.open(authority),
       settings: { initialWindowSize: WINDOW, enablePush: false },
     });
+    this.#sockets = sockets;
   }
 
   /** 0 while there is none, and until the server has said anything. */
@@ -63,6 +70,7 @@ export class Line extends Http2SessionManager implements Heard {
   fail(reason: RpcError): void {
     this.failure = reason;
     this.#session = undefined;
+    this.#sockets.end();
     this.abort();
   }
 }

@@ -104,11 +104,13 @@ export class Relay implements AsyncDisposable {
         }).catch(end),
         this.#pipe(target, client, async (bytes) => {
           const left = this.cutAfter;
-          this.cutAfter -= bytes.length;
           this.received += bytes.length;
+          if (bytes.length < left) {
+            this.cutAfter -= bytes.length;
+            return await writeAll(client, bytes);
+          }
+          this.cutAfter = Infinity; // of others that send meanwhile, too
           await writeAll(client, bytes.subarray(0, left));
-          if (this.cutAfter > 0) return;
-          this.cutAfter = Infinity;
           end();
         }).catch(end),
       ]);

@@ -5,19 +5,21 @@ import { TempDir } from "./temp_dir.ts";
 export class ServerProcess implements AsyncDisposable {
   readonly dir: TempDir;
   readonly ports: readonly number[];
-  readonly #child: Deno.ChildProcess;
-  readonly #heard: Promise<string>;
+  readonly #path: string;
+  readonly #args: readonly string[];
+  #child!: Deno.ChildProcess;
+  #heard!: Promise<string>;
 
   private constructor(
+    path: string,
+    args: readonly string[],
     dir: TempDir,
     ports: readonly number[],
-    child: Deno.ChildProcess,
-    heard: Promise<string>,
   ) {
+    this.#path = path;
+    this.#args = args;
     this.dir = dir;
     this.ports = ports;
-    this.#child = child;
-    this.#heard = heard;
   }
 
   /**
@@ -39,7 +41,9 @@ export class ServerProcess implements AsyncDisposable {
       try {
         const free = freePorts(ports);
         const args = prepare(dir, free);
-        return await ServerProcess.#run(path, args, dir, free);
+        const server = new ServerProcess(path, args, dir, free);
+        await server.#run();
+        return server;
       } catch (error) {
         await dir[Symbol.asyncDispose]();
         // Somebody else may have taken a port that was free a moment ago.
@@ -48,37 +52,39 @@ export class ServerProcess implements AsyncDisposable {
     }
   }
 
-  static async #run(
-    path: string,
-    args: string[],
-    dir: TempDir,
-    ports: readonly number[],
-  ): Promise<ServerProcess> {
+  async #run(): Promise<void> {
+    const path = this.#path;
     const child = new Deno.Command(path, {
-      args,
-      cwd: dir.path,
+      args: [...this.#args],
+      cwd: this.dir.path,
       stdin: "null",
       stdout: "null",
       stderr: "piped",
     }).spawn();
     const heard = new Response(child.stderr).text();
-    const server = new ServerProcess(dir, ports, child, heard);
+    this.#child = child;
+    this.#heard = heard;
     let over = false;
     child.status.then(() => over = true);
     const end = Date.now() + 60_000;
-    for (const port of ports) {
+    for (const port of this.ports) {
       while (!await answers(port)) {
         if (over) {
           throw new Error(`${path} ended: ${(await heard).slice(-500)}`);
         }
         if (Date.now() > end) {
-          await server.stop();
+          await this.stop();
           throw new Error(`${path} does not listen: ${await heard}`);
         }
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     }
-    return server;
+  }
+
+  /** Ends it at once, and starts it again on what it has. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.#run();
   }
 
   /** Ends it at once. Its directory stays. */
