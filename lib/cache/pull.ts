@@ -164,6 +164,8 @@ class SlotSink implements RemoteSink {
   readonly #folder: Directory;
   readonly #store: ContentStore;
   readonly #newHash: () => Hash;
+  /** So many contents, one after another, were here by no mode at all. */
+  #vain = 0;
 
   constructor(folder: Directory, store: ContentStore, newHash: () => Hash) {
     this.#folder = folder;
@@ -172,10 +174,14 @@ class SlotSink implements RemoteSink {
   }
 
   /** What the cache has is held, so that no prune takes it away meanwhile. */
-  has({ hash, size }: Digest): boolean {
-    return MODES.some((mode) =>
-      this.#store.link(hash, mode, size, this.#folder, hash) !== undefined
-    );
+  has({ hash, size }: Digest, mode?: number): boolean {
+    const isHere = (mode: number) =>
+      this.#store.link(hash, mode, size, this.#folder, hash) !== undefined;
+    if (mode !== undefined && isHere(mode)) return true;
+    if (this.#vain > MOST_VAIN) return false;
+    const others = MODES.some((it) => it !== mode && isHere(it));
+    this.#vain = others ? 0 : this.#vain + 1;
+    return others;
   }
 
   put({ hash, size }: Digest, content: Uint8Array): void {
@@ -272,6 +278,9 @@ async function copy(
   target.setAccess({ mode });
   target.close();
 }
+
+/** After so many that are new, others are looked for by their own mode alone. */
+const MOST_VAIN = 64;
 
 /** Modes that files mostly have: a content is known by its mode, too. */
 const MODES = [0o644, 0o755, 0o600, 0o700, 0o664, 0o775, 0o640, 0o444, 0o555];

@@ -36,8 +36,12 @@ export interface RemoteKey {
  * @category Remote
  */
 export interface RemoteSink {
-  /** Whether the cache has it already. */
-  has(digest: Digest): boolean;
+  /**
+   * Whether the cache has it already.
+   *
+   * @param mode That of a file with it.
+   */
+  has(digest: Digest, mode?: number): boolean;
   /** Takes a content that is in memory. Throws {@linkcode WrongContent} if it is another. */
   put(digest: Digest, content: Uint8Array): void;
   /** Takes a content as it comes. Throws {@linkcode WrongContent} if it is another. */

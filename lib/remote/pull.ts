@@ -85,7 +85,11 @@ async function pullFrom(
   if (!memory.content) return { gone: "its tree" };
   const { tree, contents, hasEmpty } = decodeTree(memory.content);
   if (hasEmpty && !sink.has(EMPTY)) sink.put(EMPTY, new Uint8Array());
-  const lacked = contents.filter((it) => !sink.has(it));
+  const modes = new Map<string, number>();
+  for (const { files } of tree) {
+    for (const [, , mode, hash] of files) modes.set(hash, mode);
+  }
+  const lacked = contents.filter((it) => !sink.has(it, modes.get(it.hash)));
   let gone: number;
   if (engine.layout === "packs") {
     gone = await fetchPacks(session, result, contents, lacked, sink);
