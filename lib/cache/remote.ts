@@ -37,6 +37,11 @@ export interface RemoteKey {
  */
 export interface RemoteSink {
   /**
+   * A tree that the cache has, which may be the one that is pulled: what it lists then
+   * need not come once more.
+   */
+  readonly tree?: () => Promise<readonly ListedDirectory[] | undefined>;
+  /**
    * Whether the cache has it already.
    *
    * @param mode That of a file with it.
