@@ -43,6 +43,8 @@ for (const mode of ["hardlink", "copy"]) {
 const clonesAt = options["clone-at"];
 if (clonesAt) await run("link", "--mode", "clone", "--at", clonesAt, ...pnpm);
 
+await run("remote", "--at", at);
+
 const results: Result[] = Deno.readTextFileSync(record).trim().split("\n")
   .map((line) => JSON.parse(line));
 Deno.removeSync(record);

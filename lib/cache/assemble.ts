@@ -190,10 +190,11 @@ class Assembly implements Assembled, Disposable {
         if (allocated === undefined) {
           await this.#provide({ file, folder }, to, name);
           const modified = { seconds, nanoseconds };
-          to.setAccessOf(name, { accessed: modified, modified });
-          const status = to.look(name)!;
+          const times = { accessed: modified, modified };
+          const status = { ...to.look(name)!, ...times };
           const { allocated = size } = status;
           const how = sharing.file(name, status, digest);
+          if (how === "own") to.setAccessOf(name, times); // else it has the store's
           if (how !== "known") this.diskBytes += allocated;
           if (how === "own") this.ownBytes += allocated;
         }

@@ -69,8 +69,7 @@ export class ContentStore implements Disposable {
 
   /** Whether a content seems to be here, with a mode. */
   has(digest: string, mode: number, size: number): boolean {
-    const status = this.#shard(digest).look(storedName(digest, mode));
-    return status?.size === size;
+    return this.#shard(digest).sizeOf(storedName(digest, mode)) === size;
   }
 
   /**
@@ -88,8 +87,11 @@ export class ContentStore implements Disposable {
   ): number | undefined {
     if (this.#off !== undefined || size === 0) return undefined;
     const stored = storedName(digest, mode);
+    const shard = this.#shard(digest);
+    // Mostly it is not here where it is new: that is an answer, and no error.
+    if (shard.sizeOf(stored) !== size) return undefined;
     try {
-      this.#shard(digest).link(stored, to, name);
+      shard.link(stored, to, name);
     } catch (error) {
       const kind = errorKind(error);
       if (kind === "already-exists") throw error;

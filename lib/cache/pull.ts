@@ -12,6 +12,7 @@ import { readAll } from "../fs/read.ts";
 import { removeTree } from "../fs/remove.ts";
 import { type ListedDirectory, parseListingLine } from "../link/listing.ts";
 import { log } from "../log.ts";
+import { osErrorText } from "../os/error.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
 import type { Archive, Entry, PutProgress } from "./archive.ts";
@@ -21,7 +22,8 @@ import { contentOf } from "./content.ts";
 import { ContentStore } from "./content_store.ts";
 import { entryIn } from "./entry.ts";
 import { nameOf, PULLED, TREE } from "./layout.ts";
-import { Damaged, OLD, readManifest } from "./manifest.ts";
+import { Damaged, type Manifest, OLD, readManifest } from "./manifest.ts";
+import { readPointer } from "./pointer.ts";
 import type {
   Digest,
   RemoteCallOptions,
@@ -68,7 +70,12 @@ export async function pullInto(
   patiently(() => slot.make(PULLED, 0o700));
   using folder = patiently(() => slot.open(PULLED));
   const { createHash } = await import("node:crypto");
-  const sink = new SlotSink(folder, shared, () => createHash("sha256"));
+  const sink = new SlotSink(
+    folder,
+    shared,
+    () => createHash("sha256"),
+    () => treeUnder(store, root, key),
+  );
   const asked = { bucket: store.bucket, key };
   const { tree, report } = await remote.pull(asked, sink, {
     signal,
@@ -186,23 +193,61 @@ function required(store: Store): RemoteServer {
   throw new TypeError("openCache() was given no remote");
 }
 
+/** What a key points to lists, if it points to something. */
+async function treeUnder(
+  store: Store,
+  root: Root,
+  key: string,
+): Promise<ListedDirectory[] | undefined> {
+  try {
+    const bucket = root.bucketIfThere(store.bucket);
+    const id = bucket && readPointer(bucket, await nameOf(key));
+    if (id === undefined) return undefined;
+    using archive = root.folder("archives").open(id);
+    const manifest = await readManifest(archive);
+    return manifest === OLD ? undefined : treeOf(manifest);
+  } catch (error) {
+    // Damaged, or removed meanwhile: what comes is put in its place.
+    log.debug(() => `"${printable(key)}" is no help: ${osErrorText(error)}`);
+    return undefined;
+  }
+}
+
+function treeOf({ listing }: Manifest): ListedDirectory[] {
+  return listing.text.split("\n").filter((it) => it !== "")
+    .map(parseListingLine);
+}
+
 /** Contents that come, each in a file of a directory of ours. */
 class SlotSink implements RemoteSink {
+  readonly tree: NonNullable<RemoteSink["tree"]>;
   readonly #folder: Directory;
   readonly #store: ContentStore;
   readonly #newHash: () => Hash;
+  /** So many contents, one after another, were here by no mode at all. */
+  #vain = 0;
 
-  constructor(folder: Directory, store: ContentStore, newHash: () => Hash) {
+  constructor(
+    folder: Directory,
+    store: ContentStore,
+    newHash: () => Hash,
+    tree: SlotSink["tree"],
+  ) {
     this.#folder = folder;
     this.#store = store;
     this.#newHash = newHash;
+    this.tree = tree;
   }
 
   /** What the cache has is held, so that no prune takes it away meanwhile. */
-  has({ hash, size }: Digest): boolean {
-    return MODES.some((mode) =>
-      this.#store.link(hash, mode, size, this.#folder, hash) !== undefined
-    );
+  has({ hash, size }: Digest, mode?: number): boolean {
+    const isHere = (mode: number) =>
+      this.#store.link(hash, mode, size, this.#folder, hash) !== undefined;
+    if (mode !== undefined && isHere(mode)) return true;
+    if (this.#vain > MOST_VAIN) return false;
+    const others = MODES.some((it) => it !== mode && isHere(it));
+    this.#vain = others ? 0 : this.#vain + 1;
+    return others;
   }
 
   put({ hash, size }: Digest, content: Uint8Array): void {
@@ -300,6 +345,9 @@ async function copy(
   target.close();
 }
 
+/** After so many that are new, others are looked for by their own mode alone. */
+const MOST_VAIN = 64;
+
 /** Modes that files mostly have: a content is known by its mode, too. */
 const MODES = [0o644, 0o755, 0o600, 0o700, 0o664, 0o775, 0o640, 0o444, 0o555];
 
@@ -318,8 +366,7 @@ export async function pushArchive(
   const { signal } = store.options;
   const manifest = await readManifest(archive);
   if (manifest === OLD) throw new Damaged("It is of an older version", key);
-  const tree = manifest.listing.text.split("\n").filter((it) => it !== "")
-    .map(parseListingLine);
+  const tree = treeOf(manifest);
   const { createHash } = await import("node:crypto");
   using source = new ArchiveSource(archive, tree, () => createHash("sha256"));
   const asked = { bucket: store.bucket, key };

@@ -30,8 +30,17 @@ export interface RemoteKey {
  * Where the contents of what is pulled go. It checks each, and takes none that is wrong.
  */
 export interface RemoteSink {
-  /** Whether the cache has it already. */
-  has(digest: Digest): boolean;
+  /**
+   * A tree that the cache has, which may be the one that is pulled: what it lists then
+   * need not come once more.
+   */
+  readonly tree?: () => Promise<readonly ListedDirectory[] | undefined>;
+  /**
+   * Whether the cache has it already.
+   *
+   * @param mode That of a file with it.
+   */
+  has(digest: Digest, mode?: number): boolean;
   /** Takes a content that is in memory. Throws {@linkcode WrongContent} if it is another. */
   put(digest: Digest, content: Uint8Array): void;
   /** Takes a content as it comes. Throws {@linkcode WrongContent} if it is another. */

@@ -17,8 +17,8 @@ import { MemorySink } from "./memory_sink.ts";
 import { packsOf, type Part, partsOf, slicesIn } from "./pack.ts";
 import { bytesOf, forEach, type Result, type Session } from "./session.ts";
 import type { TrustedKey } from "./sign.ts";
-import { LIMITS } from "./tree.ts";
-import { decodeTree } from "./tree_decode.ts";
+import { encodeTree, LIMITS, UnsendableTree } from "./tree.ts";
+import { type DecodedTree, decodeTree } from "./tree_decode.ts";
 
 /** What was pulled. */
 export interface PullResult extends Result {
@@ -79,13 +79,16 @@ async function pullFrom(
   if (result.tree.size > LIMITS.bytes) {
     throw new RemoteError("wrong", "its tree is too large");
   }
-  session.expect(result.tree.size);
-  const memory = new MemorySink();
-  await engine.download([result.tree], memory, call);
-  if (!memory.content) return { gone: "its tree" };
-  const { tree, contents, hasEmpty } = decodeTree(memory.content);
+  const listed = await knownTree(sink, result.tree) ??
+    await fetchTree(session, result.tree);
+  if (!listed) return { gone: "its tree" };
+  const { tree, contents, hasEmpty } = listed;
   if (hasEmpty && !sink.has(EMPTY)) sink.put(EMPTY, new Uint8Array());
-  const lacked = contents.filter((it) => !sink.has(it));
+  const modes = new Map<string, number>();
+  for (const { files } of tree) {
+    for (const [, , mode, hash] of files) modes.set(hash, mode);
+  }
+  const lacked = contents.filter((it) => !sink.has(it, modes.get(it.hash)));
   let gone: number;
   if (engine.layout === "packs") {
     gone = await fetchPacks(session, result, contents, lacked, sink);
@@ -95,6 +98,34 @@ async function pullFrom(
   }
   if (gone > 0) return { gone: `a part of it (${gone} of its contents)` };
   return { outcome: "hit", tree, files: lacked.length };
+}
+
+async function fetchTree(
+  { engine, call, expect }: Session,
+  digest: Digest,
+): Promise<DecodedTree | undefined> {
+  expect(digest.size);
+  const memory = new MemorySink();
+  await engine.download([digest], memory, call);
+  return memory.content && decodeTree(memory.content);
+}
+
+/** The tree, if the cache has it already: mostly a pull finds what it has. */
+async function knownTree(
+  sink: RemoteSink,
+  { hash, size }: Digest,
+): Promise<DecodedTree | undefined> {
+  const tree = await sink.tree?.();
+  if (!tree) return undefined;
+  try {
+    const { digest, contents } = encodeTree(tree);
+    if (digest.hash !== hash || digest.size !== size) return undefined;
+    const hasEmpty = tree.some(({ files }) => files.some(([, n]) => n === 0));
+    return { tree, contents, hasEmpty };
+  } catch (error) {
+    if (error instanceof UnsendableTree) return undefined;
+    throw error;
+  }
 }
 
 async function checkSignature(
