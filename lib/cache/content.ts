@@ -376,7 +376,11 @@ class Reader {
       ? inode
       : `${inode}:${modified.seconds}:${modified.nanoseconds}:${status.size}`;
     const seen = key === undefined ? undefined : this.#seen.get(key);
-    if (seen) return { status, read: seen, isFirst: false };
+    if (seen) {
+      // Of several trees that share it, each has it.
+      if (!this.#groups) this.#onRead?.(seen.size, 1);
+      return { status, read: seen, isFirst: false };
+    }
     const { digest, size } = await this.digest(file, inner);
     const isGroup = key !== undefined && links > 1;
     const group = isGroup ? this.#seen.size : -1;

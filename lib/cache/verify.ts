@@ -77,7 +77,8 @@ class Verifying {
     const totalBytes = onProgress ? await this.#sizeOf(root, ids) : 0;
     let read = 0;
     const onRead = (size: number) => {
-      read += size;
+      // Names of one file are counted once in all.
+      read = Math.min(read + size, Math.max(read, totalBytes));
       const archives = this.#archives;
       onProgress?.({ archives, bytes: read, totalArchives, totalBytes });
     };

@@ -246,7 +246,7 @@ const WRONG: readonly Wrong[] = [
   [2, "--max-size takes a size", "prune", ...STORE, "--max-size=-1"],
   [2, "Unknown flag -1", "prune", ...STORE, "--max-size", "-1"],
   [2, "--max-entries takes", "prune", ...STORE, "--max-entries", "few"],
-  [2, "DIR is missing", "doctor"],
+  [2, "takes DIR, or --remote URL", "doctor"],
   [2, "one word too many", "doctor", "src", "other", "cache"],
   [2, "--links takes a whole number", "doctor", "src", "--links", "many"],
   [2, "begins with a ~", "doctor", "~/x"],
