@@ -47,7 +47,6 @@ export async function putKnown(
 ): Promise<Content | undefined> {
   if (Deno.build.os === "windows") return undefined; // junctions
   const { signal, onProgress } = options;
-  if (source.parent.look(source.name)?.kind !== "directory") return undefined;
   const files = root.ifThere("files");
   if (!files || namesIn(files).length === 0) return undefined;
   using store = new ContentStore(root, slot);
@@ -65,8 +64,10 @@ export async function putKnown(
     onProgress({ phase: "hashing", ...told });
   });
   try {
+    const { parent, name } = source;
+    if (parent.look(name)?.kind !== "directory") return undefined;
     const how = { signal, onFile, onRead, isSource: true } as const;
-    const content = await readTree(source.parent, source.name, how);
+    const content = await readTree(parent, name, how);
     if (known * 2 < seen) return undefined;
     const copier = await Copier.open(source, options);
     using _ = copier;

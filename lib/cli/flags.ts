@@ -363,6 +363,11 @@ function remote<D extends "read" | "read-write">(otherwise: D) {
       rare: true,
       doc: "Fail if it can't be reached, or refuses",
     }),
+    seconds("remote-timeout", {
+      rare: true,
+      value: "SECONDS",
+      doc: "Wait so long for it to answer, and for each byte (2, then 10)",
+    }),
     flag("remote-insecure", {
       rare: true,
       doc: "Allow http: and grpc: to another machine",

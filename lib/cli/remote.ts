@@ -51,7 +51,8 @@ export class Asked implements Disposable {
     const [first, ...more] = this.#reports;
     if (!first) return {};
     const remote = more.reduce((sum, it) => ({
-      ...it,
+      // A push that was not tried says less than why it was not.
+      ...it.outcome === "off" ? sum : it,
       calls: sum.calls + it.calls,
       sentBytes: sum.sentBytes + it.sentBytes,
       receivedBytes: sum.receivedBytes + it.receivedBytes,
@@ -115,12 +116,17 @@ export async function openNamed(
   const { remoteMode: mode, remoteInsecure: insecure } = values;
   const { remoteCa: ca, remoteCert: cert, remoteKey: key } = values;
   const { remoteSign: sign, remoteTrust, credentialHelper } = values;
+  const { remoteTimeout: timeout } = values;
   const headers = Deno.env.get("REBUILD_CACHE_REMOTE_HEADER");
   const netrc = readOwn("NETRC", ".netrc");
   try {
     return openRemote(url, {
       mode,
       insecure,
+      ...timeout !== undefined && {
+        connectTimeout: Math.max(1, timeout),
+        idleTimeout: Math.max(1, timeout),
+      },
       ...ca !== undefined && { ca: read(ca) },
       ...cert !== undefined && { cert: read(cert) },
       ...key !== undefined && { key: read(key) },

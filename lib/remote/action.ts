@@ -34,7 +34,7 @@ export interface KeyAction {
   readonly uploads: readonly [Upload, Upload];
 }
 
-/** The address of a key. Where there are packs, it is another one: neither reads the other's. */
+/** The address of a key. Where there are packs, it is another one. */
 export function actionOf(
   { bucket, key }: RemoteKey,
   layout: Layout,

@@ -71,10 +71,15 @@ async function pullFrom(
   trusted: readonly TrustedKey[],
 ): Promise<PullResult | { gone: string } | "nothing"> {
   const { engine, call } = session;
-  const { digest } = actionOf(key, engine.layout);
-  const found = await engine.getAction(digest, call);
+  // Who pushed by another protocol has it in the other layout.
+  let { layout } = engine;
+  let found = await engine.getAction(actionOf(key, layout).digest, call);
+  if (!found) {
+    layout = layout === "packs" ? "files" : "packs";
+    found = await engine.getAction(actionOf(key, layout).digest, call);
+  }
   if (!found) return "nothing";
-  const result = decodeResult(found, engine.layout);
+  const result = decodeResult(found, layout);
   if (trusted.length > 0) await checkSignature(result, key, trusted);
   if (result.tree.size > LIMITS.bytes) {
     throw new RemoteError("wrong", "its tree is too large");
@@ -90,7 +95,7 @@ async function pullFrom(
   }
   const lacked = contents.filter((it) => !sink.has(it, modes.get(it.hash)));
   let gone: number;
-  if (engine.layout === "packs") {
+  if (layout === "packs") {
     gone = await fetchPacks(session, result, contents, lacked, sink);
   } else {
     session.expect(bytesOf(lacked));
@@ -170,7 +175,7 @@ async function fetchPacks(
   const isLacked = ({ hash }: Digest) => wanted.has(hash);
   const files = alone.filter(isLacked);
   const parts = packs.flatMap((pack, index) =>
-    partsOf(result.packs[index]!, pack, isLacked)
+    few(partsOf(result.packs[index]!, pack, isLacked))
   );
   session.expect(bytesOf([...files, ...parts.map(sizeOfPart)]));
   let gone = await fetchFiles(session, files, sink);
@@ -179,6 +184,18 @@ async function fetchPacks(
     gone += await fetchPart(session, part, sink);
   });
   return gone;
+}
+
+/** So many ranges of a pack are asked for: each is a call. */
+const MOST_RANGES = 4;
+
+/** The same slices by one range, where there are too many. */
+function few(parts: readonly Part[]): readonly Part[] {
+  const [first, last] = [parts[0], parts.at(-1)];
+  if (!first || !last || parts.length <= MOST_RANGES) return parts;
+  const { digest, from } = first.range;
+  const range = { digest, from, to: last.range.to };
+  return [{ range, slices: parts.flatMap(({ slices }) => slices) }];
 }
 
 function sizeOfPart({ range: { from, to } }: Part) {
@@ -190,8 +207,15 @@ async function fetchPart(
   part: Part,
   sink: RemoteSink,
 ): Promise<number> {
-  if (!engine.range) throw new TypeError("An engine with packs has no range()");
-  const bytes = await engine.range(part.range, call);
+  const { digest, from, to } = part.range;
+  let bytes: Uint8Array | undefined;
+  if (engine.range) bytes = await engine.range(part.range, call);
+  else {
+    // It keeps no packs itself, and knows no ranges.
+    const memory = new MemorySink();
+    await engine.download([digest], memory, call);
+    bytes = memory.content?.subarray(from, to);
+  }
   if (!bytes) return part.slices.length;
   for (const [digest, content] of slicesIn(part, bytes)) {
     sink.put(digest, content);

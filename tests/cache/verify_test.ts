@@ -17,9 +17,11 @@ Deno.test("Cache.verify() finds nothing in what is as it was put", async () => {
       told.push([bytes, totalArchives, totalBytes]),
   });
   assertEquals([archives, readBytes, damaged], [2, 18, []]);
-  // Two files, of which one is in both.
+  // Two files, of which one is in both, and is read once.
   assertEquals(told.at(-1), [18, 2, 18]);
-  assertEquals(told.map(([bytes]) => bytes!).filter((it) => it < 18), [7, 11]);
+  const bytes = told.map(([bytes]) => bytes!);
+  assertEquals(bytes, bytes.toSorted((a, b) => a - b));
+  assert(bytes[0] === 7 && bytes.length >= 3);
 });
 
 const DAMAGE: Record<string, [(tree: string) => void, wrong: string]> = {

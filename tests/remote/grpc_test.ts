@@ -13,6 +13,9 @@ import {
 } from "../support/memory_contents.ts";
 import { startBazelRemote } from "../support/servers.ts";
 
+/** However slow this machine is. */
+const PATIENT = { connectTimeout: 60_000, idleTimeout: 60_000 };
+
 const NEEDS = ["bazel-remote"];
 const ACTION: Digest = { hash: "a".repeat(64), size: 100 };
 const GONE: Digest = { hash: "b".repeat(64), size: 5 };
@@ -38,7 +41,7 @@ function resultOf(
 
 test("GrpcEngine.open() asks what a server can do", NEEDS, async () => {
   await using server = await startBazelRemote();
-  using engine = new GrpcEngine(server.grpc);
+  using engine = new GrpcEngine(server.grpc, PATIENT);
   assertEquals(engine.layout, "files");
   assertEquals(await engine.open(call()), { update: true });
   assertEquals(engine.counts.calls, 1);
@@ -50,7 +53,7 @@ test(
   NEEDS,
   async () => {
     await using server = await startBazelRemote();
-    using engine = new GrpcEngine(server.grpc);
+    using engine = new GrpcEngine(server.grpc, PATIENT);
     await engine.open(call());
     assertEquals(await engine.getAction(ACTION, call()), undefined);
     const source = new MemorySource();
@@ -75,7 +78,7 @@ test(
   NEEDS,
   async (t) => {
     await using server = await startBazelRemote();
-    using engine = new GrpcEngine(server.grpc);
+    using engine = new GrpcEngine(server.grpc, PATIENT);
     await engine.open(call());
     const source = new MemorySource();
     const text = new TextEncoder().encode("the same again ".repeat(400_000));
@@ -169,7 +172,7 @@ test(
     await using relay = Relay.start({ target: server.grpcPort });
     const source = new MemorySource();
     const digests = source.add(randomBytes(12_000_000));
-    using direct = new GrpcEngine(server.grpc);
+    using direct = new GrpcEngine(server.grpc, PATIENT);
     await direct.upload([{ digest: digests[0]! }], source, call());
     for (const opened of [true, false]) {
       using engine = new GrpcEngine(`grpc://127.0.0.1:${relay.port}`);
@@ -229,7 +232,7 @@ test(
     const source = new MemorySource();
     const digests = source.add(randomBytes(30_000_000), randomBytes(1000));
     const uploads = digests.map((digest) => ({ digest }));
-    using direct = new GrpcEngine(server.grpc);
+    using direct = new GrpcEngine(server.grpc, PATIENT);
     await direct.upload(uploads, source, call());
     using engine = new GrpcEngine(`grpc://127.0.0.1:${relay.port}`);
     await engine.open(call());
@@ -267,7 +270,7 @@ test(
   NEEDS,
   async () => {
     await using server = await startBazelRemote();
-    using engine = new GrpcEngine(server.grpc);
+    using engine = new GrpcEngine(server.grpc, PATIENT);
     await engine.open(call());
     const source = new MemorySource();
     const digests = source.add(
@@ -312,7 +315,7 @@ test(
 
 test("GrpcEngine says that wrong content is the server's", NEEDS, async () => {
   await using server = await startBazelRemote();
-  using engine = new GrpcEngine(server.grpc);
+  using engine = new GrpcEngine(server.grpc, PATIENT);
   const source = new MemorySource();
   const digests = source.add(randomBytes(10), randomBytes(5_000_000));
   const uploads = digests.map((digest) => ({ digest }));
@@ -354,7 +357,7 @@ test(
     }
     using engine = new GrpcEngine(server.grpc, header(user.password));
     await engine.upload(uploads, source, call());
-    using reader = new GrpcEngine(server.grpc);
+    using reader = new GrpcEngine(server.grpc, PATIENT);
     const sink = new MemorySink();
     assertEquals(await reader.download(digests, sink, call()), []);
   },

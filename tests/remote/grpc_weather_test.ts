@@ -103,7 +103,10 @@ test("GrpcEngine speaks TLS with whom it is told to trust", [
   await using dir = TempDir.make();
   const tls = await makeCertificates(dir.path);
   await using server = await startBazelRemote({ tls });
-  using engine = new GrpcEngine(server.grpc, { ca: tls.ca });
+  using engine = new GrpcEngine(server.grpc, {
+    connectTimeout: 60_000,
+    ca: tls.ca,
+  });
   assertEquals(await engine.open(call()), { update: true });
   using local = new GrpcEngine(`grpcs://localhost:${server.grpcPort}`, {
     ca: tls.ca,
@@ -155,7 +158,12 @@ test("GrpcEngine shows its own certificate where it is asked for one", [
   const tls = await makeCertificates(dir.path);
   await using server = await startBazelRemote({ tls, mutual: true });
   const { ca, cert, key } = tls;
-  using engine = new GrpcEngine(server.grpc, { ca, cert, key });
+  using engine = new GrpcEngine(server.grpc, {
+    connectTimeout: 60_000,
+    ca,
+    cert,
+    key,
+  });
   assertEquals(await engine.open(call()), { update: true });
   const error = await refusal(server.grpc, { ca });
   assertEquals(error.kind, "refused", error.message);

@@ -97,7 +97,7 @@ test(
   async () => {
     await using server = await startBazelRemote();
     // Each begins by asking what the server can do. Small contents are a batch.
-    assertEquals(await roundTrip(server.grpc), [2, 5, 5, 3, 3]);
+    assertEquals(await roundTrip(server.grpc), [3, 5, 5, 3, 3]);
   },
 );
 
@@ -106,20 +106,20 @@ test(
   ["bazel-remote"],
   async () => {
     await using server = await startBazelRemote();
-    assertEquals(await roundTrip(server.http), [1, 6, 4, 4, 2]);
+    assertEquals(await roundTrip(server.http), [2, 6, 4, 4, 2]);
   },
 );
 
 test("openRemote() works with nginx", ["nginx"], async () => {
   await using server = await startNginx();
-  assertEquals(await roundTrip(server.url), [1, 6, 4, 4, 2]);
+  assertEquals(await roundTrip(server.url), [2, 6, 4, 4, 2]);
 });
 
 test("openRemote() works with gofakes3", ["gofakes3"], async () => {
   await using server = await startGofakes3();
   const { url, accessKeyId, secretAccessKey } = server;
   const aws = { accessKeyId, secretAccessKey };
-  assertEquals(await roundTrip(url, { aws }), [1, 6, 4, 4, 2]);
+  assertEquals(await roundTrip(url, { aws }), [2, 6, 4, 4, 2]);
 });
 
 test("openRemote() works with versitygw, and is refused without its keys", [
@@ -129,7 +129,7 @@ test("openRemote() works with versitygw, and is refused without its keys", [
   await using server = await startVersitygw();
   const { url, accessKeyId, secretAccessKey } = server;
   const aws = { accessKeyId, secretAccessKey };
-  assertEquals(await roundTrip(url, { aws }), [1, 6, 4, 4, 2]);
+  assertEquals(await roundTrip(url, { aws }), [2, 6, 4, 4, 2]);
   for (
     const wrong of [{}, { accessKeyId, secretAccessKey: "another-secret" }]
   ) {

@@ -163,10 +163,10 @@ Deno.test("Remote.pull() is a miss for what is not there, and nothing is noted",
   await using place = new Place();
   const folder = place.dir.at("remote-v1");
   const { tree, report } = await place.pull("sink", { folder });
-  assertEquals([tree, report.outcome, report.calls], [undefined, "miss", 1]);
+  assertEquals([tree, report.outcome, report.calls], [undefined, "miss", 2]);
   assertEquals(report.reason, `${place.server.url}: it does not have the key`);
   assertEquals([...Deno.readDirSync(place.dir.path)].length, 2); // sink, server
-  // By another bucket, or another layout, it is not there either.
+  // By another bucket it is not there either.
   await place.push(place.tree());
   using remote = openServer(place.server.url);
   const sink = new DirectorySink(place.dir.at("sink"));

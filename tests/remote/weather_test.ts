@@ -86,7 +86,9 @@ test(
         await using port = way === "refuses" ? undefined : new Port(way);
         const address = port?.address ?? `127.0.0.1:${freePorts(1)}`;
         const share = ["--remote", `${protocol}://${address}`, ...WRITE];
-        const machine = new Machine(dir, "machine");
+        // As it is by default, where it matters.
+        const env = { REBUILD_CACHE_REMOTE_TIMEOUT: "2" };
+        const machine = new Machine(dir, "machine", env);
         const first = await build(machine, "first", ...share);
         assertWarned(first, /./);
         assertEquals(first.json.result.remote.outcome, "down");

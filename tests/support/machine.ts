@@ -26,7 +26,12 @@ export class Machine {
     this.root = dir.at(name, "root");
     Deno.mkdirSync(this.path);
     // Whatever the user of this machine has in theirs.
-    const user = { NETRC: dir.at("no-netrc"), REBUILD_CACHE_REMOTE_HEADER: "" };
+    const user = {
+      NETRC: dir.at("no-netrc"),
+      REBUILD_CACHE_REMOTE_HEADER: "",
+      // However slow this machine is.
+      REBUILD_CACHE_REMOTE_TIMEOUT: "60",
+    };
     this.#env = { ...user, ...env };
   }
 
