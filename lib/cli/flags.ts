@@ -310,6 +310,7 @@ const OR_KEY = text("or-key", {
 });
 
 const ALSO_KEY = text("also-key", {
+  rare: true,
   value: "KEY",
   repeat: true,
   variable: false,

@@ -124,8 +124,8 @@ export async function openNamed(
       mode,
       insecure,
       ...timeout !== undefined && {
-        connectTimeout: Math.max(1, timeout),
-        idleTimeout: Math.max(1, timeout),
+        connectTimeout: Math.max(1, timeout * 1000),
+        idleTimeout: Math.max(1, timeout * 1000),
       },
       ...ca !== undefined && { ca: read(ca) },
       ...cert !== undefined && { cert: read(cert) },

@@ -134,11 +134,11 @@ test("A server that fails, or refuses, is one warning, and no build fails", [
     ["401", says(401), "refused", /401.*credentials/],
     ["403", says(403), "refused", /403.*credentials/],
     ["400", says(400), "refused", /400/],
-    ["500 to PUT", full(500), "miss", /PUT with 500/],
-    ["507 to PUT", full(507), "miss", /PUT with 507/],
-    ["413 to PUT", full(413), "miss", /PUT with 413.*too large/],
-    ["403 to PUT", full(403), "miss", /PUT with 403.*credentials/],
-    ["405 to PUT", full(405), "miss", /PUT with 405/],
+    ["500 to PUT", full(500), "down", /PUT with 500/],
+    ["507 to PUT", full(507), "down", /PUT with 507/],
+    ["413 to PUT", full(413), "refused", /PUT with 413.*too large/],
+    ["403 to PUT", full(403), "refused", /PUT with 403.*credentials/],
+    ["405 to PUT", full(405), "refused", /PUT with 405/],
   ];
   for (const [what, answer, outcome, why] of cases) {
     await using dir = TempDir.make();
