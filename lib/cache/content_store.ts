@@ -19,6 +19,7 @@
  */
 
 import {
+  type Access,
   type Directory,
   isSameInode,
   pathIn,
@@ -30,7 +31,7 @@ import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
 import { shardOf, storedName } from "./layout.ts";
-import { makeShared, openFolder, type Root } from "./root.ts";
+import { failure, makeShared, openFolder, type Root } from "./root.ts";
 import { isWhole } from "./stored.ts";
 
 /**
@@ -260,7 +261,13 @@ export class SharingIn implements Disposable {
 function open(directory: Directory): () => void {
   const { mode, accessed, modified } = directory.opened;
   const closed = Deno.build.os !== "windows" && (mode & 0o300) !== 0o300;
-  if (closed) directory.setAccess({ mode: mode | 0o300 });
-  return () =>
-    directory.setAccess({ ...closed && { mode }, accessed, modified });
+  const set = (access: Access) => {
+    try {
+      patiently(() => directory.setAccess(access));
+    } catch (error) {
+      throw failure("take over", directory.path, error);
+    }
+  };
+  if (closed) set({ mode: mode | 0o300 });
+  return () => set({ ...closed && { mode }, accessed, modified });
 }

@@ -257,7 +257,11 @@ export class DescriptorDirectory implements Directory {
       }
       return { fd: this.fd, [Symbol.dispose]() {} };
     }
-    return this.again();
+    using held = new DisposableStack();
+    const again = held.use(this.again());
+    again.#readable("list"); // what it was a moment ago it need not be any more
+    held.move();
+    return again;
   }
 
   /** For file systems that don't say what an entry is (DT_UNKNOWN). */
