@@ -28,7 +28,7 @@ Deno.test("Cache.stats() counts keys, archives, blobs, and what they take", asyn
   assertEquals(empty, {
     path: cache.path,
     ...{ entries: 0, archives: 0, blobs: 0, files: 0, bytes: 0, diskBytes: 0 },
-    ...{ savedBytes: 0, hits: 0, misses: 0, failures: [] },
+    ...{ savedBytes: 0, hits: 0, misses: 0, remoteHits: 0, failures: [] },
   });
   await cache.put("one", dir.at("one"));
   await cache.put("tree", dir.at("one"));

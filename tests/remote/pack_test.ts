@@ -27,10 +27,10 @@ Deno.test("packsOf() puts small contents together, in order, and large ones alon
   assertEquals(packs.length, 1);
   assertEquals(packs[0]!.size, 10 + 20 + MIB - 1 + 30);
   assertEquals(packs[0]!.slices, [
-    { digest: contents[0], at: 0 },
-    { digest: contents[2], at: 10 },
-    { digest: contents[3], at: 30 },
-    { digest: contents[5], at: 29 + MIB },
+    { digest: contents[0]!, at: 0 },
+    { digest: contents[2]!, at: 10 },
+    { digest: contents[3]!, at: 30 },
+    { digest: contents[5]!, at: 29 + MIB },
   ]);
   assertEquals(packsOf([]), { packs: [], alone: [] });
 });
