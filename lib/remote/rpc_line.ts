@@ -20,16 +20,18 @@ export class Line extends Http2SessionManager implements Heard {
   #session: ClientHttp2Session | undefined;
 
   constructor(origin: string, { ca, cert, key }: EngineOptions) {
-    const sockets = new Sockets({
+    const sockets = new Sockets();
+    // An idle connection is closed with the remote. The timer for it would be set once more
+    // after that.
+    super(origin, { idleConnectionTimeoutMs: Infinity }, {
       // By itself it would take the place of those that are trusted anyway.
       ...ca !== undefined && { ca: [...getCACertificates("default"), ca] },
       ...cert !== undefined && { cert },
       ...key !== undefined && { key },
-    });
-    // An idle connection is closed with the remote. The timer for it would be set once more
-    // after that.
-    super(origin, { idleConnectionTimeoutMs: Infinity }, {
-      createConnection: (authority) => sockets.open(authority),
+      // A handshake comes first by TLS, and its errors are heard.
+      ...origin.startsWith("http:") && {
+        createConnection: (authority: URL) => sockets.open(authority),
+      },
       settings: { initialWindowSize: WINDOW, enablePush: false },
     });
     this.#sockets = sockets;

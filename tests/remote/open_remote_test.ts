@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { openServer } from "../support/open_server.ts";
+import { openRemote } from "../../lib/remote/remote.ts";
 import { doctor, type RemoteOptions } from "../../lib/remote/remote.ts";
 import { HttpCache } from "../support/http_cache.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -80,7 +81,7 @@ Deno.test("openRemote() refuses invalid URLs and options in one line, without se
     ] as [string, RemoteOptions, string][]
   ) {
     const { message } = assertThrows(
-      () => openServer(url, options),
+      () => openRemote(url, options),
       TypeError,
       why,
       `${url} ${JSON.stringify(options)}`,

@@ -140,7 +140,9 @@ test("The password of a URL is nowhere to be seen when nothing works", [
   // Another protocol than it speaks.
   const { port } = new URL(server.url);
   for (const protocol of ["https", "grpc", "grpcs"]) {
-    await assertSecret(dir, withUser(`${protocol}://127.0.0.1:${port}`), BAD);
+    const env = { REBUILD_CACHE_REMOTE_TIMEOUT: "2" };
+    const url = withUser(`${protocol}://127.0.0.1:${port}`);
+    await assertSecret(dir, url, BAD, { env });
   }
   // In clear text to another machine, and URLs that are none.
   for (

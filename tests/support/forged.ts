@@ -14,9 +14,11 @@ export interface Line {
     digest: string,
     seconds: number,
     nanoseconds: number,
+    group?: number,
   ][];
-  links: [name: string, text: string][];
+  links: [name: string, text: string, seconds?: number, nanoseconds?: number][];
   directories: string[];
+  modified?: [seconds: number, nanoseconds: number];
 }
 
 /** The one archive of a cache. */
@@ -38,7 +40,7 @@ export function forgeManifest(
   const was = Deno.readTextFileSync(path);
   const [first, ...rest] = was.trimEnd().split("\n");
   const header = JSON.parse(first!);
-  if (header.version !== 3) throw new Error(`"${path}" has another format`);
+  if (header.version !== 4) throw new Error(`"${path}" has another format`);
   rest.pop(); // the checksum
   const lines = rest.map(parse);
   // As it is written when nothing was forged: or the format is not known.
@@ -58,8 +60,9 @@ function parse(line: string): Line {
 }
 
 function manifest(header: { digest: string }, lines: readonly Line[]): string {
-  const listing = lines.map(({ path, mode, files, links, directories }) => {
-    const rest = { mode, files, links, directories };
+  const listing = lines.map(({ path, mode, files, links, ...more }) => {
+    const { directories, modified } = more;
+    const rest = { mode, files, links, directories, modified };
     return `${JSON.stringify(path)}\t${JSON.stringify(rest)}\n`;
   }).join("");
   header.digest = sha256(
@@ -67,7 +70,7 @@ function manifest(header: { digest: string }, lines: readonly Line[]): string {
       const rest = {
         mode,
         files: files.map((file) => file.slice(0, 4)),
-        links,
+        links: links.map((link) => link.slice(0, 2)),
         directories,
       };
       return `${JSON.stringify(path)}\t${JSON.stringify(rest)}\n`;
