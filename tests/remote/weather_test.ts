@@ -80,8 +80,12 @@ test(
     "posix",
   ],
   async () => {
+    const all = Deno.env.get("REBUILD_CACHE_STRESS") !== undefined;
     for (const way of ["refuses", "hangs up", "is silent"] as const) {
       for (const protocol of ["http", "grpc"]) {
+        // Each waits for seconds, again and again.
+        const isUsual = (way === "hangs up") === (protocol === "grpc");
+        if (!all && !isUsual) continue;
         await using dir = TempDir.make();
         await using port = way === "refuses" ? undefined : new Port(way);
         const address = port?.address ?? `127.0.0.1:${freePorts(1)}`;
