@@ -33,7 +33,7 @@ import type {
   RemoteSource,
 } from "./remote.ts";
 import { WrongContent } from "./remote.ts";
-import { failure, isShared, type Root } from "./root.ts";
+import { failure, isShared, openFolder, type Root } from "./root.ts";
 import { openCacheStaging, type SlotStaging } from "./staging.ts";
 import { remoteOf, type Store, useRoot } from "./store.ts";
 
@@ -153,7 +153,7 @@ export async function pushId(
 ): Promise<void> {
   const remote = remoteOf(store);
   if (remote?.mode !== "read-write") return;
-  using archive = root.folder("archives").open(id);
+  using archive = openFolder(root.folder("archives"), id);
   await pushArchive(store, remote, key, archive, onProgress);
 }
 
@@ -171,7 +171,7 @@ export async function pushKey(
   using root = await useRoot(store);
   using entry = root && await entryIn(root, store, key, name);
   if (!root || !entry) return undefined;
-  using archive = root.folder("archives").open(entry.id);
+  using archive = openFolder(root.folder("archives"), entry.id);
   const alone = { ...store, isAboutRemote: true };
   return await pushArchive(alone, remote, key, archive);
 }
@@ -203,7 +203,7 @@ async function treeUnder(
     const bucket = root.bucketIfThere(store.bucket);
     const id = bucket && readPointer(bucket, await nameOf(key));
     if (id === undefined) return undefined;
-    using archive = root.folder("archives").open(id);
+    using archive = openFolder(root.folder("archives"), id);
     const manifest = await readManifest(archive);
     return manifest === OLD ? undefined : treeOf(manifest);
   } catch (error) {

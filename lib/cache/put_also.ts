@@ -14,6 +14,7 @@ import { ContentStore } from "./content_store.ts";
 import { TREE } from "./layout.ts";
 import { Damaged, OLD, readManifest } from "./manifest.ts";
 import { pushId } from "./pull.ts";
+import { openFolder } from "./root.ts";
 import { SlotStaging } from "./staging.ts";
 import type { Store } from "./store.ts";
 
@@ -33,7 +34,7 @@ export async function putAlso(
     if (other === key) continue;
     await using staging = await SlotStaging.open(store, other);
     const { root, directory: slot } = staging.slot;
-    using archive = root.folder("archives").open(id);
+    using archive = openFolder(root.folder("archives"), id);
     const manifest = await readManifest(archive);
     if (manifest === OLD) throw new Damaged("It is of an older version", key);
     const tree = manifest.listing.text.split("\n").filter((it) => it !== "")

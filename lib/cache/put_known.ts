@@ -4,6 +4,7 @@
  * @module
  */
 
+import { CacheError } from "../error.ts";
 import { type Directory, pathIn } from "../fs/directory.ts";
 import { Keeper } from "../fs/fidelity.ts";
 import type { Place } from "../fs/open.ts";
@@ -20,6 +21,7 @@ import { type Content, digester, type DigestIn, readTree } from "./content.ts";
 import { ContentStore } from "./content_store.ts";
 import { namesIn } from "./root.ts";
 import type { Slot } from "./store.ts";
+import { NotKept } from "./walk.ts";
 
 /** So many files are looked at before it is decided whether this pays. */
 const SAMPLE = 256;
@@ -84,6 +86,9 @@ export async function putKnown(
     return { ...content, diskBytes: made.diskBytes, ownBytes: made.ownBytes };
   } catch (error) {
     if (signal?.aborted && error === signal.reason) throw error;
+    // What can't be read is an error, even if it could be the next time.
+    const isOurs = error instanceof CacheError && !(error instanceof NotKept);
+    if (isOurs && !(error.cause instanceof Otherwise)) throw error;
     log.debug(() =>
       `"${pathIn(source.parent, source.name)}" is copied: ${osErrorText(error)}`
     );
