@@ -1,4 +1,4 @@
-import { type ErrorKind, errorKind, osErrorText } from "./os/error.ts";
+import { type ErrorKind, errorKind, OsError, osErrorText } from "./os/error.ts";
 
 /**
  * What an error of this library means: what the OS meant, `refused`; `locked`: somebody
@@ -82,4 +82,11 @@ export function osFailure(
     kindOfError(error),
     error,
   );
+}
+
+/** An error of a call to the OS in our words, if nobody gave it others on its way. */
+export function told(error: unknown): unknown {
+  return error instanceof OsError
+    ? osFailure(error.call, error.path, error)
+    : error;
 }

@@ -1,3 +1,4 @@
+import { told } from "../error.ts";
 import { checkLockOptions } from "../lock/file.ts";
 import {
   checkGiven,
@@ -102,7 +103,7 @@ export function openCache(
   const both = <T extends CallOptions>(options: T, { options: all }: Store) =>
     all.signal ? { ...options, signal: all.signal } : options;
   // Few calls need what the others load.
-  return {
+  return telling({
     path,
     async get(key, options = {}) {
       const store = call(key, options);
@@ -176,5 +177,25 @@ export function openCache(
       checkBlobArguments(digest, dst, options);
       return await placeBlob(called, digest, dst, options);
     },
+  });
+}
+
+/** The same cache, whose errors are all told as this library's. */
+function telling(cache: Cache): Cache {
+  const raise = (error: unknown): never => {
+    throw told(error);
   };
+  for (const [name, method] of Object.entries(cache)) {
+    if (typeof method !== "function") continue;
+    const tells = (...given: unknown[]) => {
+      try {
+        const result = method(...given);
+        return result instanceof Promise ? result.catch(raise) : result;
+      } catch (error) {
+        raise(error);
+      }
+    };
+    Object.defineProperty(cache, name, { value: tells, enumerable: true });
+  }
+  return cache;
 }

@@ -220,6 +220,10 @@ export class OsError extends Error {
   override name = "OsError";
   /** The OS's number. */
   readonly number: number;
+  /** What was called, as a verb. */
+  readonly call: string;
+  /** What it was about. */
+  readonly path: string;
 
   /**
    * An error of a call.
@@ -233,6 +237,8 @@ export class OsError extends Error {
     const said = text ?? ownInfo(number)?.name ?? "error";
     super(`${said} (os error ${number}): ${call} '${path}'`);
     this.number = number;
+    this.call = call;
+    this.path = path;
   }
 }
 
