@@ -31,7 +31,7 @@ import {
 } from "./messages_pb.ts";
 import { retried, type Rpc, type RpcCall, RpcCode, RpcError } from "./rpc.ts";
 import { ConnectRpc } from "./rpc_connect.ts";
-import { Slots } from "./slots.ts";
+import { pool, Room } from "./pool.ts";
 
 /** A server that is asked by gRPC: `grpc://host:port/instance`, `grpcs://…`. */
 export class GrpcEngine implements Engine {
@@ -39,7 +39,7 @@ export class GrpcEngine implements Engine {
   readonly counts: Counts = { calls: 0, sentBytes: 0, receivedBytes: 0 };
   readonly #rpc: Rpc;
   readonly #instanceName: string;
-  readonly #slots = new Slots();
+  readonly #room = new Room(AT_ONCE);
   readonly #batches: GrpcBatches;
   readonly #streams: GrpcStreams;
   #limit = limitOf(0);
@@ -187,7 +187,7 @@ export class GrpcEngine implements Engine {
   #ask<T>(call: EngineCall, ask: (call: RpcCall) => Promise<T>): Promise<T> {
     const { signal } = call;
     const counted = this.#counted(call, signal);
-    return this.#slots.run(
+    return this.#room.run(
       signal,
       () => retried(signal, () => ask(counted)),
     );
@@ -198,10 +198,12 @@ export class GrpcEngine implements Engine {
     call: EngineCall,
     job: (item: T, call: RpcCall) => Promise<void>,
   ): Promise<void> {
-    return this.#slots.forEach(
+    return pool(
       items,
+      AT_ONCE,
       call.signal,
-      (item, signal) => job(item, this.#counted(call, signal)),
+      (item, signal) =>
+        this.#room.run(signal, () => job(item, this.#counted(call, signal))),
     );
   }
 
@@ -221,6 +223,9 @@ export class GrpcEngine implements Engine {
     };
   }
 }
+
+/** Calls at the same time: each holds contents in memory, and a stream open. */
+const AT_ONCE = 4;
 
 /** Digests in a call of FindMissingBlobs: 80 bytes each, of 4 MiB. */
 const PART = 20_000;

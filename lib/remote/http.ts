@@ -4,7 +4,7 @@ import {
   type RemoteSource,
   WrongContent,
 } from "../cache/remote.ts";
-import { EMPTY } from "./empty.ts";
+import { EMPTY } from "./digest.ts";
 import {
   type Counts,
   type Digest,
@@ -95,7 +95,7 @@ export class HttpEngine implements Engine {
     call: EngineCall,
   ): Promise<Digest[]> {
     const missing = new Set<Digest>();
-    const asked = digests.filter(({ hash }) => hash !== EMPTY);
+    const asked = digests.filter(({ hash }) => hash !== EMPTY.hash);
     await pool(asked, AT_ONCE, call.signal, async (digest, signal) => {
       const request = { method: "HEAD", path: `cas/${digest.hash}` } as const;
       const there = await this.#transport.send(
@@ -168,7 +168,7 @@ export class HttpEngine implements Engine {
     call: EngineCall,
   ): Promise<boolean> {
     try {
-      if (digest.hash === EMPTY) {
+      if (digest.hash === EMPTY.hash) {
         sink.put(digest, new Uint8Array());
         return true;
       }

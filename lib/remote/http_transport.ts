@@ -1,4 +1,4 @@
-import { EMPTY } from "./empty.ts";
+import { EMPTY } from "./digest.ts";
 import type { Counts, EngineCall, EngineOptions } from "./engine.ts";
 import { Attempt } from "./http_attempt.ts";
 import { below, clientOf, headersOf } from "./http_client.ts";
@@ -90,7 +90,10 @@ export class HttpTransport implements Disposable {
   ): Promise<T | undefined> {
     for (let tries = 0;; tries++) {
       try {
-        return await this.#room.run(() => this.#once(request, call, use));
+        return await this.#room.run(
+          call.signal,
+          () => this.#once(request, call, use),
+        );
       } catch (error) {
         if (!(error instanceof HttpError) || !error.again) throw error;
         const pause = PAUSES[tries];
@@ -148,7 +151,7 @@ export class HttpTransport implements Disposable {
   ): Promise<Response> {
     let url = below(this.#base, path);
     for (let hops = 0;; hops++) {
-      const hash = body?.hash ?? EMPTY;
+      const hash = body?.hash ?? EMPTY.hash;
       const signed = await this.#dialect.sign?.(method, url, hash);
       this.counts.calls++;
       attempt.wait();
@@ -201,8 +204,8 @@ export class HttpTransport implements Disposable {
 
   /** Whether there is anybody, and nothing else. */
   async #ask(signal: AbortSignal): Promise<void> {
-    const url = below(this.#base, `cas/${EMPTY}`);
-    const signed = await this.#dialect.sign?.("HEAD", url, EMPTY);
+    const url = below(this.#base, `cas/${EMPTY.hash}`);
+    const signed = await this.#dialect.sign?.("HEAD", url, EMPTY.hash);
     this.counts.calls++;
     const response = await fetch(url, {
       method: "HEAD",
@@ -216,9 +219,13 @@ export class HttpTransport implements Disposable {
 
   /** Who takes no uploads often hangs up in the middle of one, and its reason is lost. */
   async #seeWhetherRefused(call: EngineCall): Promise<void> {
-    const body = { size: 0, hash: EMPTY, read: () => [] };
+    const body = { size: 0, hash: EMPTY.hash, read: () => [] };
     try {
-      const request = { method: "PUT", path: `cas/${EMPTY}`, body } as const;
+      const request = {
+        method: "PUT",
+        path: `cas/${EMPTY.hash}`,
+        body,
+      } as const;
       await this.#once(request, call, () => {});
     } catch (error) {
       call.signal.throwIfAborted();

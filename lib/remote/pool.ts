@@ -38,10 +38,11 @@ export class Room {
     this.#free = places;
   }
 
-  /** Does the work when there is room. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /** Does the work when there is room, unless the signal comes before. */
+  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#queue.push(resolve));
+    else await this.#turn(signal);
     try {
       return await work();
     } finally {
@@ -49,6 +50,23 @@ export class Room {
       const next = this.#queue.shift();
       if (next) next();
       else this.#free++;
+    }
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#queue.push(resolve);
+    const stop = () => {
+      const at = this.#queue.indexOf(resolve);
+      if (at < 0) return; // it has its turn already
+      this.#queue.splice(at, 1);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", stop);
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", stop);
     }
   }
 }

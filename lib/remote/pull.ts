@@ -15,7 +15,8 @@ import { EMPTY } from "./digest.ts";
 import { type Digest, RemoteError } from "./engine.ts";
 import { MemorySink } from "./memory_sink.ts";
 import { packsOf, type Part, partsOf, slicesIn } from "./pack.ts";
-import { bytesOf, forEach, type Result, type Session } from "./session.ts";
+import { pool } from "./pool.ts";
+import { bytesOf, type Result, type Session } from "./session.ts";
 import type { TrustedKey } from "./sign.ts";
 import { encodeTree, LIMITS, UnsendableTree } from "./tree.ts";
 import { type DecodedTree, decodeTree } from "./tree_decode.ts";
@@ -179,12 +180,16 @@ async function fetchPacks(
   );
   session.expect(bytesOf([...files, ...parts.map(sizeOfPart)]));
   let gone = await fetchFiles(session, files, sink);
-  await forEach(parts, async (part) => {
+  await pool(parts, PARTS, session.call.signal, async (part, signal) => {
     if (gone > 0) return; // a miss already
-    gone += await fetchPart(session, part, sink);
+    const call = { ...session.call, signal };
+    gone += await fetchPart({ ...session, call }, part, sink);
   });
   return gone;
 }
+
+/** So many packs, or parts of them, are in memory at a time. */
+const PARTS = 8;
 
 /** So many ranges of a pack are asked for: each is a call. */
 const MOST_RANGES = 4;

@@ -28,29 +28,6 @@ export interface Result {
   readonly reason?: string;
 }
 
-/** Calls that run at a time, where an engine is asked for one thing after another. */
-const PARALLEL = 8;
-
-/** Does work for each item, some at a time. The first error ends it. */
-export async function forEach<T>(
-  items: Iterable<T>,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const iterator = items[Symbol.iterator]();
-  let failed: { error: unknown } | undefined;
-  const worker = async () => {
-    for (let next; !failed && !(next = iterator.next()).done;) {
-      try {
-        await work(next.value);
-      } catch (error) {
-        failed ??= { error };
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: PARALLEL }, worker));
-  if (failed) throw failed.error;
-}
-
 /** Bytes of all of them. */
 export function bytesOf(digests: Iterable<{ readonly size: number }>): number {
   let bytes = 0;
