@@ -120,15 +120,13 @@ class Assembly implements Assembled, Disposable {
     }
     for (const [name, text, seconds, nanoseconds] of links) {
       this.#tried(directory, name, () => {
-        makeLink(
-          directory,
-          name,
-          text,
-          leadsToDirectory(directory, name),
-          directory.path,
-        );
-        if (seconds === undefined || nanoseconds === undefined) return;
-        const modified = { seconds, nanoseconds };
+        const leads = leadsToDirectory(directory, name);
+        makeLink(directory, name, text, leads, directory.path);
+      });
+      if (seconds === undefined || nanoseconds === undefined) continue;
+      const modified = { seconds, nanoseconds };
+      // By itself: tried again together, the link would stand there already.
+      this.#tried(directory, name, () => {
         directory.setAccessOf(name, { accessed: modified, modified });
       });
     }
