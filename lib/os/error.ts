@@ -209,11 +209,6 @@ function ownInfo(number: number): OsErrorInfo | undefined {
   return (ownTable ??= tableFor(PLATFORM)).get(number);
 }
 
-/** What a number of this platform means. */
-export function kindOfNumber(number: number): ErrorKind {
-  return ownInfo(number)?.kind ?? "other";
-}
-
 /** An error of a call to the C library. Its number stays a number. */
 export class OsError extends Error {
   /** The class's name. */

@@ -20,11 +20,9 @@ export function mayCallC(): boolean {
 // arch/arm64/include/uapi/asm/fcntl.h.
 const arm = Deno.build.arch === "aarch64";
 export const O_RDONLY = 0;
-export const O_WRONLY = 1;
 export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 export const O_EXCL = 0o200;
-export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY = arm ? 0o40000 : 0o200000;
@@ -61,7 +59,6 @@ export const ENXIO = 6;
 export const EAGAIN = 11;
 export const EACCES = 13;
 export const EINVAL = 22;
-export const ERANGE = 34;
 export const EXDEV = 18;
 export const ENOSYS = 38;
 export const ENODATA = 61;

@@ -58,11 +58,6 @@ export function foldName(name: string): string {
   return name.normalize("NFC").toLowerCase();
 }
 
-/** Whether a name has bytes in it that are not UTF-8. */
-export function isRaw(name: string): boolean {
-  return !name.isWellFormed();
-}
-
 /**
  * A text that may be anybody's, for a terminal or a log: without control characters
  * (and line and direction marks), and not too long.

@@ -41,8 +41,7 @@ export class HttpEngine implements Engine {
   readonly #packs: PackReader;
 
   /**
-   * @param base The address that `ac` and `cas` are below. Its user and password are sent
-   *   as a header, if no other does that.
+   * @param base The address that `ac` and `cas` are below, without a user.
    * @param dialect How the server differs, if it is of another kind.
    * @throws RemoteError If a header or a certificate is none.
    */

@@ -1,22 +1,12 @@
 import type { EngineOptions } from "./engine.ts";
 import { HttpError } from "./http_error.ts";
 
-/** What is sent with each request, the user of the address among it. */
+/** What is sent with each request. */
 export function headersOf(
-  base: URL,
   headers: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
-  const { username, password } = base;
   try {
-    const all = new Headers(headers);
-    if ((username || password) && !all.has("authorization")) {
-      const user = `${decodeURIComponent(username)}:${
-        decodeURIComponent(password)
-      }`;
-      const bytes = new TextEncoder().encode(user);
-      all.set("authorization", `Basic ${bytes.toBase64()}`);
-    }
-    return Object.fromEntries(all);
+    return Object.fromEntries(new Headers(headers));
   } catch {
     // Not what it says: that has the header in it.
     throw new HttpError("refused", "a header cannot be sent as it is");

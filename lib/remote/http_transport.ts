@@ -66,8 +66,7 @@ export class HttpTransport implements Disposable {
   /** @throws RemoteError If a header or a certificate is none. */
   constructor(base: URL, options: EngineOptions, dialect: Dialect = {}) {
     this.#base = new URL(base);
-    this.#headers = headersOf(this.#base, options.headers);
-    this.#base.username = this.#base.password = this.#base.hash = "";
+    this.#headers = headersOf(options.headers);
     this.#dialect = dialect;
     this.#client = clientOf(options);
     this.#idleTimeout = options.idleTimeout ?? 10_000;

@@ -86,11 +86,6 @@ export function encodeTree(tree: readonly ListedDirectory[]): EncodedTree {
   return { bytes, digest: digestOf(bytes), contents: contentsOf(order) };
 }
 
-/** What is signed of a tree: the digest of its message, byte by byte as it is sent. */
-export function treeDigestForSigning(bytes: Uint8Array): Digest {
-  return digestOf(bytes);
-}
-
 /** The order of names: by code point, as UTF-8 has it, and not by UTF-16 units. */
 export function byCodePoint(a: string, b: string): number {
   const length = Math.min(a.length, b.length);

@@ -360,7 +360,7 @@ test("HttpEngine follows no redirects for ever", ["net"], async () => {
 test("HttpEngine finds nobody where nobody is", ["net"], async () => {
   const [port] = freePorts(1);
   for (const host of [`127.0.0.1:${port}`, "no-such-host.invalid"]) {
-    using engine = new HttpEngine(`http://user:s3cret@${host}/x?s3cret=1`);
+    using engine = new HttpEngine(`http://${host}/x?s3cret=1`);
     const error = await weather(
       () => download(engine),
       /refused|dns error|no answer/i,
