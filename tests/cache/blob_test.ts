@@ -36,9 +36,13 @@ Deno.test("Cache.blob() fetches once for all who ask meanwhile, in another proce
   await using dir = TempDir.make();
   const cache = openCache(dir.at("cache"));
   let fetches = 0;
+  const begun = Promise.withResolvers<void>();
+  const joined = Promise.withResolvers<void>();
   const options = {
     async fetch(path: string) {
       fetches++;
+      begun.resolve();
+      await joined.promise;
       await new Promise((resolve) => setTimeout(resolve, 50));
       write("content")(path);
     },
@@ -46,7 +50,9 @@ Deno.test("Cache.blob() fetches once for all who ask meanwhile, in another proce
   const all = ["a", "b", "c"].map((name) =>
     cache.blob(DIGEST, dir.at(name), options)
   );
+  await begun.promise; // before somebody else does it
   await using peer = Peer.support("fetch_blob.ts", cache.path, dir.at("d"));
+  joined.resolve();
   await Promise.all(all);
   assertEquals(fetches, 1);
   assertEquals((await peer.end()).code, 0);
