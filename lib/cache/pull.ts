@@ -10,7 +10,7 @@ import { copyContent, UNSTOPPABLE } from "../fs/copy.ts";
 import { type Directory, type OpenFile, pathIn } from "../fs/directory.ts";
 import { readAll } from "../fs/read.ts";
 import { removeTree } from "../fs/remove.ts";
-import { type ListedDirectory, parseListingLine } from "../link/listing.ts";
+import type { ListedDirectory } from "../link/listing.ts";
 import { log } from "../log.ts";
 import { osErrorText } from "../os/error.ts";
 import { Breath, patiently } from "../os/patience.ts";
@@ -22,7 +22,7 @@ import { contentOf } from "./content.ts";
 import { ContentStore } from "./content_store.ts";
 import { entryIn } from "./entry.ts";
 import { nameOf, PULLED, TREE } from "./layout.ts";
-import { Damaged, type Manifest, OLD, readManifest } from "./manifest.ts";
+import { Damaged, OLD, readManifest } from "./manifest.ts";
 import { readPointer } from "./pointer.ts";
 import type {
   Digest,
@@ -205,17 +205,12 @@ async function treeUnder(
     if (id === undefined) return undefined;
     using archive = openFolder(root.folder("archives"), id);
     const manifest = await readManifest(archive);
-    return manifest === OLD ? undefined : treeOf(manifest);
+    return manifest === OLD ? undefined : [...manifest.listing.directories()];
   } catch (error) {
     // Damaged, or removed meanwhile: what comes is put in its place.
     log.debug(() => `"${printable(key)}" is no help: ${osErrorText(error)}`);
     return undefined;
   }
-}
-
-function treeOf({ listing }: Manifest): ListedDirectory[] {
-  return listing.text.split("\n").filter((it) => it !== "")
-    .map(parseListingLine);
 }
 
 /** Contents that come, each in a file of a directory of ours. */
@@ -356,7 +351,7 @@ function wrong(hash: string, is: string): WrongContent {
 }
 
 /** Gives a remote an archive that is held. */
-export async function pushArchive(
+async function pushArchive(
   store: Store,
   remote: RemoteServer,
   key: string,
@@ -366,7 +361,7 @@ export async function pushArchive(
   const { signal } = store.options;
   const manifest = await readManifest(archive);
   if (manifest === OLD) throw new Damaged("It is of an older version", key);
-  const tree = treeOf(manifest);
+  const tree = [...manifest.listing.directories()];
   const { createHash } = await import("node:crypto");
   using source = new ArchiveSource(archive, tree, () => createHash("sha256"));
   const asked = { bucket: store.bucket, key };

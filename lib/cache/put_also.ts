@@ -6,7 +6,6 @@
 
 import { copyContent, UNSTOPPABLE } from "../fs/copy.ts";
 import { descend } from "../link/build.ts";
-import { parseListingLine } from "../link/listing.ts";
 import { Breath, patiently } from "../os/patience.ts";
 import { assemble, type Provide } from "./assemble.ts";
 import { contentOf } from "./content.ts";
@@ -37,9 +36,7 @@ export async function putAlso(
     using archive = openFolder(root.folder("archives"), id);
     const manifest = await readManifest(archive);
     if (manifest === OLD) throw new Damaged("It is of an older version", key);
-    const tree = manifest.listing.text.split("\n").filter((it) => it !== "")
-      .map(parseListingLine);
-    const content = await contentOf(tree);
+    const content = await contentOf([...manifest.listing.directories()]);
     const provide: Provide = async ({ file, folder }, to, name) => {
       const [listed, , mode] = file;
       using top = folder === undefined ? archive.again() : archive.open(TREE);

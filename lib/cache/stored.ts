@@ -6,7 +6,7 @@
 
 import { CacheError } from "../error.ts";
 import { type Directory, pathIn, type Status } from "../fs/directory.ts";
-import { isMarked, markOf, parseListingLine } from "../link/listing.ts";
+import { isMarked, markOf } from "../link/listing.ts";
 import { log } from "../log.ts";
 import { errorKind, osErrorText } from "../os/error.ts";
 import { patiently } from "../os/patience.ts";
@@ -17,7 +17,7 @@ import {
   shardOf,
   storedName,
 } from "./layout.ts";
-import { Damaged, OLD, readManifest } from "./manifest.ts";
+import { OLD, readManifest } from "./manifest.ts";
 import { namesIn, openFolder, type Root } from "./root.ts";
 
 /** A file that is stored. */
@@ -88,10 +88,9 @@ export async function storedNamesOf(
   try {
     using archive = root.folder("archives").open(id);
     const manifest = await readManifest(archive);
-    const text = manifest === OLD ? "" : manifest.listing.text;
-    for (const line of text.split("\n")) {
-      if (line === "") continue;
-      for (const [, size, mode, digest] of parseListingLine(line).files) {
+    if (manifest === OLD) return names;
+    for (const { files } of manifest.listing.directories()) {
+      for (const [, size, mode, digest] of files) {
         if (size === 0) continue;
         const name = storedName(digest, mode);
         names.set(name, (names.get(name) ?? 0) + 1);
@@ -99,8 +98,9 @@ export async function storedNamesOf(
     }
   } catch (error) {
     // What it has is found when all of the store is looked at.
-    const isKnown = error instanceof Damaged || error instanceof CacheError;
-    if (!isKnown && errorKind(error) === "other") throw error;
+    if (!(error instanceof CacheError) && errorKind(error) === "other") {
+      throw error;
+    }
   }
   return names;
 }

@@ -176,6 +176,17 @@ export class Listing {
     }
   }
 
+  /**
+   * All of it, parents first.
+   *
+   * @throws {CacheError} Of kind `damaged` if a line is damaged.
+   */
+  *directories(): Generator<ListedDirectory> {
+    for (const line of this.text.split("\n")) {
+      if (line !== "") yield parseListingLine(line);
+    }
+  }
+
   /** Whether the tree is a file. */
   get isFile(): boolean {
     return this.#lines.has(FILE);
