@@ -12,11 +12,18 @@ import { type Digest, type Range, RemoteError } from "./engine.ts";
 /** A content of so many bytes, or more, lies alone. */
 const BIG = 1 << 20;
 
-/** A pack ends with the content that makes it this long. */
+/** Bytes of a pack, but for the last one: at least, and at most before its last content. */
 const PACK = 8 << 20;
+const LONGEST = 12 << 20;
+
+/** A pack that is long enough goes on for so many bytes, on average. */
+const MORE = 1 << 20;
 
 /** What lies between contents that are wanted is fetched with them, up to so many bytes. */
 const GAP = 64 << 10;
+
+/** So many parts of a pack are fetched, at most. */
+const MOST_PARTS = 4;
 
 /** Where a content lies in a pack. */
 export interface Slice {
@@ -57,29 +64,41 @@ export function packsOf(
     }
     slices.push({ digest, at: size });
     size += digest.size;
-    if (size >= PACK) end();
+    if (size >= LONGEST || (size >= PACK && isLast(digest))) end();
   }
   end();
   return { packs, alone };
 }
 
 /**
+ * Whether a pack ends with it, as the content itself says: so after a change, packs soon
+ * begin where they began before, and those need not be sent again.
+ */
+function isLast({ hash, size }: Digest): boolean {
+  return Number.parseInt(hash.slice(0, 8), 16) / 2 ** 32 < size / MORE;
+}
+
+/**
  * The parts of a pack that are to be fetched for the contents that are lacked.
  *
  * @param digest The pack's own.
+ * @returns A few: each is a call. Where there are more, the smallest gaps are fetched, too.
  */
 export function partsOf(
   digest: Digest,
   pack: Pack,
   isLacked: (content: Digest) => boolean,
 ): Part[] {
+  const slices = pack.slices.filter(({ digest }) => isLacked(digest));
+  const gaps = slices.map(({ at }, index) => {
+    const before = slices[index - 1];
+    return before ? at - before.at - before.digest.size : Infinity;
+  });
+  const most = gaps.toSorted((a, b) => b - a)[MOST_PARTS] ?? 0;
   const runs: Slice[][] = [];
-  let end = -Infinity;
-  for (const slice of pack.slices) {
-    if (!isLacked(slice.digest)) continue;
-    if (slice.at - end > GAP) runs.push([]);
+  for (const [index, slice] of slices.entries()) {
+    if (gaps[index]! > Math.max(GAP, most)) runs.push([]);
     runs.at(-1)!.push(slice);
-    end = slice.at + slice.digest.size;
   }
   return runs.map((slices) => {
     const last = slices.at(-1)!;

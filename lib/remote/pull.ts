@@ -176,7 +176,7 @@ async function fetchPacks(
   const isLacked = ({ hash }: Digest) => wanted.has(hash);
   const files = alone.filter(isLacked);
   const parts = packs.flatMap((pack, index) =>
-    few(partsOf(result.packs[index]!, pack, isLacked))
+    partsOf(result.packs[index]!, pack, isLacked)
   );
   session.expect(bytesOf([...files, ...parts.map(sizeOfPart)]));
   let gone = await fetchFiles(session, files, sink);
@@ -190,18 +190,6 @@ async function fetchPacks(
 
 /** So many packs, or parts of them, are in memory at a time. */
 const PARTS = 8;
-
-/** So many ranges of a pack are asked for: each is a call. */
-const MOST_RANGES = 4;
-
-/** The same slices by one range, where there are too many. */
-function few(parts: readonly Part[]): readonly Part[] {
-  const [first, last] = [parts[0], parts.at(-1)];
-  if (!first || !last || parts.length <= MOST_RANGES) return parts;
-  const { digest, from } = first.range;
-  const range = { digest, from, to: last.range.to };
-  return [{ range, slices: parts.flatMap(({ slices }) => slices) }];
-}
 
 function sizeOfPart({ range: { from, to } }: Part) {
   return { size: to - from };

@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Digest } from "../../lib/cache/remote.ts";
 import { RemoteError } from "../../lib/remote/engine.ts";
 import {
@@ -41,6 +41,42 @@ Deno.test("packsOf() ends a pack with what makes it 8 MiB", () => {
   assertEquals(packs.map(({ slices }) => slices.length), [9, 9, 2]);
   const exact = packsOf(digests(...Array<number>(32).fill(MIB / 2)));
   assertEquals(exact.packs.map(({ size }) => size), [8 * MIB, 8 * MIB]);
+});
+
+Deno.test("packsOf() ends packs where it did before something else was put in front", () => {
+  let seed = 1;
+  const contents = Array.from({ length: 20_000 }, (_, index) => {
+    seed = seed * 48271 % 0x7fffffff; // Park and Miller's
+    return {
+      hash: digestOf(new Uint8Array([index, index >> 8])).hash,
+      size: seed % 10_000,
+    };
+  });
+  const first = { hash: "e".repeat(64), size: 300_000 };
+  const names = (contents: readonly Digest[]) =>
+    packsOf(contents).packs.map(({ slices, size }, index, all) => {
+      const isEnd = index === all.length - 1;
+      assert(size < 13 * MIB && (isEnd || size >= 8 * MIB), String(size));
+      return slices.map(({ digest }) => digest.hash).join();
+    });
+  const before = new Set(names(contents));
+  const after = names([first, ...contents]);
+  assertEquals(before.size, after.length);
+  assertEquals(after.filter((it) => !before.has(it)), [after[0]]);
+});
+
+Deno.test("partsOf() fetches at most four parts of a pack, with the smallest gaps in them", () => {
+  const far = 200_000;
+  const sizes = [1, far, 1, far + 5, 1, far + 1, 1, far + 4, 1, far + 3, 1];
+  const contents = digests(...sizes);
+  const { packs: [pack] } = packsOf(contents);
+  const own = { hash: "f".repeat(64), size: pack!.size };
+  const parts = partsOf(own, pack!, ({ size }) => size === 1);
+  assertEquals(parts.map(({ slices }) => slices.length), [2, 2, 1, 1]);
+  for (const { range: { from, to }, slices } of parts) {
+    assertEquals(slices[0]!.at, from);
+    assertEquals(slices.at(-1)!.at + 1, to);
+  }
 });
 
 Deno.test("partsOf() fetches what is lacked, with gaps of up to 64 KiB in one", () => {
