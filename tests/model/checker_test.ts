@@ -16,12 +16,15 @@ type Told = Partial<Line>;
 /** A log, line by line: `b` begins an operation, `m` tells of it, `e` ends it. */
 function log(...lines: [what: string, told?: Told][]): Violation[] {
   const kinds = new Map<string, string>();
+  const counts = new Map<string, number>();
   const all = lines.map(([what, told]): Line => {
     const [tell, process = ""] = what.split(" ");
     if (tell === "died") return { process, n: -1, tell: "mid", kind: "died" };
     if (told?.kind) kinds.set(process, told.kind);
+    if (tell === "b") counts.set(process, (counts.get(process) ?? 0) + 1);
+    const n = counts.get(process) ?? 0;
     const word = ({ b: "begin", m: "mid", e: "end" } as const)[tell!]!;
-    return { process, n: 0, kind: kinds.get(process)!, tell: word, ...told };
+    return { process, n, kind: kinds.get(process)!, tell: word, ...told };
   });
   return check(historyOf(operationsOf(all), ["k", "other"], ["blob-0"]));
 }
@@ -47,6 +50,29 @@ const clear = (process: string, outcome = "cleared") =>
   [
     [`b ${process}`, { kind: "clear" }],
     [`e ${process}`, { outcome }],
+  ] satisfies [string, Told][];
+
+/** One on a machine does something, and the remote answers. */
+const ask = (machine: string, begin: Told, answer: string, end: Told = {}) =>
+  [
+    [`b ${machine}`, { machine, key: "k", ...begin }],
+    [`m ${machine}`, { outcome: `remote ${answer}` }],
+    [`e ${machine}`, { outcome: "done", ...end }],
+  ] satisfies [string, Told][];
+const share = (machine: string, version: string) =>
+  ask(machine, { kind: "put", version }, "pushed");
+const push = (machine: string) => ask(machine, { kind: "push" }, "pushed");
+const pull = (machine: string, version: string) =>
+  ask(machine, { kind: "pull" }, "hit", { version });
+const fetch = (machine: string, version: string) =>
+  ask(machine, { kind: "get" }, "hit", { version });
+/** As above, with nothing said of a remote. */
+const on = (machine: string, lines: [string, Told][]): [string, Told][] =>
+  lines.map(([what, told]) => [what, { machine, ...told }]);
+const forget = () =>
+  [
+    ["b remote", { kind: "forget" }],
+    ["e remote", { outcome: "done" }],
   ] satisfies [string, Told][];
 
 const FINE: Record<string, Violation[]> = {
@@ -101,6 +127,43 @@ const FINE: Record<string, Violation[]> = {
     put("1", "a")[1]!,
     put("2", "b")[1]!,
     ...get("3", "a"),
+  ),
+  "what the remote has of a key that was cleared": log(
+    ...share("a", "v"),
+    ...on("a", clear("1")),
+    ...fetch("a", "v"),
+  ),
+  "an older version that a pull brings": log(
+    ...share("a", "old"),
+    ...on("a", put("1", "new")),
+    ...pull("a", "old"),
+    ...on("a", get("2", "old")),
+  ),
+  "what one machine pushes and another one pulls": log(
+    ...on("a", put("1", "v")),
+    ...push("a"),
+    ...fetch("b", "v"),
+    ...push("b"),
+    ...pull("a", "v"),
+  ),
+  "either of two that are pushed together": log(
+    share("a", "v")[0]!,
+    ...share("b", "w"),
+    ...share("a", "v").slice(1),
+    ...pull("a", "w"),
+    ...pull("b", "w"),
+  ),
+  "what a killed push has sent, when it arrives": log(
+    ...on("a", put("1", "v")),
+    ["b a", { machine: "a", kind: "push", key: "k" }],
+    ["died a"],
+    ...ask("b", { kind: "get" }, "miss", { outcome: "miss" }),
+    ...fetch("b", "v"),
+  ),
+  "a miss of what the remote has forgotten": log(
+    ...share("a", "v"),
+    ...forget(),
+    ...ask("b", { kind: "get" }, "miss", { outcome: "miss" }),
   ),
 };
 
@@ -276,6 +339,65 @@ const WRONG: Record<string, [Violation["kind"], Violation[]]> = {
       ["e 1", { outcome: "done", id: "id" }],
       ["b 2", { kind: "put", key: "other", version: "w" }],
       ["e 2", { outcome: "done", id: "id" }],
+    ),
+  ],
+  "a pull of what nobody had pushed": [
+    "foreign",
+    log(...on("a", put("1", "v")), ...pull("b", "v").slice(0, 2)),
+  ],
+  "a pull of what was pushed under another key": [
+    "foreign",
+    log(
+      ...ask("a", { kind: "put", version: "w", key: "other" }, "pushed"),
+      ...share("a", "v"),
+      ...pull("b", "w"),
+    ),
+  ],
+  "a version that was never pushed, after a pull": [
+    "foreign",
+    log(
+      ...share("a", "old"),
+      ...on("a", put("1", "new")),
+      ...pull("b", "old"),
+      ...on("b", get("2", "new")),
+    ),
+  ],
+  "a version that a later push has replaced at the remote": [
+    "foreign",
+    log(...share("a", "old"), ...share("a", "new"), ...pull("b", "old")),
+  ],
+  "what a killed push could not have sent": [
+    "foreign",
+    log(
+      ...on("a", put("1", "v")),
+      ["b a", { machine: "a", kind: "push", key: "k" }],
+      ["died a"],
+      ...on("a", put("1", "w")),
+      ...fetch("b", "w"),
+    ),
+  ],
+  "a version that a pull has replaced": [
+    "stale",
+    log(
+      ...share("a", "old"),
+      ...on("a", put("1", "new")),
+      ...pull("a", "old"),
+      ...on("a", get("2", "new")),
+    ),
+  ],
+  "a key that was pulled": [
+    "lost",
+    log(...share("a", "v"), ...pull("b", "v"), ...on("b", miss("1"))),
+  ],
+  "a key that is asked of the remote although it is here": [
+    "lost",
+    log(...share("a", "v"), ...fetch("a", "v")),
+  ],
+  "a key that was pushed": [
+    "lost",
+    log(
+      ...share("a", "v"),
+      ...ask("b", { kind: "get" }, "miss", { outcome: "miss" }),
     ),
   ],
   "an operation that fails": [

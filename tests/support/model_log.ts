@@ -9,6 +9,8 @@
 export interface Line {
   /** The process's number, and how often it was started anew. */
   readonly process: string;
+  /** Where it works, if machines share a remote. */
+  readonly machine?: string;
   /** The operation's number in that process. */
   readonly n: number;
   /** What is told of it: that it begins, what it has done so far, how it ended. */
