@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { HttpCache } from "../support/http_cache.ts";
 import {
   type FileSystem,
   makeFileSystem,
@@ -17,12 +18,13 @@ async function model(
   folder: string,
   log: string,
   kill: boolean,
+  remote?: HttpCache,
 ): Promise<void> {
   const seed = Deno.env.get("REBUILD_CACHE_SEED") ??
     crypto.randomUUID().slice(0, 8);
   const stress = STRESS ? { times: 20, seconds: 60 } : { times: 1, seconds: 0 };
   const { violations, counts, kills } = await runModel(
-    new Place(folder, log, seed),
+    new Place(folder, log, seed, remote),
     { seed, kill, ...stress },
   );
   const by = (kind: string) =>
@@ -51,6 +53,13 @@ for (const kill of [false, true]) {
     await model(here, dir.at("fs"), dir.at("log"), kill);
   });
   if (!kill && !STRESS) continue; // once is enough for every day
+  const shared = `${name} and a remote${killed}`;
+  test(shared, ["posix"], async () => {
+    await using dir = TempDir.make();
+    for (const name of ["fs", "remote"]) Deno.mkdirSync(dir.at(name));
+    await using remote = new HttpCache(dir.at("remote"));
+    await model(shared, dir.at("fs"), dir.at("log"), kill, remote);
+  });
   const kinds: FileSystem[] = ["ext4", "btrfs", "tmpfs"];
   for (const kind of STRESS ? [...kinds, "xfs"] as const : kinds) {
     const there = `${name} on ${kind}${killed}`;

@@ -33,6 +33,12 @@ export const WEIGHTS = {
   rebuild: 1.2,
 } as const;
 
+/** The same where there is a remote: more is taken away, so that it is pulled. */
+export const WEIGHTS_REMOTE = {
+  ...{ ...WEIGHTS, limit: 6 },
+  ...{ push: 8, pull: 8 },
+} as const;
+
 /** What a run must have seen: it goes on until then. */
 export const MUST: readonly string[] = [
   ...["put done", "put file done", "stage done", "abandon abandoned"],
@@ -48,3 +54,14 @@ export const KILLED: readonly string[] = [
   ...["put", "put file", "stage", "ensure", "get", "replace", "reset", "blob"],
   ...["prune", "limit", "verify", "clear", "rebuild"],
 ];
+
+/** The same where there is a remote, with which little is a miss. */
+export const MUST_REMOTE: readonly string[] = [
+  ...MUST.filter((what) => !what.endsWith(" miss")),
+  ...["push pushed", "push miss", "pull hit", "pull miss", "get miss"],
+  ...["get remote hit", "ensure remote hit", "ensure remote pushed"],
+  ...["put remote pushed", "put file remote pushed"],
+];
+
+/** The same where there is a remote. */
+export const KILLED_REMOTE: readonly string[] = [...KILLED, "push", "pull"];

@@ -1,14 +1,17 @@
-// model_process.ts ROOT WORK LOG SEED NAME [KIND…]: does operations that its seed draws
-// with the cache at ROOT, in the directory WORK of its own, until its standard input ends;
-// or those kinds, once. What it begins and what it has done stands in LOG before the next
-// thing happens. Of the product, only what everybody may import is imported.
+// model_process.ts ROOT WORK LOG SEED NAME URL [KIND…]: does operations that its seed
+// draws with the cache at ROOT, in the directory WORK of its own, until its standard input
+// ends; or those kinds, once. Unless it is empty, URL is a remote's. What it begins and what
+// it has done stands in LOG before the next thing happens. Of the product, only what
+// everybody may import is imported.
 import {
   type Archive,
+  type CallOptions,
   clearCache,
   linkFile,
   openCache,
   rebuildCache,
 } from "../../mod.ts";
+import { openRemote } from "../../lib/remote/mod.ts";
 import {
   blobText,
   readContent,
@@ -16,18 +19,27 @@ import {
   writeTree,
 } from "./model_content.ts";
 import { type Line, LogWriter } from "./model_log.ts";
-import { BLOBS, KEYS, SLOTS, WEIGHTS } from "./model_plan.ts";
+import { BLOBS, KEYS, SLOTS, WEIGHTS, WEIGHTS_REMOTE } from "./model_plan.ts";
 import { isFileAt, scribble, WorkDir } from "./model_work.ts";
 import { hash, Seeded } from "./seeded.ts";
 
-const [root, work, log, seed, name, ...kinds] = Deno.args as [
+const [root, work, log, seed, name, url, ...kinds] = Deno.args as [
   ...[root: string, work: string, log: string, seed: string, name: string],
-  ...string[],
+  ...[url: string, ...kinds: string[]],
 ];
 const process = name.split(".")[0];
 const random = new Seeded(`${seed} ${name}`);
-// Longer than anybody holds a lock, however slow the machine is.
-const cache = openCache(root, { wait: 600_000 });
+// Longer than anybody holds a lock, or a remote takes, however slow the machine is.
+const wait = 600_000;
+using remote = url === "" ? undefined : openRemote(url, {
+  mode: "read-write",
+  connectTimeout: wait,
+  idleTimeout: wait,
+});
+const machine = root.slice(root.lastIndexOf("/") + 1);
+/** What is here, whatever the remote has. */
+const local = openCache(root, { wait });
+const cache = remote ? openCache(root, { wait, remote }) : local;
 using writer = new LogWriter(log);
 const dir = new WorkDir(work);
 const { source, fresh } = dir;
@@ -35,7 +47,8 @@ let count = 0;
 /** The one key that is meant. */
 let only: string | undefined;
 
-type Told = Omit<Line, "process" | "n" | "tell" | "kind">;
+type Kind = keyof typeof WEIGHTS_REMOTE;
+type Told = Omit<Line, "process" | "machine" | "n" | "tell" | "kind">;
 type Tell = (outcome: string, more?: Told) => void;
 
 /** What an operation is about, and how it is done: gives its outcome. */
@@ -44,7 +57,7 @@ interface Task {
   run(mid: Tell): Promise<Told>;
 }
 
-const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
+const TASKS: Record<Kind, () => Task> = {
   put: () => put(writeTree, true),
   "put file": () => put(writeFile, false),
   stage: () => stage(true),
@@ -58,7 +71,7 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
         using entry = await cache.ensure(key, (at) => {
           mid("building", { version: built });
           writeTree(at, key, built);
-        });
+        }, remotely(mid));
         return { ...look(entry.path, entry), outcome: entry.outcome };
       },
     };
@@ -72,7 +85,7 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
     return {
       about: { key },
       async run(mid) {
-        using entry = await cache.get(key);
+        using entry = await cache.get(key, remotely(mid));
         if (!entry) return { outcome: "miss" };
         mid("held", { id: entry.id });
         const before = look(entry.path, entry);
@@ -108,6 +121,27 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
       },
     };
   },
+  push() {
+    const key = aKey();
+    return {
+      about: { key },
+      async run(mid) {
+        const report = await cache.push(key, remotely(mid));
+        return { outcome: report?.outcome ?? "miss" };
+      },
+    };
+  },
+  pull() {
+    const key = aKey();
+    return {
+      about: { key },
+      async run(mid) {
+        const { outcome } = await cache.pull(key, remotely(mid));
+        using entry = await local.get(key);
+        return { ...entry && look(entry.path, entry), outcome };
+      },
+    };
+  },
   entries: () => ({
     run() {
       const all = cache.entries().map(({ key, id }) => [key, id] as const);
@@ -134,7 +168,7 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
     const defer = kinds.length === 0 && random.below(4) === 0;
     return {
       async run() {
-        const options = { wait: 600_000, defer };
+        const options = { wait, defer };
         const { outcome, failures } = await clearCache(root, options);
         const wrong = failures.map((failure) => JSON.stringify(failure));
         return { outcome, wrong };
@@ -156,7 +190,7 @@ const TASKS: Record<keyof typeof WEIGHTS, () => Task> = {
             await staging.commit();
           }
           mid("begun");
-        }, { share: key, wait: 600_000, allowEmpty: true });
+        }, { share: key, wait, allowEmpty: true });
         return { outcome };
       },
     };
@@ -178,15 +212,26 @@ function look(path: string, { key: expected, id }: Archive) {
   return { version, id, wrong: [...wrong, ...other] };
 }
 
+/** Tells at once what the remote did. It is always there, and has no reason to refuse. */
+function remotely(mid: Tell): CallOptions {
+  return {
+    onRemote({ outcome, reason }) {
+      mid(`remote ${outcome}`);
+      if (["hit", "miss", "pushed"].includes(outcome)) return;
+      throw new Error(`The remote is ${outcome}: ${reason}`);
+    },
+  };
+}
+
 function put(write: typeof writeTree, isTree: boolean): Task {
   const [key, version] = [aKey(), newVersion()];
   return {
     about: { key, version },
-    async run() {
+    async run(mid) {
       dir.remove(source);
       if (isTree) Deno.mkdirSync(source);
       write(source, key, version);
-      const { id } = await cache.put(key, source);
+      const { id } = await cache.put(key, source, remotely(mid));
       scribble(source); // what was put is a copy
       return { id };
     },
@@ -222,7 +267,7 @@ function get(at: string, how: "fresh" | "replace" | "reset"): Task {
   return {
     about: { key },
     async run(mid) {
-      using entry = await cache.get(key);
+      using entry = await cache.get(key, remotely(mid));
       if (!entry) return { outcome: "miss" };
       mid("held", { id: entry.id });
       // A tree takes the place of a tree only, a file that of a file.
@@ -274,10 +319,11 @@ function prune(limits: Parameters<typeof cache.prune>[0]): Task {
   };
 }
 
-async function perform(kind: keyof typeof WEIGHTS): Promise<void> {
+async function perform(kind: Kind): Promise<void> {
   const n = count++;
+  const place = remote && { machine };
   const say = (tell: Line["tell"], told: Told) =>
-    writer.write({ process: name, n, tell, kind, ...told });
+    writer.write({ process: name, ...place, n, tell, kind, ...told });
   const { about = {}, run } = TASKS[kind]();
   say("begin", about);
   try {
@@ -290,15 +336,18 @@ async function perform(kind: keyof typeof WEIGHTS): Promise<void> {
 }
 
 if (kinds.length > 0) {
-  for (const kind of kinds as (keyof typeof WEIGHTS)[]) {
+  for (const kind of kinds as Kind[]) {
     // What is said of one key is done with each.
-    for (only of kind === "hold" ? KEYS : [undefined]) await perform(kind);
+    const each = kind === "hold" || kind === "pull";
+    for (only of each ? KEYS : [undefined]) await perform(kind);
   }
 } else {
   let open = true;
   Deno.stdin.read(new Uint8Array(1)).then(() => open = false);
   while (open) {
-    await perform(random.weighted(WEIGHTS));
+    await perform(
+      remote ? random.weighted(WEIGHTS_REMOTE) : random.weighted(WEIGHTS),
+    );
     // So that nobody is always at it, and everybody's pace differs.
     const pause = hash(`${process} ${count}`) % 8;
     await new Promise((resolve) => setTimeout(resolve, pause));

@@ -1,8 +1,16 @@
 import { Peer } from "./command.ts";
+import type { HttpCache } from "./http_cache.ts";
 import { check, type Violation } from "./model.ts";
 import { historyOf } from "./model_history.ts";
 import { type Line, LogReader, LogWriter, operationsOf } from "./model_log.ts";
-import { BLOBS, KEYS, KILLED, MUST } from "./model_plan.ts";
+import {
+  BLOBS,
+  KEYS,
+  KILLED,
+  KILLED_REMOTE,
+  MUST,
+  MUST_REMOTE,
+} from "./model_plan.ts";
 import { namesBut, WorkDir } from "./model_work.ts";
 import { Seeded } from "./seeded.ts";
 
@@ -30,20 +38,28 @@ const PROCESSES = 6;
 /** Where a run that has not seen everything gives up, in milliseconds. */
 const LIMIT = 10 * 60 * 1000;
 
+/** After so many operations the remote forgets its keys. */
+const MEMORY = 100;
+
 /** Where it is done. */
 export class Place {
-  readonly root: string;
-  /** Nothing but the cache and its lock files is to be here. */
+  /** The cache; where there is a remote, one on each of two machines that share it. */
+  readonly roots: readonly string[];
+  /** Nothing but the caches and their lock files is to be here. */
   readonly here: string;
   readonly log: string;
+  readonly remote: HttpCache | undefined;
   readonly #folder: string;
   readonly #seed: string;
+  #forgot = 0;
 
   /** @param log A file for the log, best on another file system. */
-  constructor(folder: string, log: string, seed: string) {
+  constructor(folder: string, log: string, seed: string, remote?: HttpCache) {
     this.here = `${folder}/here`;
-    this.root = `${this.here}/cache`;
+    const names = remote ? ["cache", "other"] : ["cache"];
+    this.roots = names.map((name) => `${this.here}/${name}`);
     this.log = log;
+    this.remote = remote;
     this.#folder = folder;
     this.#seed = seed;
     Deno.mkdirSync(this.here);
@@ -56,18 +72,40 @@ export class Place {
     return at;
   }
 
-  /** Starts one. */
-  begin(process: string | number, start: number, kinds: string[] = []): Peer {
-    const { root, log } = this;
-    const args = [root, this.work(process), log, this.#seed];
-    const name = `${process}.${start}`;
-    return Peer.support("model_process.ts", ...args, name, ...kinds);
+  /** Starts one; if there are two machines, each second one on the other. */
+  begin(
+    process: number,
+    start: number,
+    kinds: string[] = [],
+    name = `${process}`,
+  ): Peer {
+    const root = this.roots[process % this.roots.length]!;
+    const args = [root, this.work(name), this.log, this.#seed];
+    const url = this.remote?.url ?? "";
+    const all = [...args, `${name}.${start}`, url, ...kinds];
+    return Peer.support("model_process.ts", ...all);
   }
 
-  /** Lets one do something once. */
+  /** Lets one on each machine do something once. */
   async once(start: number, ...kinds: string[]): Promise<void> {
-    const { code, heard } = await this.begin("last", start, kinds).end();
-    if (code !== 0) throw new Error(heard);
+    for (const i of this.roots.keys()) {
+      const peer = this.begin(i, start, kinds, `last-${i}`);
+      const { code, heard } = await peer.end();
+      if (code !== 0) throw new Error(heard);
+    }
+  }
+
+  /** Lets the remote forget its keys, as servers do. */
+  forget(): void {
+    if (!this.remote) return;
+    using writer = new LogWriter(this.log);
+    const n = this.#forgot++;
+    const line = { process: "remote", n, kind: "forget" } as const;
+    writer.write({ ...line, tell: "begin" });
+    for (const name of this.remote.names("ac")) {
+      Deno.removeSync(this.remote.path("ac", name));
+    }
+    writer.write({ ...line, tell: "end", outcome: "done" });
   }
 
   /** Compares the log with the model. A kill can tear one line, its process's last one. */
@@ -91,14 +129,19 @@ export async function runModel(
 ): Promise<Outcome> {
   using crew = new Crew(place, options);
   await crew.work();
-  const { root, here } = place;
+  const { roots, here, remote } = place;
   const left: string[] = [];
-  await place.once(1, "entries", "verify", "hold", "put", "prune", "entries");
-  left.push(...unreferenced(root, crew.listed()));
+  const pull = remote ? ["pull"] : [];
+  const first = ["entries", "verify", "hold", ...pull, "put", "prune"];
+  await place.once(1, ...first, "entries");
+  left.push(...roots.flatMap((it) => unreferenced(it, crew.listed())));
+  place.forget();
   await place.once(2, "verify", "limit", "entries", "hold");
-  left.push(...litter(root));
+  left.push(...roots.flatMap(litter));
   await place.once(3, "clear");
-  left.push(...namesBut(here, ["cache.lock", "cache.rebuild.lock"]));
+  const locks = roots.flatMap((it) => [`${it}.lock`, `${it}.rebuild.lock`]);
+  const known = locks.map((path) => path.slice(here.length + 1));
+  left.push(...namesBut(here, known));
   for (let i = 0; i < PROCESSES; i++) {
     left.push(...await new WorkDir(place.work(i)).left());
   }
@@ -116,8 +159,8 @@ export async function runModel(
 class Crew {
   readonly #options: RunOptions;
   readonly #place: Place;
-  /** What was listed last. */
-  #listed: Line["all"];
+  /** What was listed last on each machine. */
+  readonly #listed = new Map<string | undefined, Line["all"]>();
   readonly #reader: LogReader;
   readonly #writer: LogWriter;
   readonly #random: Seeded;
@@ -126,6 +169,8 @@ class Crew {
   /** What each is doing: how many it has done, and the kind that it is at. */
   readonly #now = new Map<string, { done: number; kind?: string }>();
   readonly #counts = new Map<string, number>();
+  /** How many operations have ended. */
+  #ended = 0;
   kills = 0;
 
   constructor(place: Place, options: RunOptions) {
@@ -176,13 +221,15 @@ class Crew {
 
   #read(): void {
     for (const line of this.#reader.read()) {
-      const { process, tell, kind, outcome } = line;
+      const { process, machine, tell, kind, outcome = "" } = line;
       const { done = 0 } = this.#now.get(process) ?? {};
       if (tell === "begin") this.#now.set(process, { done, kind });
+      const isRemote = outcome.startsWith("remote ");
+      if (tell === "end" || isRemote) this.#count(`${kind} ${outcome}`);
       if (tell !== "end") continue;
       this.#now.set(process, { done: done + 1 });
-      if (kind === "entries") this.#listed = line.all;
-      this.#count(`${kind} ${outcome}`);
+      if (kind === "entries") this.#listed.set(machine, line.all);
+      if (++this.#ended % MEMORY === 0) this.#place.forget();
     }
   }
 
@@ -192,10 +239,13 @@ class Crew {
 
   #missing(): string[] {
     const { kill, times } = this.#options;
-    const killed = kill ? KILLED.map((kind) => `${kind} killed`) : [];
+    const [must, kinds] = this.#place.remote
+      ? [MUST_REMOTE, KILLED_REMOTE]
+      : [MUST, KILLED];
+    const killed = kill ? kinds.map((kind) => `${kind} killed`) : [];
     const few = (least: number) => (what: string) =>
       (this.#counts.get(what) ?? 0) < least;
-    return [...MUST.filter(few(times)), ...killed.filter(few(1))];
+    return [...must.filter(few(times)), ...killed.filter(few(1))];
   }
 
   #at(i: number): { done: number; kind?: string } | undefined {
@@ -234,7 +284,8 @@ class Crew {
   /** The ids that were listed last. */
   listed(): Set<string> {
     this.#read();
-    return new Set(this.#listed?.map(([, id]) => id));
+    const all = [...this.#listed.values()].flatMap((it) => it ?? []);
+    return new Set(all.map(([, id]) => id));
   }
 
   [Symbol.dispose](): void {
