@@ -25,7 +25,8 @@ import {
 export type { Cache, PutOptions } from "./interface.ts";
 
 /**
- * Opens a cache of archives under keys. Nothing is made before something is put.
+ * Opens a cache of archives under keys. Nothing is made before something is put, or a
+ * remote is asked.
  *
  * What is put is an archive that never changes; a key is a pointer to one, replaced
  * atomically. So a reader sees the old or the new archive, whole, and keeps the one that

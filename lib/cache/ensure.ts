@@ -61,6 +61,7 @@ export async function ensureEntry(
       remote,
       key,
       staging,
+      "on a miss",
       options.onProgress,
     );
     const pulled = archive && await entryIn(root, store, key, name);

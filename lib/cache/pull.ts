@@ -55,6 +55,7 @@ function tell(store: Store, report: RemoteReport): void {
 /**
  * Pulls what a remote has under a key into a staging, and puts it.
  *
+ * @param when A pull may take long, and on a miss, what is put meanwhile is newer.
  * @returns What was put, if it was a hit; then the slot is the archive's.
  */
 export async function pullInto(
@@ -62,6 +63,7 @@ export async function pullInto(
   remote: RemoteServer,
   key: string,
   staging: SlotStaging,
+  when: "always" | "on a miss",
   onProgress?: (progress: PutProgress) => void,
 ): Promise<{ archive?: Archive; report: RemoteReport }> {
   const { signal } = store.options;
@@ -98,8 +100,8 @@ export async function pullInto(
     await clean(PULLED);
     const { diskBytes, ownBytes } = made;
     const archive = isShared(root.status())
-      ? await staging.put("own", {}) // modes are the group's
-      : await staging.publish({ ...content, diskBytes, ownBytes });
+      ? await staging.put("own", {}, undefined, when) // modes are the group's
+      : await staging.publish({ ...content, diskBytes, ownBytes }, when);
     count(root, "remote-hits");
     tell(store, report);
     return { archive, report };
@@ -138,7 +140,13 @@ export async function getRemotely(
   const remote = remoteOf(store);
   if (!remote) return undefined;
   await using staging = await openCacheStaging(store, key);
-  const { archive } = await pullInto(store, remote, key, staging);
+  const { archive } = await pullInto(
+    store,
+    remote,
+    key,
+    staging,
+    "on a miss",
+  );
   const name = await nameOf(key);
   return archive && await entryIn(staging.root, store, key, name);
 }
@@ -184,7 +192,7 @@ export async function pullKey(
   const remote = required(store);
   await using staging = await openCacheStaging(store, key);
   const alone = { ...store, isAboutRemote: true };
-  return (await pullInto(alone, remote, key, staging)).report;
+  return (await pullInto(alone, remote, key, staging, "always")).report;
 }
 
 function required(store: Store): RemoteServer {

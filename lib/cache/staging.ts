@@ -26,6 +26,7 @@ import { printable } from "../os/text.ts";
 import { adopt } from "./adopt.ts";
 import { type Content, readContent } from "./content.ts";
 import { ContentStore } from "./content_store.ts";
+import { entryIn } from "./entry.ts";
 import { flush, flushDirectory } from "./flush.ts";
 import {
   type KeyName,
@@ -106,11 +107,13 @@ export class SlotStaging implements CacheStaging {
    *
    * @param what What lies there: what somebody built, or our own copy of it.
    * @param copied How much that is, if it is known.
+   * @param when See {@linkcode publish}.
    */
   async put(
     what: "foreign" | "own",
     { allowEmpty = what === "own", onProgress }: CommitOptions,
     copied?: Amount,
+    when?: When,
   ): Promise<Committed> {
     const { root } = this.slot;
     if (this.#state !== "open") {
@@ -123,7 +126,7 @@ export class SlotStaging implements CacheStaging {
     const status = root.status();
     if (!allowEmpty) this.#refuseEmpty();
     const content = await this.#read(status, what, onProgress, copied);
-    const archive = await this.publish(content);
+    const archive = await this.publish(content, when);
     const { marked: mentions } = content;
     if (mentions.length > 0) this.#warn(mentions);
     return { ...archive, mentions };
@@ -151,7 +154,7 @@ export class SlotStaging implements CacheStaging {
   }
 
   /** Writes down what is in the slot, and places the key. */
-  async publish(content: Content): Promise<Archive> {
+  async publish(content: Content, when: When = "always"): Promise<Archive> {
     const status = this.slot.root.status();
     const { durable, signal } = this.#store.options;
     const { id, root, directory } = this.slot;
@@ -171,7 +174,7 @@ export class SlotStaging implements CacheStaging {
       await untilLetGo(() => patiently(rename), signal);
       this.#state = "moved";
       if (durable) flushDirectory(archives);
-      await this.#place();
+      await this.#place(when);
     } catch (error) {
       if (error === signal?.reason) throw error;
       throw failure("put into the cache", root.path, error);
@@ -262,7 +265,7 @@ export class SlotStaging implements CacheStaging {
     return { bucket, key: this.#key, id, created, ...size, digest };
   }
 
-  async #place(): Promise<void> {
+  async #place(when: When): Promise<void> {
     const { id, root } = this.slot;
     const name = this.#name;
     using _ = await hold(
@@ -271,6 +274,10 @@ export class SlotStaging implements CacheStaging {
       swapLockName(name),
       `The key "${printable(this.#key)}"`,
     );
+    if (when === "on a miss") {
+      using entry = await entryIn(root, this.#store, this.#key, name);
+      if (entry) return; // put meanwhile, so ours goes with the slot
+    }
     const bucket = root.bucket(this.#store.bucket);
     placePointer(root, bucket, name, id);
     this.#state = "placed";
@@ -292,6 +299,9 @@ export class SlotStaging implements CacheStaging {
     await closeSlot(this.slot, this.#store.options.signal);
   }
 }
+
+/** Whether what stands under the key by then is replaced. */
+type When = "always" | "on a miss";
 
 /** Files, and their bytes. */
 export interface Amount {

@@ -14,6 +14,8 @@ export class HttpCache implements AsyncDisposable {
   /** Bytes of all bodies that were sent. */
   sentBytes = 0;
   knowsRanges = true;
+  /** Is waited for first. */
+  before: ((request: Request, path: string) => Promise<void>) | undefined;
   /** Answers first. */
   answer: Answer | undefined;
   readonly #root: string;
@@ -61,6 +63,7 @@ export class HttpCache implements AsyncDisposable {
     this.requests.push(`${request.method} /${folder}`);
     const body = new Uint8Array(await request.arrayBuffer());
     this.cameBytes += body.length;
+    await this.before?.(request, pathname);
     const other = this.answer?.(request, pathname);
     if (other) return other;
     if (!/^\/(ac|cas)\/[0-9a-f]{64}$/.test(pathname)) {

@@ -167,7 +167,9 @@ class Told implements History {
     if (answer?.outcome === "remote miss") {
       this.reads.push({ ...source, version: undefined, by });
     } else if (answer || (isCut(it) && it.mids.length === 0)) {
-      const [key, sure] = [here(it, name), answer !== undefined];
+      const key = here(it, name);
+      // On a miss, it stands back where somebody has put something meanwhile.
+      const sure = answer !== undefined && it.kind === "pull";
       this.copies.push({ key, source, ...span, by, sure });
     }
   }
