@@ -23,7 +23,7 @@ const MORE = 1 << 20;
 const GAP = 64 << 10;
 
 /** So many parts of a pack are fetched, at most. */
-const MOST_PARTS = 4;
+const MOST_PARTS = 8;
 
 /** Where a content lies in a pack. */
 export interface Slice {

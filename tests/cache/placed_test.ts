@@ -4,6 +4,7 @@ import { CacheError } from "../../lib/error.ts";
 import { lease } from "../../lib/lock/directory.ts";
 import { LockedError } from "../../lib/lock/file.ts";
 import { test } from "../support/needs.ts";
+import { ALL, runProgram } from "../support/library.ts";
 import { namesIn, TempDir } from "../support/temp_dir.ts";
 import { exists } from "../support/until.ts";
 
@@ -199,20 +200,32 @@ test(
   },
 );
 
+/** What is said of `dst` for the key `two` in a process that works below it. */
+const FROM_BELOW = `import { CacheError, openCache } from "LIBRARY";
+  const [cwd, root, dst] = Deno.args;
+  Deno.chdir(cwd);
+  try {
+    const { state } = await openCache(root).placement("two", dst);
+    console.log(state);
+  } catch (error) {
+    if (!(error instanceof CacheError)) throw error;
+    console.log(error.kind, error.message);
+  }`;
+
 Deno.test("Cache.placement() refuses what must not be replaced", async () => {
   const { dir, cache, update } = await made();
   await using _ = dir;
-  const cwd = Deno.cwd();
   await update("one");
-  try {
-    Deno.chdir(dir.at("dst", "lib"));
-    const look = () => cache.placement("two", dir.at("dst"));
-    const error = await assertRejects(look, CacheError, "working directory");
-    assertEquals(error.kind, "refused");
-    assertEquals(await update("one"), "unchanged");
-  } finally {
-    Deno.chdir(cwd);
-  }
+  const args = [dir.at("dst", "lib"), cache.path, dir.at("dst")];
+  const { code, stdout, stderr } = await runProgram(
+    dir,
+    FROM_BELOW,
+    ALL,
+    args,
+  );
+  assertEquals([code, stderr], [0, ""]);
+  assert(/^refused .*working directory/.test(stdout), stdout);
+  assertEquals(await update("one"), "unchanged");
 });
 
 Deno.test("Cache.placement() is not current when the archive is gone", async () => {
