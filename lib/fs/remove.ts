@@ -178,10 +178,42 @@ interface Subtree {
 /** The first pass: subtrees, many at once. What it leaves is the second pass's. */
 async function removeSubtrees(
   root: Directory,
-  { signal, onProgress }: RemoveOptions,
+  options: RemoveOptions,
 ): Promise<void> {
   if (root.pinned(".") === undefined) return;
-  using held = new DisposableStack();
+  const held = new DisposableStack();
+  const running = new Set<Promise<void>>();
+  try {
+    const top = openAgain(root, held);
+    if (top) await removeSome(top, held, running, options);
+  } finally {
+    // What goes on behind the scenes goes by the numbers of these descriptors. If another
+    // directory had one of them by then, that one's entry would be removed.
+    if (running.size === 0) held.dispose();
+    else Promise.allSettled(running).then(() => held.dispose());
+  }
+}
+
+/** `undefined` where that can't be done: then the second pass does all. */
+function openAgain(
+  root: Directory,
+  held: DisposableStack,
+): Directory | undefined {
+  try {
+    return held.use(root.again());
+  } catch (error) {
+    log.trace(() => `Not opened again: ${osErrorText(error)}`);
+    return undefined;
+  }
+}
+
+/** @param held What stays open as long as something in it is removed. */
+async function removeSome(
+  root: Directory,
+  held: DisposableStack,
+  running: Set<Promise<void>>,
+  { signal, onProgress }: RemoveOptions,
+): Promise<void> {
   const type = fileSystemType(root.path) ?? "";
   const lanes = LANES.get(type) ?? 1;
   const showsLeaves = SHOWS_LEAVES.has(type);
@@ -203,7 +235,6 @@ async function removeSubtrees(
     done++;
     tell();
   };
-  const running = new Set<Promise<void>>();
   // A subtree is looked through while others are being removed.
   for (const subtree of subtrees) {
     signal?.throwIfAborted();

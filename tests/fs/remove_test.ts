@@ -6,6 +6,7 @@ import { must } from "../support/command.ts";
 import { makeFileSystem, mountTest } from "../support/mounts.ts";
 import { test } from "../support/needs.ts";
 import { makeManyFiles, namesIn, TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const OPTIONS = { busyTimeout: 1000 };
 const here = import.meta.url;
@@ -114,3 +115,40 @@ Deno.test("removeTree() rejects with the signal's reason", async () => {
   controller.abort(reason);
   assertEquals(await assertRejects(() => removing), reason);
 });
+
+test(
+  "removeTree() removes nothing elsewhere once it was aborted, whatever is opened then",
+  ["linux", "ffi", "mkfifo"],
+  async () => {
+    await using dir = TempDir.make();
+    using parent = openDirectory(dir.path);
+    const names = Array.from({ length: 40 }, (_, i) => `directory ${i}`);
+    for (const tree of ["tree", "other"]) {
+      for (const name of names) dir.write({ [tree]: { [name]: { a: "" } } });
+    }
+    // What the runtime has threads for, and more: what comes next has to wait.
+    await must("mkfifo", dir.at("fifo"));
+    const blocked = Array.from(
+      { length: 100 },
+      () => Deno.open(dir.at("fifo")),
+    );
+    const abort = new AbortController();
+    const { signal } = abort;
+    const removal = removeTree(parent, "tree", { ...OPTIONS, signal });
+    setTimeout(() => abort.abort(new Error("enough")), 50);
+    await assertRejects(() => removal, Error, "enough");
+    // They have the same names in them, and get the numbers that are free.
+    using others = new DisposableStack();
+    for (let i = 0; i < 100; i++) others.use(parent.open("other"));
+    {
+      using _ = Deno.openSync(dir.at("fifo"), { write: true });
+      for (const file of await Promise.all(blocked)) file.close();
+    }
+    const left = () =>
+      ["tree", "other"].map((it) => namesIn(dir.at(it)).length);
+    await until("what was begun goes on", () => {
+      return left().some((it) => it < names.length);
+    });
+    assertEquals(left()[1], names.length);
+  },
+);
