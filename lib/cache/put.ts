@@ -46,7 +46,13 @@ export async function putSource(
   const destination = { parent: staging.slot.directory, name: TREE };
   const both = { signal, ...onProgress && { onProgress } };
   const { root } = staging;
-  const known = await staging.putKnown(source, both);
+  let known: Archive | undefined;
+  try {
+    known = await staging.putKnown(source, both);
+  } catch (error) {
+    if (error === signal?.reason) throw error;
+    throw copyFailure(path, error);
+  }
   if (known) {
     await pushPut(store, key, root, known, how);
     return known;
