@@ -9,7 +9,7 @@ import { CacheError } from "../error.ts";
 import { printable } from "../os/text.ts";
 import { untilAborted } from "../rebuild/options.ts";
 import type { CommitOptions, Entry } from "./archive.ts";
-import { openCacheStaging, type SlotStaging } from "./staging.ts";
+import type { SlotStaging } from "./staging.ts";
 import { buildLockName, nameOf } from "./layout.ts";
 import { readPointer } from "./pointer.ts";
 import { Refresh } from "./refresh.ts";
@@ -41,6 +41,8 @@ export async function ensureEntry(
   const refresh = how === "in any case" ? new Refresh(store, name) : undefined;
   const found = refresh ? undefined : await getEntry(store, key);
   if (found) return { ...found, outcome: "hit", mentions: [] };
+  // A hit does without it.
+  const { openCacheStaging } = await import("./staging.ts");
   await using staging = await openCacheStaging(store, key);
   const { root } = staging;
   using _ = await holdLong(
