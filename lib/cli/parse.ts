@@ -132,12 +132,13 @@ export function parse({ command, args, named }: Line): Call<Shape> {
     const given = texts.get(flag.name);
     const set = given ?? fromEnvironment(flag);
     const isWord = command.words.includes(flag) && !has(flags, flag.name);
+    const wasWord = has(command.words, flag.name) && !typed.has(flag.name);
     const label = given
-      ? isWord ? wordOf(flag) : `--${flag.name}`
+      ? wasWord ? wordOf(flag) : `--${flag.name}`
       : flag.variable ?? flag.name;
     if (set.includes("") && flag.kind !== "switch") {
       throw new UsageError(
-        isWord
+        wasWord
           ? `${label} is empty: ${usage}`
           : `${label} needs a value: ${label} ${flag.value}`,
       );
