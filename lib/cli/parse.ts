@@ -182,7 +182,15 @@ function split(
   hasDashes: boolean,
 ): { texts: Map<string, string[]>; words: string[] } {
   const names = (of: readonly Flag[]) => of.map(({ name }) => keyOf(name));
-  const parsed = parseArgs(args.flatMap((arg) => explicit(arg, flags)), {
+  const isValued = (arg?: string) =>
+    flags.some(({ name, kind }) => kind !== "switch" && arg === `--${name}`);
+  const given = args.flatMap((arg, at) => {
+    // parseArgs() takes an empty value, of a variable that is not set, for a word.
+    if (arg === "" && isValued(args[at - 1])) return [];
+    if (args[at + 1] === "" && isValued(arg)) return [`${arg}=`];
+    return explicit(arg, flags);
+  });
+  const parsed = parseArgs(given, {
     boolean: names(flags.filter(({ kind }) => kind === "switch")),
     string: ["_", ...names(flags.filter(({ kind }) => kind !== "switch"))],
     collect: names(flags),

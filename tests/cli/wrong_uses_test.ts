@@ -131,6 +131,7 @@ const WRONG: readonly Wrong[] = [
   [2, "--dir needs a value", "clear", "--dir="],
   [2, "--dir needs a value", "--dir"],
   [2, "--dir needs a value", "--dir", "--dry-run"],
+  [2, "--dir needs a value", "--dir", ""],
   [2, "No --dir was given", "--dry-run"],
   [2, 'DIR "~/x" begins with a ~', "clear", "~/x"],
   [2, '--dir "~" begins with a ~', "--dir=~"],
