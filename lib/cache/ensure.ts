@@ -57,16 +57,9 @@ export async function ensureEntry(
   if (meanwhile) return { ...meanwhile, outcome: "hit", mentions: [] };
   const remote = remoteOf(store);
   if (remote && !refresh) {
-    const { pullInto } = await import("./pull.ts");
-    const { archive } = await pullInto(
-      store,
-      remote,
-      key,
-      staging,
-      "on a miss",
-      options.onProgress,
-    );
-    const pulled = archive && await entryIn(root, store, key, name);
+    const { pullMissing } = await import("./pull.ts");
+    const { onProgress } = options;
+    const pulled = await pullMissing(store, remote, key, staging, onProgress);
     if (pulled) return { ...pulled, outcome: "hit", mentions: [] };
   }
   refresh?.begin(root);

@@ -58,7 +58,7 @@ function tell(store: Store, report: RemoteReport): void {
  * @param when A pull may take long, and on a miss, what is put meanwhile is newer.
  * @returns What was put, if it was a hit; then the slot is the archive's.
  */
-export async function pullInto(
+async function pullInto(
   store: Store,
   remote: RemoteServer,
   key: string,
@@ -140,15 +140,21 @@ export async function getRemotely(
   const remote = remoteOf(store);
   if (!remote) return undefined;
   await using staging = await openCacheStaging(store, key);
-  const { archive } = await pullInto(
-    store,
-    remote,
-    key,
-    staging,
-    "on a miss",
-  );
-  const name = await nameOf(key);
-  return archive && await entryIn(staging.root, store, key, name);
+  return await pullMissing(store, remote, key, staging);
+}
+
+/** What a remote has under a key that is a miss here, put by a staging, with a lease. */
+export async function pullMissing(
+  store: Store,
+  remote: RemoteServer,
+  key: string,
+  staging: SlotStaging,
+  onProgress?: (progress: PutProgress) => void,
+): Promise<Entry | undefined> {
+  const how = "on a miss";
+  const pulled = await pullInto(store, remote, key, staging, how, onProgress);
+  if (!pulled.archive) return undefined;
+  return await entryIn(staging.root, store, key, await nameOf(key));
 }
 
 /** Gives a remote that may be written what was put here, as long as it is held. */

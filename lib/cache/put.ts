@@ -46,35 +46,28 @@ export async function putSource(
   const destination = { parent: staging.slot.directory, name: TREE };
   const both = { signal, ...onProgress && { onProgress } };
   const { root } = staging;
-  let known: Archive | undefined;
+  let archive: Archive | undefined;
+  let copied: Amount | undefined;
   try {
-    known = await staging.putKnown(source, both);
+    archive = await staging.putKnown(source, both);
+    if (!archive) {
+      copied = await copyTreeInto(source, destination, {
+        ...signal && { signal },
+        ...onProgress && {
+          onProgress: ({ files, bytes }) =>
+            onProgress({ phase: "copying", files, bytes }),
+        },
+      }, staging.treeInArchive);
+    }
   } catch (error) {
     if (error === signal?.reason) throw error;
     throw copyFailure(path, error);
   }
-  if (known) {
-    await pushPut(store, key, root, known, how);
-    return known;
+  if (!archive) {
+    const told = onProgress ? { onProgress } : {};
+    const { mentions: _, ...put } = await staging.put("own", told, copied);
+    archive = put;
   }
-  let copied: Amount;
-  try {
-    copied = await copyTreeInto(source, destination, {
-      ...signal && { signal },
-      ...onProgress && {
-        onProgress: ({ files, bytes }) =>
-          onProgress({ phase: "copying", files, bytes }),
-      },
-    }, staging.treeInArchive);
-  } catch (error) {
-    if (error === signal?.reason) throw error;
-    throw copyFailure(path, error);
-  }
-  const { mentions: _, ...archive } = await staging.put(
-    "own",
-    onProgress ? { onProgress } : {},
-    copied,
-  );
   await pushPut(store, key, root, archive, how);
   return archive;
 }

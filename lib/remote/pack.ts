@@ -94,10 +94,11 @@ export function partsOf(
     const before = slices[index - 1];
     return before ? at - before.at - before.digest.size : Infinity;
   });
-  const most = gaps.toSorted((a, b) => b - a)[MOST_PARTS] ?? 0;
+  const smallest = gaps.toSorted((a, b) => b - a)[MOST_PARTS] ?? 0;
+  const bridged = Math.max(GAP, smallest);
   const runs: Slice[][] = [];
   for (const [index, slice] of slices.entries()) {
-    if (gaps[index]! > Math.max(GAP, most)) runs.push([]);
+    if (gaps[index]! > bridged) runs.push([]);
     runs.at(-1)!.push(slice);
   }
   return runs.map((slices) => {
