@@ -13,10 +13,8 @@ import {
   errno,
   failure,
   FICLONE,
-  lookCalls,
+  libc,
   type Memory,
-  placeCalls,
-  rareCalls,
   SEEK_DATA,
   SEEK_HOLE,
   SEEK_SET,
@@ -112,7 +110,7 @@ function copyPiece(
   target: DescriptorFile,
   left: number,
 ): number {
-  const c = placeCalls();
+  const c = libc();
   const most = Math.min(left, PIECE);
   const n = unlessInterrupted(() =>
     c.copy_file_range(source.fd, 0, target.fd, 0, most, 0)
@@ -156,7 +154,7 @@ async function copyExtents(
   size: number,
   control: CopyControl,
 ): Promise<void> {
-  const c = lookCalls();
+  const c = libc();
   const seek = (file: DescriptorFile, to: number, how: number) =>
     unlessInterrupted(() => Number(c.lseek(file.fd, to, how)));
   for (let at = 0; at < size;) {
@@ -178,7 +176,7 @@ async function copyExtents(
     const pause = control.breathe?.();
     if (pause) await pause;
   }
-  if (unlessInterrupted(() => rareCalls().ftruncate(target.fd, size)) < 0) {
+  if (unlessInterrupted(() => libc().ftruncate(target.fd, size)) < 0) {
     throw failure("copy", target.path);
   }
 }
@@ -248,7 +246,7 @@ async function copyUnknown(
  */
 export function cloneContent(source: OpenFile, target: OpenFile): void {
   const [from, to] = [source as DescriptorFile, target as DescriptorFile];
-  const c = placeCalls();
+  const c = libc();
   if (unlessInterrupted(() => c.ioctl(to.fd, FICLONE, from.fd)) < 0) {
     throw failure("clone", source.path);
   }

@@ -22,10 +22,10 @@ import {
   EOPNOTSUPP,
   errno,
   failure,
+  libc,
   LOCK_EX,
   LOCK_NB,
   LOCK_SH,
-  lookCalls,
   O_APPEND,
   O_CLOEXEC,
   O_CREAT,
@@ -36,14 +36,11 @@ import {
   O_PATH,
   O_RDONLY,
   O_RDWR,
-  placeCalls,
-  rareCalls,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
   SEEK_SET,
   TextSlot,
   unlessInterrupted,
-  walkCalls,
 } from "../os/libc.ts";
 import { decodeText } from "../os/text.ts";
 import {
@@ -185,12 +182,12 @@ export class DescriptorDirectory implements Directory {
 
   linkFiles(to: Directory, done: LinkedFiles): Generator<Entry[]> {
     const { fd } = to as DescriptorDirectory;
-    const { linkat } = placeCalls();
+    const c = libc();
     return this.#pieces((kind, at) => {
       if (done.failed || kind !== "file") return false;
       const size = this.#sizeAt(at);
       if (size <= 0) return false;
-      if (linkat(this.fd, at, fd, at, 0) === 0) {
+      if (c.linkat(this.fd, at, fd, at, 0) === 0) {
         done.files++;
         done.bytes += size;
         return true;
@@ -227,7 +224,7 @@ export class DescriptorDirectory implements Directory {
     entries: Entry[],
   ): boolean {
     const { bytes, view, at } = dirents;
-    const c = lookCalls();
+    const c = libc();
     const n = unlessInterrupted(() => c.getdents64(fd, at, bytes.length));
     if (n < 0) throw failure("list", this.path);
     for (let offset = 0; offset < n;) {
@@ -252,7 +249,7 @@ export class DescriptorDirectory implements Directory {
       this.#listed = true;
       // btrfs remembers where the directory ended when it was opened, and gives nothing
       // that was made or moved there since, unless it begins anew (6.18).
-      if (Number(lookCalls().lseek(this.fd, 0, SEEK_SET)) !== 0) {
+      if (Number(libc().lseek(this.fd, 0, SEEK_SET)) !== 0) {
         throw failure("list", this.path);
       }
       return { fd: this.fd, [Symbol.dispose]() {} };
@@ -275,7 +272,7 @@ export class DescriptorDirectory implements Directory {
 
   look(name: string): Status | undefined {
     const at = nameSlot.put(name);
-    const c = lookCalls();
+    const c = libc();
     const flags = AT_SYMLINK_NOFOLLOW;
     if (
       unlessInterrupted(() =>
@@ -294,7 +291,7 @@ export class DescriptorDirectory implements Directory {
   #sizeAt(at: number): number {
     const flags = AT_SYMLINK_NOFOLLOW;
     const mask = STATX_TYPE | STATX_SIZE;
-    if (lookCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
+    if (libc().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
     const isFile = (statx.view.getUint16(STX_MODE, true) & S_IFMT) === S_IFREG;
     return isFile ? wide(STX_SIZE) : -1;
   }
@@ -303,7 +300,7 @@ export class DescriptorDirectory implements Directory {
     const at = nameSlot.put(name);
     const flags = AT_SYMLINK_NOFOLLOW;
     const mask = STATX_BASIC_STATS | STATX_MNT_ID;
-    if (lookCalls().statx(this.fd, at, flags, mask, statx.at) !== 0) {
+    if (libc().statx(this.fd, at, flags, mask, statx.at) !== 0) {
       return false;
     }
     const mode = statx.view.getUint16(STX_MODE, true);
@@ -317,7 +314,7 @@ export class DescriptorDirectory implements Directory {
     const at = nameSlot.put(name);
     const flags = AT_SYMLINK_NOFOLLOW;
     const mask = STATX_TYPE | STATX_SIZE | STATX_MTIME;
-    const c = lookCalls();
+    const c = libc();
     const said = unlessInterrupted(() =>
       c.statx(this.fd, at, flags, mask, statx.at)
     );
@@ -330,7 +327,7 @@ export class DescriptorDirectory implements Directory {
   tryLink(name: string, to: Directory): OsError | undefined {
     const at = nameSlot.put(name);
     const { fd } = to as DescriptorDirectory;
-    if (placeCalls().linkat(this.fd, at, fd, at, 0) === 0) return undefined;
+    if (libc().linkat(this.fd, at, fd, at, 0) === 0) return undefined;
     return failure("link", pathIn(this, name));
   }
 
@@ -354,7 +351,7 @@ export class DescriptorDirectory implements Directory {
 
   make(name: string, mode = 0o777): void {
     const at = nameSlot.put(name);
-    const c = walkCalls();
+    const c = libc();
     const result = unlessInterrupted(() => c.mkdirat(this.fd, at, mode));
     this.#did(result, "make", name);
   }
@@ -363,7 +360,7 @@ export class DescriptorDirectory implements Directory {
     const from = nameSlot.put(name);
     const at = newName === name ? from : otherSlot.put(newName);
     const target = to as DescriptorDirectory;
-    const c = placeCalls();
+    const c = libc();
     const result = unlessInterrupted(() =>
       c.linkat(this.fd, from, target.fd, at, 0)
     );
@@ -373,7 +370,7 @@ export class DescriptorDirectory implements Directory {
   symlink(text: string, name: string): void {
     const at = nameSlot.put(name);
     const target = otherSlot.put(text);
-    const c = rareCalls();
+    const c = libc();
     const result = unlessInterrupted(() => c.symlinkat(target, this.fd, at));
     this.#did(result, "symlink", name);
   }
@@ -381,7 +378,7 @@ export class DescriptorDirectory implements Directory {
   readLink(name: string): string {
     const at = nameSlot.put(name);
     const { bytes } = text;
-    const c = rareCalls();
+    const c = libc();
     const n = unlessInterrupted(() =>
       c.readlinkat(this.fd, at, text.at, bytes.length)
     );
@@ -403,7 +400,7 @@ export class DescriptorDirectory implements Directory {
     const from = nameSlot.put(name);
     const at = otherSlot.put(newName);
     const { fd } = to as DescriptorDirectory;
-    const c = walkCalls();
+    const c = libc();
     const result = unlessInterrupted(() =>
       c.renameat2(this.fd, from, fd, at, flags)
     );
@@ -412,14 +409,14 @@ export class DescriptorDirectory implements Directory {
 
   remove(name: string): void {
     const at = nameSlot.put(name);
-    const c = walkCalls();
+    const c = libc();
     const result = unlessInterrupted(() => c.unlinkat(this.fd, at, 0));
     this.#did(result, "remove", name);
   }
 
   removeDirectory(name: string): void {
     const at = nameSlot.put(name);
-    const c = walkCalls();
+    const c = libc();
     const result = unlessInterrupted(() =>
       c.unlinkat(this.fd, at, AT_REMOVEDIR)
     );
@@ -479,7 +476,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   setAccessOf(name: string, access: Access): void {
-    const c = rareCalls();
+    const c = libc();
     const { uid, gid, mode, modified, accessed } = access;
     if (uid !== undefined || gid !== undefined) {
       const at = nameSlot.put(name);
@@ -506,7 +503,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   touch(name: string): void {
-    const c = rareCalls();
+    const c = libc();
     const at = nameSlot.put(name);
     const flags = AT_SYMLINK_NOFOLLOW;
     this.#did(
@@ -524,13 +521,13 @@ export class DescriptorDirectory implements Directory {
     try {
       chmodPathOnly(fd, mode, path);
     } finally {
-      lookCalls().close(fd);
+      libc().close(fd);
     }
   }
 
   sync(): void {
     if (
-      unlessInterrupted(() => rareCalls().fsync(this.#readable("flush"))) !== 0
+      unlessInterrupted(() => libc().fsync(this.#readable("flush"))) !== 0
     ) {
       throw failure("flush", this.path);
     }
@@ -545,7 +542,7 @@ export class DescriptorDirectory implements Directory {
   }
 
   [Symbol.dispose](): void {
-    if (this.fd >= 0) lookCalls().close(this.fd);
+    if (this.fd >= 0) libc().close(this.fd);
     this.fd = -1;
   }
 
@@ -578,7 +575,7 @@ const codes: number[] = [];
 /** A descriptor, or -1. */
 function tryOpen(at: number, name: string, flags: number, mode = 0): number {
   const address = nameSlot.put(name);
-  const c = lookCalls();
+  const c = libc();
   return unlessInterrupted(() => c.openat(at, address, flags, mode));
 }
 
@@ -623,14 +620,14 @@ function openAt(
     if (doomed && makeRemovable(fd, path)) {
       const readable = tryOpen(fd, ".", CURRENT | O_RDONLY);
       if (readable >= 0) {
-        lookCalls().close(fd);
+        libc().close(fd);
         fd = readable;
         pathOnly = false;
       }
     }
   }
   if (fd < 0) throw failure("open", path);
-  const c = lookCalls();
+  const c = libc();
   const mask = STATX_BASIC_STATS | STATX_MNT_ID;
   const empty = emptyName.put("");
   if (
@@ -647,7 +644,7 @@ function openAt(
   const opened = readStatus();
   if (doomed && !pathOnly && (opened.mode & 0o700) !== 0o700) {
     // If it is not ours, its removal says so.
-    unlessInterrupted(() => walkCalls().fchmod(fd, opened.mode | 0o700));
+    unlessInterrupted(() => libc().fchmod(fd, opened.mode | 0o700));
   }
   return new DescriptorDirectory(fd, path, mount, opened, pathOnly);
 }
@@ -665,13 +662,13 @@ function makeRemovable(fd: number, path: string): boolean {
 /** fchmod(2) refuses a descriptor of O_PATH; its name in /proc is as safe. */
 function chmodPathOnly(fd: number, mode: number, path: string): void {
   const proc = otherSlot.put(`/proc/self/fd/${fd}`);
-  if (unlessInterrupted(() => rareCalls().chmod(proc, mode)) !== 0) {
+  if (unlessInterrupted(() => libc().chmod(proc, mode)) !== 0) {
     throw failure("change the mode of", path);
   }
 }
 
 function statusOf(fd: number, path: string): Status {
-  const c = lookCalls();
+  const c = libc();
   const at = emptyName.put("");
   const mask = STATX_BASIC_STATS;
   if (
@@ -757,22 +754,20 @@ function setAccessOfFd(fd: number, access: Access, path: string): void {
   const changesOwner = uid !== undefined || gid !== undefined;
   if (
     changesOwner &&
-    unlessInterrupted(() =>
-        rareCalls().fchown(fd, uid ?? KEEP, gid ?? KEEP)
-      ) !==
+    unlessInterrupted(() => libc().fchown(fd, uid ?? KEEP, gid ?? KEEP)) !==
       0
   ) {
     throw failure("change the owner of", path);
   }
   if (
     mode !== undefined &&
-    unlessInterrupted(() => walkCalls().fchmod(fd, mode)) !== 0
+    unlessInterrupted(() => libc().fchmod(fd, mode)) !== 0
   ) {
     throw failure("change the mode of", path);
   }
   if (modified) {
     setTimes(accessed ?? modified, modified);
-    const c = placeCalls();
+    const c = libc();
     if (unlessInterrupted(() => c.futimens(fd, timespecs.at)) !== 0) {
       throw failure("set the times of", path);
     }
@@ -781,7 +776,7 @@ function setAccessOfFd(fd: number, access: Access, path: string): void {
 
 function tryLockFd(fd: number, exclusive: boolean, path: string): boolean {
   const operation = (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB;
-  const c = walkCalls();
+  const c = libc();
   if (unlessInterrupted(() => c.flock(fd, operation)) === 0) return true;
   const error = failure("lock", path);
   if (error.number === EAGAIN) return false;
@@ -801,7 +796,7 @@ export class DescriptorFile implements OpenFile {
   }
 
   read(into: Uint8Array<ArrayBuffer>): number {
-    const c = walkCalls();
+    const c = libc();
     const at = addressOf(into);
     const n = unlessInterrupted(() => c.read(this.fd, at, into.length));
     if (n < 0) throw failure("read", this.path);
@@ -809,7 +804,7 @@ export class DescriptorFile implements OpenFile {
   }
 
   write(from: Uint8Array<ArrayBuffer>): void {
-    const c = placeCalls();
+    const c = libc();
     const at = addressOf(from);
     for (let done = 0; done < from.length;) {
       const n = unlessInterrupted(() =>
@@ -826,11 +821,11 @@ export class DescriptorFile implements OpenFile {
   #opened: Status | undefined;
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
-    if (Number(lookCalls().lseek(this.fd, 0, SEEK_SET)) !== 0) {
+    if (Number(libc().lseek(this.fd, 0, SEEK_SET)) !== 0) {
       throw failure("write", this.path);
     }
     this.write(bytes);
-    const c = rareCalls();
+    const c = libc();
     if (unlessInterrupted(() => c.ftruncate(this.fd, bytes.length)) !== 0) {
       throw failure("write", this.path);
     }
@@ -862,7 +857,7 @@ export class DescriptorFile implements OpenFile {
   }
 
   sync(): void {
-    if (unlessInterrupted(() => rareCalls().fsync(this.fd)) !== 0) {
+    if (unlessInterrupted(() => libc().fsync(this.fd)) !== 0) {
       throw failure("flush", this.path);
     }
   }
@@ -875,14 +870,14 @@ export class DescriptorFile implements OpenFile {
     const { fd } = this;
     if (fd < 0) return;
     this.fd = -1; // close(2): it is closed whatever is said
-    if (lookCalls().close(fd) !== 0) {
+    if (libc().close(fd) !== 0) {
       const error = failure("close", this.path);
       if (error.number !== EINTR) throw error;
     }
   }
 
   [Symbol.dispose](): void {
-    if (this.fd >= 0) lookCalls().close(this.fd);
+    if (this.fd >= 0) libc().close(this.fd);
     this.fd = -1;
   }
 }
@@ -903,7 +898,7 @@ class LinkAttributes implements Attributed {
   attributes(name?: string): string[] & Uint8Array<ArrayBuffer> {
     const at = otherSlot.put(this.#at);
     const { bytes, at: into } = text;
-    const c = rareCalls();
+    const c = libc();
     const found = name === undefined
       ? namesFrom(
         unlessInterrupted(() => c.llistxattr(at, into, bytes.length)),
@@ -923,7 +918,7 @@ class LinkAttributes implements Attributed {
     text.bytes.set(value);
     const at = otherSlot.put(this.#at);
     const named = nameSlot.put(name);
-    const c = rareCalls();
+    const c = libc();
     const result = unlessInterrupted(() =>
       c.lsetxattr(at, named, text.at, value.length, 0)
     );
@@ -937,7 +932,7 @@ const NO_NAMES: string[] = [];
 
 function listAttributes(fd: number, path: string): string[] {
   const { bytes, at } = text; // the kernel gives 64 KiB of names at most
-  const c = placeCalls();
+  const c = libc();
   return namesFrom(
     unlessInterrupted(() => c.flistxattr(fd, at, bytes.length)),
     path,
@@ -958,7 +953,7 @@ function readAttribute(
   path: string,
 ): Uint8Array<ArrayBuffer> | undefined {
   const { bytes, at } = text; // a value has 64 KiB at most (xattr(7))
-  const c = rareCalls();
+  const c = libc();
   const from = nameSlot.put(name);
   const n = unlessInterrupted(() => c.fgetxattr(fd, from, at, bytes.length));
   return valueFrom(n, name, path);
@@ -984,7 +979,7 @@ function setAttribute(
   const { bytes, at } = text;
   bytes.set(value);
   const address = nameSlot.put(name);
-  const c = rareCalls();
+  const c = libc();
   if (
     unlessInterrupted(() => c.fsetxattr(fd, address, at, value.length, 0)) !== 0
   ) {
@@ -994,7 +989,7 @@ function setAttribute(
 
 function removeAttribute(fd: number, name: string, path: string): void {
   const at = nameSlot.put(name);
-  const c = rareCalls();
+  const c = libc();
   if (unlessInterrupted(() => c.fremovexattr(fd, at)) === 0) return;
   const error = failure(`remove the attribute ${name} of`, path);
   if (error.number !== ENODATA && error.number !== EOPNOTSUPP) throw error;

@@ -74,12 +74,8 @@ const pointer = "usize";
 /** A ssize_t, of which nobody here asks for more than 2 GiB: its lower half. */
 const size = int;
 
-// Each call that is opened takes a tenth of a millisecond, so they are opened in groups,
-// at the first use of one.
-
-/** What opening, looking and listing take: no command does without. */
-const LOOK = {
-  lseek: { parameters: [int, "i64", int], result: "i64" },
+/** The calls, by the names that they have in C. */
+const CALLS = {
   __errno_location: { parameters: [], result: "pointer" },
   strerror: { parameters: [int], result: "pointer" },
   openat: { parameters: [int, pointer, int, uint], result: int },
@@ -87,64 +83,51 @@ const LOOK = {
   statx: { parameters: [int, pointer, int, uint, pointer], result: int },
   // The youngest of all (glibc 2.30): where it is, the others are.
   getdents64: { parameters: [int, pointer, pointer], result: size },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-/** What reading, locking, making and removing take. */
-const WALK = {
+  lseek: { parameters: [int, "i64", int], result: "i64" },
   read: { parameters: [int, pointer, pointer], result: size },
-  unlinkat: { parameters: [int, pointer, int], result: int },
-  renameat2: { parameters: [int, pointer, int, pointer, uint], result: int },
-  mkdirat: { parameters: [int, pointer, uint], result: int },
-  flock: { parameters: [int, int], result: int },
-  fchmod: { parameters: [int, uint], result: int },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-/** What putting files in place takes. */
-const PLACE = {
-  linkat: { parameters: [int, pointer, int, pointer, int], result: int },
-  futimens: { parameters: [int, pointer], result: int },
-  flistxattr: { parameters: [int, pointer, pointer], result: size },
   write: { parameters: [int, pointer, pointer], result: size },
+  ftruncate: { parameters: [int, "i64"], result: int },
   // The request is an unsigned long and the argument an int: both fit.
   ioctl: { parameters: [int, pointer, int], result: int },
   copy_file_range: {
     parameters: [int, pointer, int, pointer, pointer, uint],
     result: size,
   },
-} as const satisfies Deno.ForeignLibraryInterface;
-
-/** What only some files need: symbolic links, owners, attributes, holes. */
-const RARE = {
+  flock: { parameters: [int, int], result: int },
+  fsync: { parameters: [int], result: int },
+  mkdirat: { parameters: [int, pointer, uint], result: int },
+  linkat: { parameters: [int, pointer, int, pointer, int], result: int },
   symlinkat: { parameters: [pointer, int, pointer], result: int },
   readlinkat: { parameters: [int, pointer, pointer, pointer], result: size },
-  utimensat: { parameters: [int, pointer, pointer, int], result: int },
+  renameat2: { parameters: [int, pointer, int, pointer, uint], result: int },
+  unlinkat: { parameters: [int, pointer, int], result: int },
+  fchmod: { parameters: [int, uint], result: int },
+  chmod: { parameters: [pointer, uint], result: int },
   fchown: { parameters: [int, uint, uint], result: int },
   fchownat: { parameters: [int, pointer, uint, uint, int], result: int },
-  chmod: { parameters: [pointer, uint], result: int },
-  fgetxattr: { parameters: [int, pointer, pointer, pointer], result: size },
-  fsetxattr: {
-    parameters: [int, pointer, pointer, pointer, int],
-    result: int,
-  },
-  fremovexattr: { parameters: [int, pointer], result: int },
+  futimens: { parameters: [int, pointer], result: int },
+  utimensat: { parameters: [int, pointer, pointer, int], result: int },
+  flistxattr: { parameters: [int, pointer, pointer], result: size },
   llistxattr: { parameters: [pointer, pointer, pointer], result: size },
+  fgetxattr: { parameters: [int, pointer, pointer, pointer], result: size },
   lgetxattr: {
     parameters: [pointer, pointer, pointer, pointer],
     result: size,
+  },
+  fsetxattr: {
+    parameters: [int, pointer, pointer, pointer, int],
+    result: int,
   },
   lsetxattr: {
     parameters: [pointer, pointer, pointer, pointer, int],
     result: int,
   },
-  ftruncate: { parameters: [int, "i64"], result: int },
-  fsync: { parameters: [int], result: int },
+  fremovexattr: { parameters: [int, pointer], result: int },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** The same calls on another thread of the runtime: no errno, but nothing waits. */
+/** The same on another thread of the runtime: no errno, but nothing waits. */
 const ELSEWHERE = {
-  copy_file_range: { ...PLACE.copy_file_range, nonblocking: true },
-  ioctl: { ...PLACE.ioctl, nonblocking: true },
-  fsync: { ...RARE.fsync, nonblocking: true },
+  copy_file_range: { ...CALLS.copy_file_range, nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const NAME = "libc.so.6";
@@ -160,52 +143,58 @@ type WithNumbers<F> = F extends (...parameters: infer P) => infer R ? (
   ) => R
   : never;
 
-let look: Symbols<typeof LOOK> | null | undefined;
-let walk: Symbols<typeof WALK> | undefined;
-let place: Symbols<typeof PLACE> | undefined;
-let rare: Symbols<typeof RARE> | undefined;
+type Calls = Symbols<typeof CALLS>;
+
+let calls: Calls | null | undefined;
 let elsewhere: Symbols<typeof ELSEWHERE> | undefined;
 
 /** Whether directories can be held open by libc: Linux on x64 and arm64, with `--allow-ffi`. */
 export function hasLibc(): boolean {
-  return openLook() !== null;
+  return openLibc() !== null;
 }
 
-function openLook(): Symbols<typeof LOOK> | null {
-  if (look !== undefined) return look;
+/**
+ * The calls. Only where {@linkcode hasLibc}. Use them as methods of this object, which
+ * has a call itself only from its first use on.
+ */
+export function libc(): Calls {
+  return openLibc()!;
+}
+
+function openLibc(): Calls | null {
+  if (calls !== undefined) return calls;
   const { os, arch } = Deno.build;
   // Struct layouts below are those of 64 bits, little-endian.
   const known = os === "linux" && (arch === "x86_64" || arch === "aarch64");
-  if (!known || !mayCallC()) return look = null;
+  if (!known || !mayCallC()) return calls = null;
+  const { __errno_location, getdents64 } = CALLS;
   try {
-    return look = open(LOOK);
+    // What opening does to errno is over before the first call fails.
+    const first = open({ __errno_location, getdents64 });
+    return calls = { ...openers(), ...first };
   } catch {
-    return look = null; // no glibc
+    return calls = null; // no glibc
   }
+}
+
+/**
+ * Opens each call at its first use: a tenth of a millisecond each, which many runs of few
+ * milliseconds would spend on dozens that they never make.
+ */
+function openers(): Calls {
+  const opener = (name: keyof Calls) => (...parameters: unknown[]) => {
+    const own = open({ [name]: CALLS[name] })[name];
+    Object.assign(calls!, { [name]: own });
+    return (own as (...parameters: unknown[]) => unknown)(...parameters);
+  };
+  const names = Object.keys(CALLS) as (keyof Calls)[];
+  return Object.fromEntries(
+    names.map((name) => [name, opener(name)]),
+  ) as unknown as Calls;
 }
 
 function open<T extends Deno.ForeignLibraryInterface>(symbols: T): Symbols<T> {
   return Deno.dlopen(NAME, symbols).symbols as unknown as Symbols<T>;
-}
-
-/** The calls that open, look and list. These and those below only where {@linkcode hasLibc}. */
-export function lookCalls(): Symbols<typeof LOOK> {
-  return openLook()!;
-}
-
-/** The calls that read, lock, make and remove. */
-export function walkCalls(): Symbols<typeof WALK> {
-  return walk ??= open(WALK);
-}
-
-/** The calls that put files in place. */
-export function placeCalls(): Symbols<typeof PLACE> {
-  return place ??= open(PLACE);
-}
-
-/** The calls that only some files need. */
-export function rareCalls(): Symbols<typeof RARE> {
-  return rare ??= open(RARE);
 }
 
 /** Calls that nothing waits for. Who needs an errno makes the call again, waiting. */
@@ -220,9 +209,7 @@ export function callsElsewhere(): Symbols<typeof ELSEWHERE> {
  */
 export function preloadLibc(): void {
   if (!hasLibc()) return;
-  walkCalls();
-  placeCalls();
-  rareCalls();
+  Object.assign(libc(), open(CALLS));
   callsElsewhere();
 }
 
@@ -230,7 +217,7 @@ let errnoAt: Deno.UnsafePointerView | undefined;
 
 /** What the last call that failed said. To be read before anything else is called. */
 export function errno(): number {
-  errnoAt ??= new Deno.UnsafePointerView(lookCalls().__errno_location()!);
+  errnoAt ??= new Deno.UnsafePointerView(libc().__errno_location()!);
   return errnoAt.getInt32();
 }
 
@@ -301,7 +288,7 @@ const errorTexts = new Map<number, string>();
 function errorText(number: number): string {
   let text = errorTexts.get(number);
   if (text === undefined) {
-    const at = lookCalls().strerror(number);
+    const at = libc().strerror(number);
     text = at === null
       ? `Error ${number}`
       : Deno.UnsafePointerView.getCString(at);

@@ -11,12 +11,11 @@ import {
   AT_FDCWD,
   failure,
   hasLibc,
-  lookCalls,
+  libc,
   O_CLOEXEC,
   O_RDONLY,
   TextSlot,
   unlessInterrupted,
-  walkCalls,
 } from "./libc.ts";
 import { isWithin } from "./within.ts";
 
@@ -58,7 +57,7 @@ function readTable(): string | undefined {
 
 function readByLibc(): string {
   const path = new TextSlot().put(TABLE);
-  const c = lookCalls();
+  const c = libc();
   const fd = unlessInterrupted(() =>
     c.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)
   );
@@ -67,7 +66,7 @@ function readByLibc(): string {
     const { bytes, at } = allocate(65536);
     const decoder = new TextDecoder();
     for (let text = "";;) {
-      const n = unlessInterrupted(() => walkCalls().read(fd, at, bytes.length));
+      const n = unlessInterrupted(() => libc().read(fd, at, bytes.length));
       if (n < 0) throw failure("read", TABLE);
       if (n === 0) return text + decoder.decode();
       text += decoder.decode(bytes.subarray(0, n), { stream: true });
