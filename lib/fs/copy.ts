@@ -113,7 +113,7 @@ function copyPiece(
   const c = libc();
   const most = Math.min(left, PIECE);
   const n = unlessInterrupted(() =>
-    c.copy_file_range(source.fd, 0, target.fd, 0, most, 0)
+    c.copy_file_range(source.fd, 0n, target.fd, 0n, BigInt(most), 0)
   );
   if (n >= 0) return n;
   if (COPY_BY_HAND.has(errno())) return 0;
@@ -133,10 +133,10 @@ async function copyElsewhere(
     const most = Math.min(size - at, PIECE);
     let n: number = await copy_file_range(
       source.fd,
-      0,
+      0n,
       target.fd,
-      0,
-      most,
+      0n,
+      BigInt(most),
       0,
     );
     // Made again here, it says why; there, errno is another thread's.
@@ -156,7 +156,7 @@ async function copyExtents(
 ): Promise<void> {
   const c = libc();
   const seek = (file: DescriptorFile, to: number, how: number) =>
-    unlessInterrupted(() => Number(c.lseek(file.fd, to, how)));
+    unlessInterrupted(() => Number(c.lseek(file.fd, BigInt(to), how)));
   for (let at = 0; at < size;) {
     const begin = seek(source, at, SEEK_DATA);
     if (begin < 0) {
@@ -176,7 +176,7 @@ async function copyExtents(
     const pause = control.breathe?.();
     if (pause) await pause;
   }
-  if (unlessInterrupted(() => libc().ftruncate(target.fd, size)) < 0) {
+  if (unlessInterrupted(() => libc().ftruncate(target.fd, BigInt(size))) < 0) {
     throw failure("copy", target.path);
   }
 }

@@ -183,8 +183,9 @@ export class DescriptorDirectory implements Directory {
   linkFiles(to: Directory, done: LinkedFiles): Generator<Entry[]> {
     const { fd } = to as DescriptorDirectory;
     const c = libc();
-    return this.#pieces((kind, at) => {
+    return this.#pieces((kind, begin) => {
       if (done.failed || kind !== "file") return false;
+      const at = dirents.at + BigInt(begin);
       const size = this.#sizeAt(at);
       if (size <= 0) return false;
       if (c.linkat(this.fd, at, fd, at, 0) === 0) {
@@ -192,7 +193,7 @@ export class DescriptorDirectory implements Directory {
         done.bytes += size;
         return true;
       }
-      const name = nameAt(dirents.bytes, at - dirents.at);
+      const name = nameAt(dirents.bytes, begin);
       done.failed = { name, error: failure("link", pathIn(this, name)) };
       return false;
     });
@@ -201,11 +202,11 @@ export class DescriptorDirectory implements Directory {
   /**
    * All entries, piece by piece.
    *
-   * @param takes Whether an entry of a kind, whose name is at an address, is not wanted
-   * any more.
+   * @param takes Whether an entry of a kind, whose name begins there in what was listed,
+   * is not wanted any more.
    */
   *#pieces(
-    takes: (kind: EntryKind, name: number) => boolean,
+    takes: (kind: EntryKind, begin: number) => boolean,
   ): Generator<Entry[]> {
     this.#readable("list");
     // A descriptor remembers how far it was read; a second listing begins anew.
@@ -220,23 +221,25 @@ export class DescriptorDirectory implements Directory {
   /** What one call gives. Whether there may be more. */
   #listPiece(
     fd: number,
-    takes: (kind: EntryKind, name: number) => boolean,
+    takes: (kind: EntryKind, begin: number) => boolean,
     entries: Entry[],
   ): boolean {
     const { bytes, view, at } = dirents;
     const c = libc();
-    const n = unlessInterrupted(() => c.getdents64(fd, at, bytes.length));
+    const n = unlessInterrupted(() =>
+      c.getdents64(fd, at, BigInt(bytes.length))
+    );
     if (n < 0) throw failure("list", this.path);
     for (let offset = 0; offset < n;) {
       const begin = offset + D_NAME;
       const type = bytes[offset + D_TYPE]!;
       offset += view.getUint16(offset + D_RECLEN, true);
       const known = BY_DIRENT[type];
-      if (known && takes(known, at + begin)) continue;
+      if (known && takes(known, begin)) continue;
       const name = nameAt(bytes, begin);
       if (name === "." || name === "..") continue;
       const kind = known ?? this.#kindOf(name);
-      if (!kind || (!known && takes(kind, at + begin))) continue;
+      if (!kind || (!known && takes(kind, begin))) continue;
       entries.push({ name, kind });
     }
     return n > 0;
@@ -249,7 +252,7 @@ export class DescriptorDirectory implements Directory {
       this.#listed = true;
       // btrfs remembers where the directory ended when it was opened, and gives nothing
       // that was made or moved there since, unless it begins anew (6.18).
-      if (Number(libc().lseek(this.fd, 0, SEEK_SET)) !== 0) {
+      if (Number(libc().lseek(this.fd, 0n, SEEK_SET)) !== 0) {
         throw failure("list", this.path);
       }
       return { fd: this.fd, [Symbol.dispose]() {} };
@@ -288,7 +291,7 @@ export class DescriptorDirectory implements Directory {
     return this.#sizeAt(nameSlot.put(name));
   }
 
-  #sizeAt(at: number): number {
+  #sizeAt(at: bigint): number {
     const flags = AT_SYMLINK_NOFOLLOW;
     const mask = STATX_TYPE | STATX_SIZE;
     if (libc().statx(this.fd, at, flags, mask, statx.at) !== 0) return -1;
@@ -380,7 +383,7 @@ export class DescriptorDirectory implements Directory {
     const { bytes } = text;
     const c = libc();
     const n = unlessInterrupted(() =>
-      c.readlinkat(this.fd, at, text.at, bytes.length)
+      c.readlinkat(this.fd, at, text.at, BigInt(bytes.length))
     );
     this.#did(n, "read the link", name);
     return decodeText(bytes.subarray(0, n));
@@ -555,7 +558,7 @@ export class DescriptorDirectory implements Directory {
 const KEEP = 0xffffffff;
 
 /** A null pointer: what utimensat(2) takes for this instant. */
-const NOW = 0;
+const NOW = 0n;
 
 function nameAt(bytes: Uint8Array<ArrayBuffer>, begin: number): string {
   let end = begin;
@@ -798,7 +801,7 @@ export class DescriptorFile implements OpenFile {
   read(into: Uint8Array<ArrayBuffer>): number {
     const c = libc();
     const at = addressOf(into);
-    const n = unlessInterrupted(() => c.read(this.fd, at, into.length));
+    const n = unlessInterrupted(() => c.read(this.fd, at, BigInt(into.length)));
     if (n < 0) throw failure("read", this.path);
     return n;
   }
@@ -808,7 +811,7 @@ export class DescriptorFile implements OpenFile {
     const at = addressOf(from);
     for (let done = 0; done < from.length;) {
       const n = unlessInterrupted(() =>
-        c.write(this.fd, at + done, from.length - done)
+        c.write(this.fd, at + BigInt(done), BigInt(from.length - done))
       );
       if (n < 0) throw failure("write", this.path);
       done += n;
@@ -821,12 +824,14 @@ export class DescriptorFile implements OpenFile {
   #opened: Status | undefined;
 
   rewrite(bytes: Uint8Array<ArrayBuffer>): void {
-    if (Number(libc().lseek(this.fd, 0, SEEK_SET)) !== 0) {
+    if (Number(libc().lseek(this.fd, 0n, SEEK_SET)) !== 0) {
       throw failure("write", this.path);
     }
     this.write(bytes);
     const c = libc();
-    if (unlessInterrupted(() => c.ftruncate(this.fd, bytes.length)) !== 0) {
+    if (
+      unlessInterrupted(() => c.ftruncate(this.fd, BigInt(bytes.length))) !== 0
+    ) {
       throw failure("write", this.path);
     }
   }
@@ -901,12 +906,12 @@ class LinkAttributes implements Attributed {
     const c = libc();
     const found = name === undefined
       ? namesFrom(
-        unlessInterrupted(() => c.llistxattr(at, into, bytes.length)),
+        unlessInterrupted(() => c.llistxattr(at, into, BigInt(bytes.length))),
         this.#path,
       )
       : valueFrom(
         unlessInterrupted(() =>
-          c.lgetxattr(at, nameSlot.put(name), into, bytes.length)
+          c.lgetxattr(at, nameSlot.put(name), into, BigInt(bytes.length))
         ),
         name,
         this.#path,
@@ -920,7 +925,7 @@ class LinkAttributes implements Attributed {
     const named = nameSlot.put(name);
     const c = libc();
     const result = unlessInterrupted(() =>
-      c.lsetxattr(at, named, text.at, value.length, 0)
+      c.lsetxattr(at, named, text.at, BigInt(value.length), 0)
     );
     if (result !== 0) {
       throw failure(`set the attribute ${name} of`, this.#path);
@@ -934,7 +939,7 @@ function listAttributes(fd: number, path: string): string[] {
   const { bytes, at } = text; // the kernel gives 64 KiB of names at most
   const c = libc();
   return namesFrom(
-    unlessInterrupted(() => c.flistxattr(fd, at, bytes.length)),
+    unlessInterrupted(() => c.flistxattr(fd, at, BigInt(bytes.length))),
     path,
   );
 }
@@ -955,7 +960,9 @@ function readAttribute(
   const { bytes, at } = text; // a value has 64 KiB at most (xattr(7))
   const c = libc();
   const from = nameSlot.put(name);
-  const n = unlessInterrupted(() => c.fgetxattr(fd, from, at, bytes.length));
+  const n = unlessInterrupted(() =>
+    c.fgetxattr(fd, from, at, BigInt(bytes.length))
+  );
   return valueFrom(n, name, path);
 }
 
@@ -981,7 +988,9 @@ function setAttribute(
   const address = nameSlot.put(name);
   const c = libc();
   if (
-    unlessInterrupted(() => c.fsetxattr(fd, address, at, value.length, 0)) !== 0
+    unlessInterrupted(() =>
+      c.fsetxattr(fd, address, at, BigInt(value.length), 0)
+    ) !== 0
   ) {
     throw failure(`set the attribute ${name} of`, path);
   }

@@ -1,9 +1,10 @@
 /**
  * The C library, for what Deno's API cannot say. It takes `--allow-ffi`.
  *
- * Buffers are handed over as addresses in numbers: Deno's types ask for a bigint,
- * but a number below 2^53 is taken as well, and is faster. Each thread has its own
- * instance of this module, and so its own buffers.
+ * Buffers are handed over as addresses. Each is a bigint: Deno takes a number below 2^53
+ * as well, but then V8 throws away the code of a hot loop each time that it has optimised
+ * it ("not a BigInt", by `--trace-deopt`). Each thread has its own instance of this
+ * module, and so its own buffers.
  *
  * @module
  */
@@ -40,7 +41,7 @@ export const AT_EMPTY_PATH = 0x1000;
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
 /** `_IOW(0x94, 9, int)`. */
-export const FICLONE = 0x40049409;
+export const FICLONE = 0x40049409n;
 
 // include/uapi/linux/fs.h, lseek(2)
 export const SEEK_SET = 0;
@@ -132,16 +133,8 @@ const ELSEWHERE = {
 
 const NAME = "libc.so.6";
 
-/** The calls as they are made here: addresses and sizes are numbers. */
-type Symbols<T extends Deno.ForeignLibraryInterface> = {
-  [K in keyof Deno.StaticForeignLibraryInterface<T>]: WithNumbers<
-    Deno.StaticForeignLibraryInterface<T>[K]
-  >;
-};
-type WithNumbers<F> = F extends (...parameters: infer P) => infer R ? (
-    ...parameters: { [I in keyof P]: P[I] extends bigint ? number : P[I] }
-  ) => R
-  : never;
+type Symbols<T extends Deno.ForeignLibraryInterface> =
+  Deno.StaticForeignLibraryInterface<T>;
 
 type Calls = Symbols<typeof CALLS>;
 
@@ -194,7 +187,7 @@ function openers(): Calls {
 }
 
 function open<T extends Deno.ForeignLibraryInterface>(symbols: T): Symbols<T> {
-  return Deno.dlopen(NAME, symbols).symbols as unknown as Symbols<T>;
+  return Deno.dlopen(NAME, symbols).symbols;
 }
 
 /** Calls that nothing waits for. Who needs an errno makes the call again, waiting. */
@@ -226,19 +219,19 @@ export interface Memory {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly view: DataView<ArrayBuffer>;
   /** Its address. */
-  readonly at: number;
+  readonly at: bigint;
 }
 
 /** Memory of so many bytes. Keep it: what is collected is freed. */
 export function allocate(length: number): Memory {
   const bytes = new Uint8Array(length);
-  const at = hasLibc() ? addressOf(bytes) : 0;
+  const at = hasLibc() ? addressOf(bytes) : 0n;
   return { bytes, view: new DataView(bytes.buffer), at };
 }
 
 /** Where bytes are, for as long as somebody holds them. */
-export function addressOf(bytes: Uint8Array<ArrayBuffer>): number {
-  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
+export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes));
 }
 
 /** A place for a text that C reads, used again by the next one. */
@@ -247,7 +240,7 @@ export class TextSlot {
   #text: string | undefined;
 
   /** Puts a text there, and gives its address. */
-  put(text: string): number {
+  put(text: string): bigint {
     if (text === this.#text) return this.#memory!.at; // two calls about one name
     // Three bytes for a UTF-16 unit at most, and the NUL.
     const most = text.length * 3 + 1;
