@@ -75,8 +75,11 @@ const pointer = "usize";
 /** A ssize_t, of which nobody here asks for more than 2 GiB: its lower half. */
 const size = int;
 
-/** The calls, by the names that they have in C. */
-const CALLS = {
+// A tenth of a millisecond each, and as much for each time that some are opened: so they
+// are opened in groups, each when the first of it is called.
+
+/** What each run needs. */
+const EACH = {
   __errno_location: { parameters: [], result: "pointer" },
   strerror: { parameters: [int], result: "pointer" },
   openat: { parameters: [int, pointer, int, uint], result: int },
@@ -86,29 +89,37 @@ const CALLS = {
   getdents64: { parameters: [int, pointer, pointer], result: size },
   lseek: { parameters: [int, "i64", int], result: "i64" },
   read: { parameters: [int, pointer, pointer], result: size },
+  readlinkat: { parameters: [int, pointer, pointer, pointer], result: size },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** What most runs need that change something. */
+const MOST = {
   write: { parameters: [int, pointer, pointer], result: size },
-  ftruncate: { parameters: [int, "i64"], result: int },
-  // The request is an unsigned long and the argument an int: both fit.
-  ioctl: { parameters: [int, pointer, int], result: int },
   copy_file_range: {
     parameters: [int, pointer, int, pointer, pointer, uint],
     result: size,
   },
+  // The request is an unsigned long and the argument an int: both fit.
+  ioctl: { parameters: [int, pointer, int], result: int },
   flock: { parameters: [int, int], result: int },
-  fsync: { parameters: [int], result: int },
   mkdirat: { parameters: [int, pointer, uint], result: int },
   linkat: { parameters: [int, pointer, int, pointer, int], result: int },
   symlinkat: { parameters: [pointer, int, pointer], result: int },
-  readlinkat: { parameters: [int, pointer, pointer, pointer], result: size },
   renameat2: { parameters: [int, pointer, int, pointer, uint], result: int },
   unlinkat: { parameters: [int, pointer, int], result: int },
   fchmod: { parameters: [int, uint], result: int },
+  futimens: { parameters: [int, pointer], result: int },
+  flistxattr: { parameters: [int, pointer, pointer], result: size },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** What only some files need: owners, attributes, holes, times of a link. */
+const SOME = {
+  ftruncate: { parameters: [int, "i64"], result: int },
+  fsync: { parameters: [int], result: int },
   chmod: { parameters: [pointer, uint], result: int },
   fchown: { parameters: [int, uint, uint], result: int },
   fchownat: { parameters: [int, pointer, uint, uint, int], result: int },
-  futimens: { parameters: [int, pointer], result: int },
   utimensat: { parameters: [int, pointer, pointer, int], result: int },
-  flistxattr: { parameters: [int, pointer, pointer], result: size },
   llistxattr: { parameters: [pointer, pointer, pointer], result: size },
   fgetxattr: { parameters: [int, pointer, pointer, pointer], result: size },
   lgetxattr: {
@@ -125,6 +136,8 @@ const CALLS = {
   },
   fremovexattr: { parameters: [int, pointer], result: int },
 } as const satisfies Deno.ForeignLibraryInterface;
+
+const CALLS = { ...EACH, ...MOST, ...SOME };
 
 /** The same on another thread of the runtime: no errno, but nothing waits. */
 const ELSEWHERE = {
@@ -148,7 +161,7 @@ export function hasLibc(): boolean {
 
 /**
  * The calls. Only where {@linkcode hasLibc}. Use them as methods of this object, which
- * has a call itself only from its first use on.
+ * has most of them only from their first use on.
  */
 export function libc(): Calls {
   return openLibc()!;
@@ -160,30 +173,25 @@ function openLibc(): Calls | null {
   // Struct layouts below are those of 64 bits, little-endian.
   const known = os === "linux" && (arch === "x86_64" || arch === "aarch64");
   if (!known || !mayCallC()) return calls = null;
-  const { __errno_location, getdents64 } = CALLS;
   try {
     // What opening does to errno is over before the first call fails.
-    const first = open({ __errno_location, getdents64 });
-    return calls = { ...openers(), ...first };
+    return calls = { ...openers(MOST), ...openers(SOME), ...open(EACH) };
   } catch {
     return calls = null; // no glibc
   }
 }
 
-/**
- * Opens each call at its first use: a tenth of a millisecond each, which many runs of few
- * milliseconds would spend on dozens that they never make.
- */
-function openers(): Calls {
-  const opener = (name: keyof Calls) => (...parameters: unknown[]) => {
-    const own = open({ [name]: CALLS[name] })[name];
-    Object.assign(calls!, { [name]: own });
-    return (own as (...parameters: unknown[]) => unknown)(...parameters);
+/** The calls of a group, of which the first that is made opens all. */
+function openers<T extends Partial<typeof CALLS>>(group: T): Symbols<T> {
+  const opener = (name: keyof T) => (...parameters: unknown[]) => {
+    const own = open(group);
+    Object.assign(calls!, own);
+    return (own[name] as (...parameters: unknown[]) => unknown)(...parameters);
   };
-  const names = Object.keys(CALLS) as (keyof Calls)[];
+  const names = Object.keys(group) as (keyof T)[];
   return Object.fromEntries(
     names.map((name) => [name, opener(name)]),
-  ) as unknown as Calls;
+  ) as unknown as Symbols<T>;
 }
 
 function open<T extends Deno.ForeignLibraryInterface>(symbols: T): Symbols<T> {
