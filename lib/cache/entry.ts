@@ -18,6 +18,7 @@ import { log } from "../log.ts";
 import { checkPath } from "../os/arguments.ts";
 import { osErrorText } from "../os/error.ts";
 import { basename, toPath } from "../os/path.ts";
+import { sleepSync } from "../os/patience.ts";
 import { printable } from "../os/text.ts";
 import type { Entry } from "./archive.ts";
 import { count } from "./counters.ts";
@@ -147,7 +148,12 @@ async function takeAway(
 
 function quarantineQuietly(store: Store, root: Root, id: ArchiveId): void {
   try {
-    const outcome = quarantine(store, root, id);
+    let outcome = quarantine(store, root, id);
+    // A program that this process is about to start has our files open for a moment.
+    for (let tries = 0; outcome === "in use" && tries < 6; tries++) {
+      sleepSync(2 ** tries);
+      outcome = quarantine(store, root, id);
+    }
     log.debug(() => `Damaged: ${id}: ${outcome}`);
   } catch (error) {
     log.debug(() => `Left for a prune: ${id}: ${osErrorText(error)}`);

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
 import { LinkError } from "../../lib/link/error.ts";
 import { runCli } from "../support/command.ts";
+import { test } from "../support/needs.ts";
 import { namesIn, TempDir, type Tree } from "../support/temp_dir.ts";
 import { exists } from "../support/until.ts";
 
@@ -53,6 +54,35 @@ for (const [how, write] of Object.entries(WRITES)) {
     }
   });
 }
+
+// What a process starts has its files open, and so its locks, until it is another program.
+test(
+  "Entry.link() sets aside what is damaged while the process starts programs",
+  ["linux", "true"],
+  async () => {
+    await using dir = TempDir.make();
+    dir.write({ tree: TREE });
+    const program = "for (;;) new Deno.Command('true').outputSync();";
+    const url = URL.createObjectURL(new Blob([program]));
+    const worker = new Worker(url, { type: "module" });
+    try {
+      for (let round = 0; round < 40; round++) {
+        const cache = openCache(dir.at(`cache-${round}`));
+        const { id } = await cache.put("key", dir.at("tree"));
+        const out = dir.at(`out-${round}`);
+        await writeThrough(cache, "key", out, WRITES.longer!);
+        {
+          using entry = (await cache.get("key"))!;
+          await assertRejects(() => entry.link(`${out}-2`), LinkError);
+        }
+        assertEquals(namesIn(`${cache.path}/quarantine`), [id], `${round}`);
+      }
+    } finally {
+      worker.terminate();
+      URL.revokeObjectURL(url);
+    }
+  },
+);
 
 Deno.test("Cache.ensure() builds again what somebody wrote to", async () => {
   await using dir = TempDir.make();
