@@ -210,7 +210,7 @@ export function callsElsewhere(): Symbols<typeof ELSEWHERE> {
  */
 export function preloadLibc(): void {
   if (!hasLibc()) return;
-  Object.assign(libc(), open(CALLS));
+  Object.assign(libc(), open({ ...MOST, ...SOME }));
   callsElsewhere();
 }
 

@@ -66,9 +66,7 @@ function readByLibc(): string {
     const { bytes, at } = allocate(65536);
     const decoder = new TextDecoder();
     for (let text = "";;) {
-      const n = unlessInterrupted(() =>
-        libc().read(fd, at, BigInt(bytes.length))
-      );
+      const n = unlessInterrupted(() => c.read(fd, at, BigInt(bytes.length)));
       if (n < 0) throw failure("read", TABLE);
       if (n === 0) return text + decoder.decode();
       text += decoder.decode(bytes.subarray(0, n), { stream: true });

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Cache, openCache } from "../../lib/cache/cache.ts";
 import { LinkError } from "../../lib/link/error.ts";
 import { runCli } from "../support/command.ts";
+import { ALL as ALL_PERMISSIONS, runProgram } from "../support/library.ts";
 import { test } from "../support/needs.ts";
 import { namesIn, TempDir, type Tree } from "../support/temp_dir.ts";
 import { exists } from "../support/until.ts";
@@ -55,32 +56,42 @@ for (const [how, write] of Object.entries(WRITES)) {
   });
 }
 
-// What a process starts has its files open, and so its locks, until it is another program.
+// What a process starts has its files open, and so its locks, until it is another program:
+// a process of its own, since the locks of other tests would be held, too.
+const STARTING = `
+  import { openCache } from "LIBRARY";
+  const program = "for (;;) new Deno.Command('true').outputSync();";
+  const url = URL.createObjectURL(new Blob([program]));
+  new Worker(url, { type: "module" });
+  const [dir] = Deno.args;
+  for (let round = 0; round < 40; round++) {
+    const cache = openCache(dir + "/cache-" + round);
+    const { id } = await cache.put("key", dir + "/tree");
+    {
+      using entry = await cache.get("key");
+      await entry.link(dir + "/out-" + round, { mode: "hardlink" });
+    }
+    Deno.writeTextFileSync(dir + "/out-" + round + "/lib/b.js", "more and more");
+    {
+      using entry = await cache.get("key");
+      const how = await entry.link(dir + "/again").catch(({ kind }) => kind);
+      if (how !== "damaged") throw new Error(round + ": " + how);
+    }
+    Deno.lstatSync(cache.path + "/quarantine/" + id);
+  }
+  Deno.exit();
+`;
+
 test(
   "Entry.link() sets aside what is damaged while the process starts programs",
   ["linux", "true"],
   async () => {
     await using dir = TempDir.make();
     dir.write({ tree: TREE });
-    const program = "for (;;) new Deno.Command('true').outputSync();";
-    const url = URL.createObjectURL(new Blob([program]));
-    const worker = new Worker(url, { type: "module" });
-    try {
-      for (let round = 0; round < 40; round++) {
-        const cache = openCache(dir.at(`cache-${round}`));
-        const { id } = await cache.put("key", dir.at("tree"));
-        const out = dir.at(`out-${round}`);
-        await writeThrough(cache, "key", out, WRITES.longer!);
-        {
-          using entry = (await cache.get("key"))!;
-          await assertRejects(() => entry.link(`${out}-2`), LinkError);
-        }
-        assertEquals(namesIn(`${cache.path}/quarantine`), [id], `${round}`);
-      }
-    } finally {
-      worker.terminate();
-      URL.revokeObjectURL(url);
-    }
+    const { code, stderr } = await runProgram(dir, STARTING, ALL_PERMISSIONS, [
+      dir.path,
+    ]);
+    assertEquals(code, 0, stderr);
   },
 );
 
